@@ -1,0 +1,1 @@
+"""Weights: fetch, convert, verify, and train the tiny demo model."""

@@ -1,0 +1,1 @@
+"""The Python SDK for people who use the service."""

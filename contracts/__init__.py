@@ -1,0 +1,1 @@
+"""What crosses a border: frozen data, enums, error codes, limits; no I/O."""

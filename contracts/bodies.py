@@ -1,0 +1,167 @@
+"""The public bodies: what the API takes and answers, shared with the SDK."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from contracts import limits
+from contracts.errors import ErrorCode
+from contracts.prompts import Prompt, SegmentOptions
+from contracts.tasks import MediaKind, TaskStatus, UsageAction, UserTier
+
+
+class _Answer(BaseModel):
+    # Unknown fields are ignored, so that an old client reads a newer server.
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Upload(_Answer):
+    """An uploaded picture."""
+
+    image_url: str = Field(description="The object's key; give it to `POST /api/v1/segment`.")
+    kind: MediaKind
+    content_type: str
+    width: int = Field(description="Pixels, EXIF orientation applied.")
+    height: int = Field(description="Pixels, EXIF orientation applied.")
+    bytes: int
+    sha256: str
+
+
+class SegmentRequest(SegmentOptions):
+    """One picture, 1-16 prompts. `text_prompt` is the short form of one text prompt."""
+
+    image_url: str = Field(min_length=1, max_length=512)
+    text_prompt: str | None = None
+    prompts: Annotated[tuple[Prompt, ...], Field(max_length=limits.MAX_PROMPTS_PER_TASK)] = ()
+    project_id: UUID | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if self.text_prompt is not None and self.prompts:
+            msg = "send text_prompt or prompts, not both"
+            raise ValueError(msg)
+        if self.text_prompt is None and not self.prompts:
+            msg = "send text_prompt or prompts"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def all_prompts(self) -> tuple[Prompt, ...]:
+        """The prompts, whichever form they came in."""
+        return self.prompts or (Prompt(text=self.text_prompt),)
+
+
+class TaskError(_Answer):
+    """Why a task failed."""
+
+    code: ErrorCode
+    message: str
+    retryable: bool
+
+
+class Task(_Answer):
+    """A task's state."""
+
+    task_id: UUID
+    status: TaskStatus
+    progress: float = Field(ge=0, le=1)
+    queue_position: int | None = Field(
+        default=None, description="Tasks in front of it while pending; 0 is next."
+    )
+    credits: int = Field(description="Credits held or captured for it.")
+    attempt_count: int
+    error: TaskError | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Result(Task):
+    """A task with what was asked and, when `done`, where the masks are."""
+
+    project_id: UUID | None = None
+    image_url: str
+    text_prompt: str | None = None
+    prompts: tuple[Prompt, ...]
+    options: SegmentOptions
+    instance_count: int | None = None
+    summary: dict[str, Any] | None = Field(
+        default=None, description="Instances per prompt, model, timings."
+    )
+
+
+class ResultDetail(Result):
+    """One result with short-lived download URLs (15 minutes)."""
+
+    source_download_url: str | None = None
+    manifest_download_url: str | None = None
+    mask_download_url: str | None = None
+    overlay_download_url: str | None = None
+
+
+class ResultPage(_Answer):
+    """A page of results, newest first."""
+
+    items: tuple[Result, ...]
+    next_cursor: str | None = Field(
+        default=None, description="Give it as `cursor` for the next page; null at the end."
+    )
+
+
+class ProjectRequest(_Request):
+    """A project's name."""
+
+    name: str = Field(min_length=1, max_length=120)
+
+
+class Project(_Answer):
+    """A folder for results."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProjectList(_Answer):
+    """All projects of the caller, newest first."""
+
+    items: tuple[Project, ...]
+
+
+class Me(_Answer):
+    """Who is asking, and what they have."""
+
+    user_id: UUID
+    email: str | None = None
+    tier: UserTier
+    credits: int = Field(description="Free to spend; credits on hold are not in it.")
+
+
+class UsageEntry(_Answer):
+    """One row of the credit ledger."""
+
+    id: int
+    action: UsageAction
+    credits_used: int = Field(description="Never negative; the action says which way they go.")
+    result_id: UUID | None = None
+    created_at: datetime
+
+
+class UsagePage(_Answer):
+    """A page of the ledger, newest first."""
+
+    items: tuple[UsageEntry, ...]
+    next_cursor: str | None = None
+
+
+class Deleted(_Answer):
+    """What was deleted."""
+
+    id: UUID

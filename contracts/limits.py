@@ -1,0 +1,49 @@
+"""Bounds that all sides must agree on, with their units."""
+
+from typing import Final
+
+
+MAX_PROMPTS_PER_TASK: Final = 16
+"""Prompts in one task. SAM3 reads the picture once for all of them."""
+
+MAX_TEXT_TOKENS: Final = 32
+"""CLIP tokens of one text prompt, start and end tokens included (SAM3's text encoder)."""
+
+MAX_TEXT_CHARACTERS: Final = 400
+"""Characters of one text prompt; a cheap bound in front of the tokenizer."""
+
+MAX_BOXES_PER_PROMPT: Final = 32
+"""Exemplar boxes of one prompt."""
+
+MAX_INSTANCES: Final = 200
+"""Instances of one prompt: the number of object queries of SAM3's decoder."""
+
+DEFAULT_SCORE_THRESHOLD: Final = 0.5
+"""Instances scoring lower are dropped."""
+
+DEFAULT_MASK_THRESHOLD: Final = 0.5
+"""Mask probability from which a pixel belongs to the instance."""
+
+MAX_UPLOAD_BYTES: Final = 50 * 1024 * 1024
+"""Bytes of one uploaded picture."""
+
+MAX_IMAGE_PIXELS: Final = 50_000_000
+"""Width x height of a picture, checked in its header before anything is decoded."""
+
+IMAGE_TYPES: Final = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+"""Pillow's format name in lower case -> media type. Nothing else is decoded."""
+
+CREDITS_PER_PROMPT: Final = 1
+"""Credits held for each prompt of an image task."""
+
+SIGNED_URL_SECONDS: Final = 900
+"""Life of a download URL."""
+
+IDEMPOTENCY_KEY_CHARACTERS: Final = 255
+"""Longest accepted `Idempotency-Key`."""
+
+MAX_WAIT_SECONDS: Final = 60
+"""Longest `?wait=` of `POST /api/v1/segment`."""
+
+MAX_PAGE_SIZE: Final = 100
+"""Rows in one page of a list."""

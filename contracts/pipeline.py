@@ -1,0 +1,65 @@
+"""The internal contract: what the listener asks of the pipeline, and what comes back."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts import limits
+from contracts.manifest import Manifest, ModelInfo
+from contracts.prompts import Prompt, SegmentOptions
+
+
+API_KEY_HEADER: Final = "X-API-Key"
+"""Carries `API_SECRET_KEY`; compared in constant time."""
+
+IMAGE_PART: Final = "image"
+"""Form part with the picture's bytes; `POST /api/v1/predict` is multipart/form-data."""
+
+REQUEST_PART: Final = "request"
+"""Form part with a PredictRequest as JSON."""
+
+
+class Health(StrEnum):
+    """What the model process says of itself at `GET /health`, always with 200."""
+
+    STARTING = "starting"
+    READY = "ready"
+    BUSY = "busy"
+    SETUP_FAILED = "setup_failed"
+    DEFUNCT = "defunct"
+
+
+class HealthAnswer(BaseModel):
+    """The body of `GET /health`."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    status: Health
+    reason: str | None = Field(default=None, description="Why setup failed; what to do.")
+    model: ModelInfo | None = None
+
+
+class PredictRequest(BaseModel):
+    """What to find in the picture of the same form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompts: Annotated[
+        tuple[Prompt, ...], Field(min_length=1, max_length=limits.MAX_PROMPTS_PER_TASK)
+    ]
+    options: SegmentOptions = SegmentOptions()
+
+
+class PredictAnswer(BaseModel):
+    """
+    The manifest and the two pictures.
+
+    The pictures travel in the same answer, base64 in JSON, so that one request is one result.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    manifest: Manifest
+    mask_png: bytes = Field(description="Label map: 0 background, n = instance n; base64.")
+    overlay_webp: bytes = Field(description="The picture with coloured masks; base64.")

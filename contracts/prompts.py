@@ -1,0 +1,82 @@
+"""What may be asked of a picture."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from contracts import limits
+
+
+class BoxLabel(StrEnum):
+    """Whether a box shows an example of the concept or of what it is not."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+class Box(BaseModel):
+    """An exemplar: a box around one example, in pixels of the upright original picture."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    xyxy: tuple[float, float, float, float] = Field(
+        description="Left, top, right, bottom; pixels of the upright original."
+    )
+    label: BoxLabel = BoxLabel.POSITIVE
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Self:
+        left, top, right, bottom = self.xyxy
+        if not (0 <= left < right and 0 <= top < bottom):
+            msg = "xyxy must be left < right and top < bottom, all at least 0"
+            raise ValueError(msg)
+        return self
+
+
+class Prompt(BaseModel):
+    """One concept to find: a short noun phrase, exemplar boxes, or both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Your name for it; the answer carries it. Default: `p0`, `p1`, …",
+    )
+    text: str | None = Field(default=None, description="A short noun phrase, at most 32 tokens.")
+    boxes: Annotated[tuple[Box, ...], Field(max_length=limits.MAX_BOXES_PER_PROMPT)] = ()
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="Score threshold of this prompt alone."
+    )
+
+
+class SegmentOptions(BaseModel):
+    """How the answer is cut; the same on the public and on the internal border."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(
+        default=limits.DEFAULT_SCORE_THRESHOLD, ge=0, le=1, description="Lowest score kept."
+    )
+    mask_threshold: float = Field(
+        default=limits.DEFAULT_MASK_THRESHOLD,
+        gt=0,
+        lt=1,
+        description="Probability from which a pixel counts.",
+    )
+    max_instances: int = Field(
+        default=limits.MAX_INSTANCES,
+        ge=1,
+        le=limits.MAX_INSTANCES,
+        description="Most instances kept per prompt, best first.",
+    )
+
+
+def with_ids(prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
+    """Give each prompt without an id the name of its place: `p0`, `p1`, …"""
+    return tuple(
+        prompt if prompt.id else prompt.model_copy(update={"id": f"p{place}"})
+        for place, prompt in enumerate(prompts)
+    )

@@ -1,0 +1,1 @@
+"""A Supabase and an R2 that start on a laptop without Docker."""

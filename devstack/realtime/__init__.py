@@ -1,0 +1,1 @@
+"""The realtime routes of the gateway."""

@@ -1,0 +1,1 @@
+"""Wakes on hints, claims jobs, holds leases, moves bytes, settles."""
