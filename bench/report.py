@@ -1,0 +1,78 @@
+"""What every benchmark shares: a table, a JSON object, and an exit code that tells of misses."""
+
+import json
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A number that an issue names."""
+
+    name: str
+    measured: float
+    limit: float
+    unit: str
+    at_least: bool = False
+    """True: the measured value must not be below the limit; else not above it."""
+
+    @property
+    def met(self) -> bool:
+        """Whether the target holds."""
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Nearest-rank percentile of unsorted *values*; *share* in 0..1."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """p50, p95, mean and largest of some milliseconds."""
+    return {
+        "p50": round(percentile(values, 0.50), 3),
+        "p95": round(percentile(values, 0.95), 3),
+        "mean": round(statistics.fmean(values), 3),
+        "max": round(max(values), 3),
+    }
+
+
+def finish(
+    name: str, *, table: Table, targets: Sequence[Target], figures: dict[str, Any], to: Path | None
+) -> int:
+    """Print the table and the targets, write JSON, and return the exit code."""
+    console = Console()
+    console.print(table)
+    for target in targets:
+        sign = ">=" if target.at_least else "<="
+        verdict = "[green]met[/]" if target.met else "[red]missed[/]"
+        console.print(
+            f"{verdict}  {target.name}: {target.measured:.3g} {target.unit} "
+            f"(target {sign} {target.limit:g})"
+        )
+    if to is not None:
+        document = {
+            "bench": name,
+            "machine": {"cpu": platform.processor() or platform.machine(), "os": platform.system()},
+            "figures": figures,
+            "targets": [
+                {
+                    "name": target.name,
+                    "measured": target.measured,
+                    "limit": target.limit,
+                    "unit": target.unit,
+                    "met": target.met,
+                }
+                for target in targets
+            ],
+        }
+        to.write_text(json.dumps(document, indent=1) + "\n")
+    return 0 if all(target.met for target in targets) else 1

@@ -1,0 +1,53 @@
+"""The s3 command."""
+
+import os
+import sys
+
+import typer
+
+from cli import demo, login, machine, results, segment, show, up, worker
+from cli.exits import Exit, code_of
+from client import S3Error
+
+
+app = typer.Typer(
+    name="s3",
+    help="Text-prompted segmentation: REST in, masks out by Realtime.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 usage, 3 signed out, 4 unreachable, "
+    "5 --timeout passed, 78 configuration, 130 interrupted.",
+)
+
+for command in (
+    segment.segment,
+    results.results,
+    results.status,
+    login.login,
+    login.logout,
+    up.up,
+    worker.worker,
+    demo.demo,
+):
+    app.command()(command)
+app.command("add-machine")(machine.add_machine)
+
+
+def main() -> None:
+    """Run one command; an expected error is one red sentence and its exit code."""
+    try:
+        app()
+    except S3Error as error:
+        show.err.print(f"[red]{error}[/]", highlight=False)
+        sys.exit(code_of(error))
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.OK)
+
+
+if __name__ == "__main__":
+    main()

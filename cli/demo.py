@@ -1,0 +1,176 @@
+"""`s3 demo`: the main job on this machine, end to end, with the times of every part."""
+
+import asyncio
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli import show
+from cli.local import Local, Place, free_port, tiny_weights
+from client import S3Client, S3Error, Segmentation, Session
+from contracts import bodies
+from contracts.tasks import FINAL_STATUSES, TaskStatus
+
+
+@dataclass(slots=True)
+class Story:
+    """What happened when, on one clock."""
+
+    began: float = field(default_factory=time.perf_counter)
+    laps: dict[str, float] = field(default_factory=dict)
+    """Milliseconds by name."""
+
+    @contextmanager
+    def lap(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        start = time.perf_counter()
+        yield
+        self.laps[name] = (time.perf_counter() - start) * 1000
+
+    def say(self, text: str) -> None:
+        """One line with the seconds since the start."""
+        show.out.print(f"[dim]{time.perf_counter() - self.began:6.2f} s[/]  {text}", soft_wrap=True)
+
+
+def demo(
+    prompts: Annotated[list[str] | None, typer.Argument(help="What to look for.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path(
+        "out/demo"
+    ),
+    picture: Annotated[
+        Path | None, typer.Option(exists=True, help="Your own picture instead of a drawn one.")
+    ] = None,
+    state: Annotated[Path, typer.Option("--state-dir", help="The demo's data.")] = Path(
+        ".devstack/demo"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end.")] = False,
+) -> None:
+    """Start everything here, segment a picture by text, stop everything."""
+    place = Place(
+        state=state.absolute(),
+        platform_port=free_port(),
+        api_port=free_port(),
+        pipeline_port=free_port(),
+        quiet=True,
+    )
+    asyncio.run(_demo(place, prompts or ["red circle", "blue shape"], out, picture, as_json))
+
+
+async def _demo(
+    place: Place,
+    prompts: list[str],
+    out: Path,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    weights = await tiny_weights()
+    story = Story()
+    local = Local(place, note=lambda text: story.say(f"[yellow]{text}[/]"))
+    try:
+        story.say("starting PostgreSQL, object store, Auth, REST and Realtime")
+        await local.start_platform()
+        local.start_worker(weights)
+        await local.start_api()
+        story.say(f"API at {local.service.s3_api_url}, logs in {place.state / 'logs'}")
+        story.say(f"worker ready: {await local.model_ready()}")
+        picture = picture or await _draw(out)
+        session = await _new_user(local)
+        story.say(f"signed up as {session.tokens.email}; picture: {picture}")
+        async with S3Client(session, api_url=local.service.s3_api_url) as s3:
+            found = await _segment(s3, picture, prompts, story)
+        paths = found.save(out)
+        if as_json:
+            show.as_json({"manifest": found.manifest.model_dump(mode="json"), "ms": story.laps})
+            return
+        _tell(found, paths, story)
+    finally:
+        await local.stop()
+
+
+async def _segment(s3: S3Client, picture: Path, prompts: list[str], story: Story) -> Segmentation:
+    with story.lap("upload"):
+        upload = await s3.upload(picture)
+    story.say(f"uploaded {upload.bytes:,} bytes, {upload.width}x{upload.height} px")
+    with story.lap("submit"):
+        task = await s3.submit(upload.image_url, *prompts)
+    story.say(f"task {task.task_id} queued, {task.credits} credits held: {', '.join(prompts)}")
+    last = task
+    async for state in s3.watch(task.task_id):
+        last = state
+        story.say(f"{show.status(state.status)} {state.progress:.0%}")
+        if state.status in FINAL_STATUSES and state.finished_at is not None:
+            story.laps["notify"] = _since(state.finished_at)
+    if last.status is not TaskStatus.DONE:
+        raise S3Error(last.error.message if last.error else f"The task ended {last.status}.")
+    with story.lap("download"):
+        found = await s3.fetch(task.task_id)
+    me = await s3.me()
+    story.say(f"downloaded; {me.credits} credits left")
+    return found
+
+
+def _tell(found: Segmentation, paths: dict[str, Path], story: Story) -> None:
+    show.out.print()
+    show.out.print(show.instances(found.manifest))
+    for name, path in paths.items():
+        show.out.print(f"{name:>14}  {path}", soft_wrap=True)
+    show.out.print(_times(found.result, story))
+    if found.manifest.model.demo:
+        show.out.print(
+            "[dim]The tiny demo model found these: it knows coloured shapes only. "
+            "Set SAM3_WEIGHTS_PATH or HF_TOKEN for SAM3 itself.[/]"
+        )
+
+
+def _times(result: bodies.ResultDetail, story: Story) -> Table:
+    measured: dict[str, float] = (result.summary or {}).get("timings", {})
+    rows = (
+        ("upload", story.laps["upload"], "picture to the object store"),
+        ("submit", story.laps["submit"], "row inserted, credits held"),
+        ("wait", measured.get("queue_ms"), "insert until a worker claimed it"),
+        ("fetch", measured.get("fetch_ms"), "worker reads the picture"),
+        ("model", measured.get("model_ms"), "pipeline: decode, SAM3, masks, overlay"),
+        ("store", measured.get("store_ms"), "worker writes manifest, mask, overlay"),
+        ("notify", story.laps.get("notify"), "settled until the client has the new row"),
+        ("download", story.laps["download"], "manifest, mask, overlay to the client"),
+    )
+    table = Table(title="where the time went", title_justify="left")
+    for column in ("part", "ms", "what"):
+        table.add_column(column, justify="right" if column == "ms" else "left")
+    for name, milliseconds, what in rows:
+        table.add_row(name, "?" if milliseconds is None else f"{milliseconds:.1f}", what)
+    return table
+
+
+async def _new_user(local: Local) -> Session:
+    return await Session.sign_up(
+        supabase_url=local.service.supabase_url,
+        anon_key=local.service.supabase_anon_key,
+        email=f"demo-{secrets.token_hex(4)}@example.org",
+        password=secrets.token_urlsafe(16),
+    )
+
+
+async def _draw(out: Path) -> Path:
+    """Have a picture of coloured shapes drawn; the drawing code is the training's."""
+    path = out / "picture.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "ai.picture", str(path))
+    if await process.wait() != 0:
+        msg = "The demo picture could not be drawn."
+        raise S3Error(msg)
+    return path
+
+
+def _since(moment: datetime) -> float:
+    """Milliseconds since a database instant; the demo's database has this machine's clock."""
+    return (datetime.now(UTC) - moment).total_seconds() * 1000

@@ -1,0 +1,78 @@
+"""`s3 results` and `s3 status`: what was asked, and how things stand."""
+
+import asyncio
+from typing import Annotated
+from uuid import UUID
+
+import httpx
+import typer
+
+from cli import config, show
+from client import Unreachable
+from contracts import bodies, limits
+from contracts.tasks import TaskStatus
+
+
+def results(
+    limit: Annotated[int, typer.Option(min=1, max=limits.MAX_PAGE_SIZE)] = 20,
+    status: Annotated[TaskStatus | None, typer.Option(help="Only these.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="The next page's, as printed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List your results, newest first."""
+    page = asyncio.run(_page(limit, status, cursor))
+    if as_json:
+        show.as_json(page)
+        return
+    show.out.print(show.results(page.items))
+    if page.next_cursor:
+        show.err.print(f"More: s3 results --cursor {page.next_cursor}", soft_wrap=True)
+
+
+def status(
+    task_id: Annotated[UUID | None, typer.Argument(help="A task; none: the service.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """How one task stands, or whether the service is well and what you have left."""
+    if task_id is not None:
+        task = asyncio.run(_task(task_id))
+        if as_json:
+            show.as_json(task)
+            return
+        detail = f" {task.error.message} ({task.error.code})" if task.error else ""
+        show.out.print(f"{show.status(task.status)} {task.progress:.0%}{detail}")
+        return
+    answer = asyncio.run(_service())
+    if as_json:
+        show.as_json(answer)
+        return
+    for name, value in answer.items():
+        show.out.print(f"{name:>10}  {value}")
+
+
+async def _page(limit: int, status: TaskStatus | None, cursor: str | None) -> bodies.ResultPage:
+    async with config.client() as s3:
+        return await s3.results(limit=limit, status=status, cursor=cursor)
+
+
+async def _task(task_id: UUID) -> bodies.Task:
+    async with config.client() as s3:
+        return await s3.task(task_id)
+
+
+async def _service() -> dict[str, str]:
+    where = config.settings()
+    try:
+        async with httpx.AsyncClient(timeout=5.0) as http:
+            ready = await http.get(f"{where.s3_api_url}/ready")
+    except httpx.TransportError as error:
+        raise Unreachable(where.s3_api_url, str(error)) from error
+    async with config.client() as s3:
+        me = await s3.me()
+    return {
+        "service": where.s3_api_url,
+        "ready": "yes" if ready.is_success else f"no ({ready.status_code})",
+        "signed in": me.email or str(me.user_id),
+        "tier": me.tier,
+        "credits": str(me.credits),
+    }

@@ -1,0 +1,85 @@
+"""How answers look: tables for people, one JSON document for programs."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from contracts import bodies
+from contracts.manifest import Manifest
+from contracts.tasks import TaskStatus
+
+
+out = Console()
+"""Answers."""
+
+err = Console(stderr=True)
+"""Progress, notes and errors; never part of an answer."""
+
+COLOURS = {
+    TaskStatus.PENDING: "yellow",
+    TaskStatus.PROCESSING: "cyan",
+    TaskStatus.DONE: "green",
+    TaskStatus.FAILED: "red",
+    TaskStatus.CANCELLED: "magenta",
+}
+
+
+def as_json(answer: BaseModel | dict[str, Any]) -> None:
+    """Print one JSON document, whatever the terminal."""
+    document = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def status(value: TaskStatus) -> str:
+    """A status in its colour."""
+    return f"[{COLOURS[value]}]{value}[/]"
+
+
+def instances(manifest: Manifest) -> Table:
+    """Every instance: prompt, score, box in pixels, area in pixels."""
+    table = Table(title=f"{manifest.instance_count} instances", title_justify="left")
+    for column in ("#", "prompt", "score", "box xyxy (px)", "area (px)"):
+        table.add_column(column, justify="left" if column == "prompt" else "right")
+    for prompt in manifest.prompts:
+        for found in prompt.instances:
+            table.add_row(
+                str(found.label),
+                prompt.text or prompt.id,
+                f"{found.score:.2f}",
+                " ".join(f"{edge:.0f}" for edge in found.box),
+                f"{found.area:,}",
+            )
+        if not prompt.instances:
+            table.add_row("-", prompt.text or prompt.id, "", "[dim]nothing found[/]", "")
+    return table
+
+
+def results(items: Iterable[bodies.Result]) -> Table:
+    """A list of results, newest first."""
+    table = Table()
+    for column in ("id", "status", "prompts", "found", "credits", "age"):
+        table.add_column(column, no_wrap=column == "id")
+    for item in items:
+        table.add_row(
+            str(item.task_id),
+            status(item.status),
+            ", ".join(prompt.text or prompt.id or "boxes" for prompt in item.prompts),
+            "" if item.instance_count is None else str(item.instance_count),
+            str(item.credits),
+            age(item.created_at),
+        )
+    return table
+
+
+def age(moment: datetime) -> str:
+    """How long ago, in the largest unit that fits."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

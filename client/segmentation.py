@@ -1,0 +1,31 @@
+"""A done task, downloaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts import bodies, object_keys
+from contracts.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmentation:
+    """The canonical manifest and the two pictures made from it."""
+
+    result: bodies.ResultDetail
+    manifest: Manifest
+    mask_png: bytes
+    """Label map: 0 is background, n the n-th instance; 16-bit when there are over 255."""
+    overlay_webp: bytes
+
+    def save(self, folder: str | Path) -> dict[str, Path]:
+        """Write the three files into *folder* and return their paths by name."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        files = {
+            object_keys.MANIFEST: self.manifest.model_dump_json(indent=1).encode(),
+            object_keys.MASK: self.mask_png,
+            object_keys.OVERLAY: self.overlay_webp,
+        }
+        for name, data in files.items():
+            (target / name).write_bytes(data)
+        return {name: target / name for name in files}
