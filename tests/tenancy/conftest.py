@@ -1,0 +1,27 @@
+"""The five who ask."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from tenancy.people import People
+
+from devstack.testing import Stack
+
+
+@pytest.fixture(scope="module")
+def people(stack: Stack) -> Iterator[People]:
+    """Anon, user A, user B, a machine and a disabled machine; A never runs out of credits."""
+    made = People(stack)
+    with psycopg.connect(stack.db_url, autocommit=True) as database:
+        database.execute("select public.grant_credits(%s, 10000, 'matrix')", [made.owner.id])
+    yield made
+    made.http.close()
+
+
+@pytest.fixture
+def database(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+    """The superuser, in autocommit."""
+    with psycopg.connect(stack.db_url, autocommit=True) as connection:
+        yield connection

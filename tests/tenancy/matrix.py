@@ -1,0 +1,114 @@
+"""
+Who may do what, as data.
+
+Every row of a table belongs to user A. A cell says what somebody gets who tries the command on it:
+
+- `ROW`: the command reaches the row (reads it, makes it, changes it, deletes it).
+- `NOTHING`: no error and no row; as if it were not there.
+- `REFUSED`: an error: 401 for anon, 403 for anybody signed in.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Role(StrEnum):
+    """Who asks."""
+
+    ANON = "anon"
+    OWNER = "user A"
+    OTHER = "user B"
+    MACHINE = "machine"
+    DISABLED = "disabled machine"
+
+
+class Command(StrEnum):
+    """What is tried."""
+
+    SELECT = "select"
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class Gets(StrEnum):
+    """What comes of it."""
+
+    ROW = "the row"
+    NOTHING = "nothing"
+    REFUSED = "refused"
+
+
+_ALL_REFUSED: Final = dict.fromkeys(Role, Gets.REFUSED)
+_OWN_ONLY: Final = dict.fromkeys(Role, Gets.NOTHING) | {
+    Role.ANON: Gets.REFUSED,
+    Role.OWNER: Gets.ROW,
+}
+# Inserting a row in A's name: only A succeeds; to the others the policy says no.
+_AS_OWNER_ONLY: Final = _ALL_REFUSED | {Role.OWNER: Gets.ROW}
+
+TABLES: Final[dict[str, dict[Command, dict[Role, Gets]]]] = {
+    "users_profile": {
+        Command.SELECT: _OWN_ONLY,
+        Command.INSERT: _ALL_REFUSED,
+        Command.UPDATE: _ALL_REFUSED,
+        Command.DELETE: _ALL_REFUSED,
+    },
+    "projects": {
+        Command.SELECT: _OWN_ONLY,
+        Command.INSERT: _AS_OWNER_ONLY,
+        Command.UPDATE: _OWN_ONLY,
+        Command.DELETE: _OWN_ONLY,
+    },
+    "segmentation_results": {
+        Command.SELECT: _OWN_ONLY,
+        Command.INSERT: _AS_OWNER_ONLY,
+        Command.UPDATE: _ALL_REFUSED,
+        Command.DELETE: _ALL_REFUSED,
+    },
+    "usage_logs": {
+        Command.SELECT: _OWN_ONLY,
+        Command.INSERT: _ALL_REFUSED,
+        Command.UPDATE: _ALL_REFUSED,
+        Command.DELETE: _ALL_REFUSED,
+    },
+}
+"""Tables of the exposed schema."""
+
+UNEXPOSED: Final = frozenset({"attempts", "machines", "error_codes"})
+"""Tables of the schema `segmentation`; REST refuses the whole schema to everybody."""
+
+PUBLISHED: Final = frozenset({"segmentation_results"})
+"""Tables whose changes Realtime tells to those who may select the row."""
+
+TOPICS: Final[dict[str, dict[Role, bool]]] = {
+    "user:{owner}": dict.fromkeys(Role, False) | {Role.OWNER: True},
+    "workers:image": dict.fromkeys(Role, False) | {Role.MACHINE: True},
+    "elsewhere": dict.fromkeys(Role, False),
+}
+"""Private topics, and whether somebody may join."""
+
+WORKER_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
+    "claim_tasks": {"p_worker": "matrix", "p_limit": 0},
+    "renew_lease": {"p_token": 0},
+    "report_progress": {"p_token": 0, "p_progress": 0.5},
+    "complete_task": {
+        "p_token": 0,
+        "p_manifest_url": "results/x",
+        "p_mask_image_url": "results/x",
+        "p_overlay_image_url": "results/x",
+        "p_instance_count": 0,
+        "p_summary": {},
+    },
+    "fail_task": {"p_token": 0, "p_error_code": "internal"},
+    "release_task": {"p_token": 0},
+    "reap_tasks": {"p_limit": 0},
+}
+"""Functions that only an enabled machine may call, and arguments that change nothing."""
+
+OPERATOR_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
+    "register_machine": {"p_id": "{owner}", "p_name": "x"},
+    "set_machine_enabled": {"p_id": "{owner}", "p_enabled": True},
+    "grant_credits": {"p_user_id": "{owner}", "p_credits": 1, "p_reason": "x"},
+}
+"""Functions that nobody of the matrix may call."""
