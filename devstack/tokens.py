@@ -8,7 +8,6 @@ Mint and verify the JSON Web Tokens of the stack.
 
 import dataclasses
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -70,7 +69,6 @@ class Tokens:
             "iss": self.issuer,
             "iat": now,
             "exp": now + self.lifetime_seconds,
-            "jti": str(uuid.uuid4()),
             **claims,
         }
         return jwt.encode(

@@ -1,7 +1,200 @@
-"""Placeholder until the routes are written."""
+"""The `/rest/v1` routes: read the request, plan it, run it as the caller, answer."""
 
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import psycopg
 from aiohttp import web
+
+from devstack import context
+from devstack.rest import (
+    asking,
+    body,
+    calls,
+    catalogue,
+    errors,
+    openapi,
+    ranges,
+    responses,
+    sqlstate,
+    tables,
+    transaction,
+)
+from devstack.rest.plan import Outcome, Plan
+from devstack.rest.schema_cache import SchemaCache
+
+
+CACHE = web.AppKey("rest_schema_cache", SchemaCache)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Planned = TypeVar("Planned")
 
 
 def add_routes(app: web.Application) -> None:
-    """Add nothing yet to *app*."""
+    """Serve `/rest/v1` from *app*, which must hold a `context.CONTEXT` when it starts."""
+    app.cleanup_ctx.append(_schema_cache)
+    prefix = asking.PREFIX
+    app.router.add_route("*", prefix, _answering(_root))
+    app.router.add_route("*", f"{prefix}/", _answering(_root))
+    app.router.add_route("*", f"{prefix}/rpc/{{name}}", _answering(_function))
+    app.router.add_route("*", f"{prefix}/{{name}}", _answering(_table))
+    app.router.add_route("*", f"{prefix}/{{tail:.*}}", _answering(_elsewhere))
+
+
+async def _schema_cache(app: web.Application) -> AsyncIterator[None]:
+    stack = app[context.CONTEXT]
+    app[CACHE] = cache = SchemaCache(stack.pool)
+    listening = asyncio.create_task(cache.listen(stack.dsn), name="rest-schema-cache")
+    yield
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+
+
+def _answering(handler: Handler) -> Handler:
+    """Turn what *handler* raises into PostgREST's answers."""
+
+    @functools.wraps(handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        role = asking.role_of(context.claims_of(request))
+        try:
+            return await handler(request)
+        except errors.RestError as error:
+            return responses.failure(error)
+        except psycopg.Error as error:
+            _doubt_catalogue(request, error)
+            anonymous = role == asking.ANONYMOUS
+            return responses.failure(sqlstate.translate(error, anonymous=anonymous))
+
+    return handle
+
+
+async def _root(request: web.Request) -> web.StreamResponse:
+    if request.method not in {"GET", "HEAD"}:
+        raise errors.MethodNotAllowedError(f"Unsupported HTTP method: {request.method}")
+    stack = request.config_dict[context.CONTEXT]
+    known = await request.config_dict[CACHE].get()
+    return responses.document(openapi.describe(known, f"{stack.url}{asking.PREFIX}"))
+
+
+async def _elsewhere(request: web.Request) -> web.StreamResponse:
+    raise errors.InvalidPathError(details=request.path)
+
+
+async def _table(request: web.Request) -> web.StreamResponse:
+    ask = await asking.read(request, is_call=False)
+    answer = {
+        "GET": _read,
+        "HEAD": _read,
+        "POST": _insert,
+        "PATCH": _update,
+        "DELETE": _delete,
+    }.get(request.method)
+    if answer is None:
+        raise errors.MethodNotAllowedError(
+            f"Unsupported HTTP method: {request.method}",
+            hint="Use POST with Prefer: resolution=merge-duplicates instead of PUT.",
+        )
+    return await answer(request, ask)
+
+
+async def _read(request: web.Request, ask: asking.Ask) -> web.Response:
+    window = ranges.requested(ask.query.root, ask.range_header)
+
+    def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
+        return tables.read(_target(request, ask, known), window), None
+
+    outcome, _ = await _run(request, make)
+    return responses.read(outcome, window, ask.preferences, ask.shape)
+
+
+async def _insert(request: web.Request, ask: asking.Ask) -> web.Response:
+    rows = body.rows(ask.body, same_keys=ask.query.columns is None)
+
+    def make(known: catalogue.Catalogue) -> tuple[Plan, catalogue.Relation]:
+        target = _target(request, ask, known)
+        return tables.insert(target, rows), target.relation
+
+    outcome, relation = await _run(request, make)
+    return responses.inserted(outcome, relation, ask.preferences, ask.shape)
+
+
+async def _update(request: web.Request, ask: asking.Ask) -> web.Response:
+    rows = body.rows(ask.body, same_keys=ask.query.columns is None)
+
+    def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
+        return tables.update(_target(request, ask, known), rows), None
+
+    outcome, _ = await _run(request, make)
+    return responses.changed(outcome, ask.preferences, ask.shape, deleted=False)
+
+
+async def _delete(request: web.Request, ask: asking.Ask) -> web.Response:
+    def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
+        return tables.delete(_target(request, ask, known)), None
+
+    outcome, _ = await _run(request, make)
+    return responses.changed(outcome, ask.preferences, ask.shape, deleted=True)
+
+
+async def _function(request: web.Request) -> web.StreamResponse:
+    if request.method not in {"GET", "HEAD", "POST"}:
+        raise errors.MethodNotAllowedError(f"Cannot use the {request.method} method on RPC")
+    ask = await asking.read(request, is_call=True)
+    arguments = None if ask.is_read else body.arguments(ask.body)
+    window = ranges.requested(ask.query.root, ask.range_header)
+
+    def make(known: catalogue.Catalogue) -> tuple[Plan, catalogue.Function]:
+        call = calls.Call(
+            known=known,
+            name=request.match_info["name"],
+            body=arguments,
+            query=ask.query,
+            preferences=ask.preferences,
+            shape=ask.shape,
+        )
+        function = calls.find(call)
+        return calls.call_function(call, function, window), function
+
+    outcome, function = await _run(request, make)
+    if function.returns_void:
+        return responses.called_void(outcome, ask.preferences)
+    return responses.read(outcome, window, ask.preferences, ask.shape)
+
+
+def _target(request: web.Request, ask: asking.Ask, known: catalogue.Catalogue) -> tables.Target:
+    return tables.Target(
+        known=known,
+        relation=tables.relation_of(known, request.match_info["name"]),
+        query=ask.query,
+        preferences=ask.preferences,
+        shape=ask.shape,
+    )
+
+
+async def _run(
+    request: web.Request, make: Callable[[catalogue.Catalogue], tuple[Plan, Planned]]
+) -> tuple[Outcome, Planned]:
+    """Plan with the cached catalogue, or with a fresh one if that lacks something; then run."""
+    asked_at = time.monotonic()
+    cache = request.config_dict[CACHE]
+    known = await cache.get()
+    try:
+        plan, planned = make(known)
+    except errors.SchemaError:
+        known = await cache.reload(asked_at)
+        plan, planned = make(known)
+    caller = asking.caller(request, context.claims_of(request), known)
+    pool = request.config_dict[context.CONTEXT].pool
+    return await transaction.run(pool, plan, caller), planned
+
+
+def _doubt_catalogue(request: web.Request, error: psycopg.Error) -> None:
+    """Forget the catalogue if PostgreSQL did not know what it said was there."""
+    state = error.sqlstate or ""
+    if state.startswith("42") and state != sqlstate.INSUFFICIENT_PRIVILEGE:
+        request.config_dict[CACHE].forget()

@@ -1,5 +1,6 @@
 """The three places that name a variable (code, .env.example, docs/settings.md) agree."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -11,6 +12,10 @@ PACKAGES = ("adapters", "api", "listener", "pipeline", "client", "cli", "devstac
 
 # A settings field, an alias, or a look into the environment: our own spellings in the sources.
 NAME = re.compile(r"\b(?:SAM3|R2|SUPABASE|API|PIPELINE|LISTENER|S3|DEVSTACK|HF)_[A-Z0-9_]+\b")
+
+SETTINGS_CLASS = re.compile(
+    r"class \w+\((?:\w+\.)?BaseSettings\):(.*?)(?=\nclass |\ndef |\Z)", re.DOTALL
+)
 
 NOT_SETTINGS = {
     "API_KEY_HEADER",
@@ -30,10 +35,8 @@ def in_code() -> set[str]:
 
 
 def _variables(source: str) -> set[str]:
-    names = set(re.findall(r"""environ(?:\.get\(|\[)\s*["']([A-Z0-9_]+)["']""", source))
-    names |= set(re.findall(r"""alias=["']([A-Z0-9_]+)["']""", source))
-    names |= set(re.findall(r"""envvar=["']([A-Z0-9_]+)["']""", source))
-    return {name for name in names if NAME.fullmatch(name)} | _fields(source)
+    spelled = set(re.findall(r"""["']([A-Z0-9_]+)["']""", source))
+    return {name for name in spelled if NAME.fullmatch(name)} | _fields(source)
 
 
 def _fields(source: str) -> set[str]:
@@ -77,7 +80,7 @@ def test_each_variable_of_the_example_has_a_comment() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     bare = [
         line
-        for before, line in zip(lines, lines[1:], strict=False)
+        for before, line in itertools.pairwise(lines)
         if "=" in line and line[0] != "#" and not before
     ]
 

@@ -1,0 +1,213 @@
+"""
+Supabase's REST door (PostgREST), over one shared pool of connections.
+
+The official client builds the queries. Under it lies our transport: the one place where failures
+of the network and answers of 400 and above become our errors, and where reads are repeated. So
+above this module nobody has heard of httpx or of postgrest's exceptions.
+"""
+
+import json
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+import tenacity
+from postgrest import AsyncPostgrestClient, AsyncRequestBuilder
+from typing_extensions import override
+
+
+_TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0)
+"""Seconds. Longer than any statement of ours may take."""
+
+_LIMITS: Final = httpx.Limits(
+    max_connections=64, max_keepalive_connections=32, keepalive_expiry=30.0
+)
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+_SERVER_FAULT: Final = 500
+_CLIENT_FAULT: Final = 400
+
+
+class RestError(Exception):
+    """
+    Supabase did not do what was asked.
+
+    `status` is the HTTP status, `code` the SQLSTATE or PostgREST's own code, `message` the
+    server's word (our functions put an ErrorCode there), `details` its sentence.
+    """
+
+    def __init__(
+        self, status: int, code: str | None, message: str, details: str | None = None
+    ) -> None:
+        super().__init__(f"{status} {code or '-'}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+class RestRefused(RestError):
+    """The server understood and said no (400-499); the same request will fail again."""
+
+
+class RestUnavailable(RestError):
+    """
+    No usable answer: the network failed or the server answered 500 or above.
+
+    `unsent` is true when no connection came about, so that any request may be repeated.
+    """
+
+    def __init__(
+        self,
+        status: int = 503,
+        code: str | None = None,
+        message: str = "no answer",
+        details: str | None = None,
+        *,
+        unsent: bool = False,
+    ) -> None:
+        super().__init__(status, code, message, details)
+        self.unsent = unsent
+
+
+class _Seam(httpx.AsyncBaseTransport):
+    """Turns every foreign failure into a RestError, after repeating what may be repeated."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        safe = request.method in _SAFE_METHODS
+        async for attempt in _retrying(lambda error: safe or error.unsent):
+            with attempt:
+                return await self._once(request)
+        raise AssertionError  # tenacity returns or raises
+
+    async def _once(self, request: httpx.Request) -> httpx.Response:
+        try:
+            response = await self._inner.handle_async_request(request)
+            await response.aread()
+        except httpx.TransportError as error:
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise RestUnavailable(message=type(error).__name__, unsent=unsent) from error
+        if response.status_code >= _CLIENT_FAULT:
+            raise _refusal(response)
+        return response
+
+    @override
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class Rest:
+    """
+    PostgREST for one project and one key.
+
+    An async context manager. *key* goes into the `apikey` header; a call's *token* is who asks
+    (a user's or a machine's JWT). Without a token the key itself asks.
+    """
+
+    def __init__(self, *, url: str, key: str) -> None:
+        self._base_url = f"{url.rstrip('/')}/rest/v1"
+        self._key = key
+        self._http = httpx.AsyncClient(
+            transport=_Seam(httpx.AsyncHTTPTransport(limits=_LIMITS)),
+            timeout=_TIMEOUT,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet; connections come with the first call."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    def table(self, name: str, token: str | None = None) -> AsyncRequestBuilder:
+        """The official query builder for a table; `execute()` on it raises RestError."""
+        return self._client(token).table(name)
+
+    async def rpc(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        token: str | None = None,
+        *,
+        idempotent: bool = False,
+    ) -> Any:
+        """
+        Call a function and answer its value as JSON.
+
+        *idempotent* says that the same call may be made twice; it is then repeated when the
+        network fails. Raises: RestRefused, RestUnavailable.
+        """
+        async for attempt in _retrying(lambda _: idempotent):
+            with attempt:
+                # The builder is spent by its call, so each attempt makes its own.
+                answer = await self._client(token).rpc(name, dict(params or {})).execute()
+                return answer.data
+        raise AssertionError  # tenacity returns or raises
+
+    async def select_one(
+        self, name: str, token: str | None, *, columns: str = "*", **equal: str
+    ) -> dict[str, Any] | None:
+        """Read the row where every column of *equal* has that value; None: there is none."""
+        query = self.table(name, token).select(columns).limit(1)
+        for column, value in equal.items():
+            query = query.eq(column, value)
+        rows: list[Any] = list((await query.execute()).data)
+        return rows[0] if rows else None
+
+    async def ping(self) -> None:
+        """Ask PostgREST for its root with the bare key. Raises: RestUnavailable."""
+        try:
+            await self._http.head(f"{self._base_url}/", headers=self._headers(None))
+        except RestRefused:
+            return  # It answered, which is all that was asked.
+
+    def _headers(self, token: str | None) -> dict[str, str]:
+        return {"apikey": self._key, "Authorization": f"Bearer {token or self._key}"}
+
+    def _client(self, token: str | None) -> AsyncPostgrestClient:
+        return AsyncPostgrestClient(
+            self._base_url,
+            headers=self._headers(token),
+            http_client=self._http,
+            retry_enabled=False,
+        )
+
+
+def _retrying(may_repeat: Any) -> tenacity.AsyncRetrying:
+    return tenacity.AsyncRetrying(
+        stop=tenacity.stop_after_attempt(3),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
+        retry=tenacity.retry_if_exception(
+            lambda error: isinstance(error, RestUnavailable) and bool(may_repeat(error))
+        ),
+        reraise=True,
+    )
+
+
+def _refusal(response: httpx.Response) -> RestError:
+    """Read PostgREST's error body; a proxy's page becomes its status and reason."""
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        body = {"message": response.reason_phrase or "no reason given"}
+    kind = RestUnavailable if response.status_code >= _SERVER_FAULT else RestRefused
+    details = body.get("details") or body.get("hint")
+    return kind(
+        response.status_code,
+        body.get("code"),
+        str(body.get("message") or body.get("msg") or "no reason given"),
+        None if details is None else str(details),
+    )

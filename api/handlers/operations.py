@@ -1,0 +1,66 @@
+"""What operators and machines ask: health, readiness, metrics, the OpenAPI document."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final, Literal
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from adapters import objects, rest
+from api import answers, keys, metrics
+from api.problems import Problem
+from contracts.errors import ErrorCode
+
+
+_PROBE_SECONDS: Final = 3.0
+
+
+class Health(BaseModel):
+    """The process runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """What the API needs answers."""
+
+    supabase: bool
+    objects: bool
+
+
+async def get_health(request: web.Request) -> web.Response:
+    """Answer that the process runs; it asks nobody else."""
+    return answers.ok(request, Health())
+
+
+async def get_ready(request: web.Request) -> web.Response:
+    """Answer whether Supabase and the object store answer; 503 when one does not."""
+    supabase, store = await asyncio.gather(
+        _reachable(request.app[keys.REST].ping()), _reachable(request.app[keys.OBJECTS].ping())
+    )
+    readiness = Readiness(supabase=supabase, objects=store)
+    if not (supabase and store):
+        raise Problem(ErrorCode.UPSTREAM_UNAVAILABLE, readiness.model_dump())
+    return answers.ok(request, readiness)
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """Answer the counters, in Prometheus' own format and so without an envelope."""
+    return web.Response(
+        body=request.app[keys.METRICS].text(), headers={"Content-Type": metrics.CONTENT_TYPE}
+    )
+
+
+async def get_openapi(request: web.Request) -> web.Response:
+    """Answer the OpenAPI document, without an envelope, as its readers expect it."""
+    return web.json_response(request.app[keys.OPENAPI])
+
+
+async def _reachable(probe: Awaitable[None]) -> bool:
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await probe
+    except (rest.RestError, objects.ObjectError, TimeoutError):
+        return False
+    return True

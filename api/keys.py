@@ -1,0 +1,29 @@
+"""The things the application holds, by type; `app.py` puts them there."""
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+
+from adapters.objects import ObjectStore
+from adapters.rest import Rest
+from api.auth import Authenticator, Principal
+from api.inspection import Inspector
+from api.metrics import Metrics
+from api.prompt_check import TokenCount
+from api.settings import ApiSettings
+
+
+SETTINGS: Final = web.AppKey("settings", ApiSettings)
+REST: Final = web.AppKey("rest", Rest)
+OBJECTS: Final = web.AppKey("objects", ObjectStore)
+AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
+INSPECTOR: Final = web.AppKey("inspector", Inspector)
+METRICS: Final = web.AppKey("metrics", Metrics)
+TOKEN_COUNT: Final = web.AppKey[TokenCount]("token_count")
+OPENAPI: Final = web.AppKey("openapi", dict[str, Any])
+STOPPING: Final = web.AppKey("stopping", asyncio.Event)
+"""Set when the process was asked to stop; whoever waits, waits no longer."""
+
+PRINCIPAL: Final = web.RequestKey("principal", Principal)
+"""Who is asking; on every request to a route that needs a token."""

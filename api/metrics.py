@@ -1,0 +1,48 @@
+"""What the API counts, in Prometheus' text format."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """
+    One application's counters; a registry of its own, so that two applications can live together.
+
+    Labels are operation names from the route table and statuses, never ids or paths.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "s3_api_requests",
+            "Answered requests.",
+            ("operation", "status"),
+            registry=self._registry,
+        )
+        self.seconds = Histogram(
+            "s3_api_request_seconds",
+            "Time from the request's head to its answer.",
+            ("operation",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.open = Gauge(
+            "s3_api_requests_open", "Requests being answered.", registry=self._registry
+        )
+        self.uploaded_bytes = Counter(
+            "s3_api_uploaded_bytes", "Bytes of accepted pictures.", registry=self._registry
+        )
+        self.submitted = Counter(
+            "s3_api_tasks_submitted", "Tasks put into the queue.", registry=self._registry
+        )
+
+    def text(self) -> bytes:
+        """Everything, as Prometheus reads it."""
+        return generate_latest(self._registry)

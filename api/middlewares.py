@@ -1,0 +1,81 @@
+"""What happens around every request, from the outside in."""
+
+import re
+import time
+from typing import Final
+from uuid import uuid4
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from adapters import telemetry
+from api import answers, cors, keys
+from api.problems import Problem, problem_of
+from contracts.errors import ErrorCode
+
+
+log = telemetry.get_logger(__name__)
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET: Final = frozenset({"get_health", "get_ready", "get_metrics"})
+"""Operations that a machine asks every few seconds; they are counted, not logged."""
+
+
+@web.middleware
+async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id, its log line and its place in the counters."""
+    offered = request.headers.get(answers.REQUEST_ID_HEADER, "")
+    request_id = offered if _REQUEST_ID.fullmatch(offered) else uuid4().hex
+    request[answers.REQUEST_ID] = request_id
+    metrics = request.app[keys.METRICS]
+    operation = request.match_info.route.name or "none"
+    started = time.perf_counter()
+    with telemetry.bound(request_id=request_id), metrics.open.track_inprogress():
+        response = await handler(request)
+        seconds = time.perf_counter() - started
+        metrics.requests.labels(operation, str(response.status)).inc()
+        metrics.seconds.labels(operation).observe(seconds)
+        if operation not in _QUIET:
+            log.info(
+                "request_answered",
+                operation=operation,
+                method=request.method,
+                path=request.path,
+                status=response.status,
+                milliseconds=round(seconds * 1000, 1),
+            )
+    return response
+
+
+@web.middleware
+async def readable_by_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer preflights, and mark every answer with the origin that may read it."""
+    response = cors.preflight() if cors.is_preflight(request) else await handler(request)
+    cors.allow(request, response, request.app[keys.SETTINGS].cors_origins)
+    return response
+
+
+@web.middleware
+async def in_an_envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure into an envelope; a failure nobody foresaw is logged in full."""
+    try:
+        return await handler(request)
+    # Nothing may get past: the caller is promised an envelope whatever happens.
+    except Exception as error:
+        problem = problem_of(error)
+        if problem.code is ErrorCode.INTERNAL:
+            log.exception("request_failed")
+        elif problem.code is ErrorCode.UPSTREAM_UNAVAILABLE:
+            log.warning("upstream_unavailable", error=repr(error.__cause__ or error))
+        return answers.refused(request, problem)
+
+
+@web.middleware
+async def while_open(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what comes on kept-alive connections after the stop has begun."""
+    if request.app[keys.STOPPING].is_set():
+        raise Problem(ErrorCode.SHUTTING_DOWN, headers={"Connection": "close"})
+    return await handler(request)
+
+
+ALL: Final = (named, readable_by_pages, in_an_envelope, while_open)

@@ -1,0 +1,153 @@
+"""The OpenAPI document, made from the route table and the models that the handlers use."""
+
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from api import answers
+from api.routes import ROUTES, Route, error_codes
+from contracts.envelope import ErrorBody, Meta
+from contracts.errors import FACTS
+from contracts.limits import IMAGE_TYPES
+
+
+_REFERENCE: Final = "#/components/schemas/{model}"
+_JSON: Final = "application/json"
+_META: Final = {"$ref": _REFERENCE.format(model="Meta")}
+_BINARY: Final = {"type": "string", "format": "binary"}
+
+
+def document() -> dict[str, Any]:
+    """Describe the whole API as OpenAPI 3.1."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "S3: text-prompted segmentation",
+            "version": metadata.version("s3-sam3"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "supabase": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+        },
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    shown: set[type[BaseModel]] = {ErrorBody, Meta}
+    shown |= {route.answer for route in ROUTES if route.answer}
+    sent: set[type[BaseModel]] = {route.request for route in ROUTES if route.request}
+    _, top = models_json_schema(
+        [*_in_mode(shown, "serialization"), *_in_mode(sent, "validation")],
+        ref_template=_REFERENCE,
+    )
+    schemas: dict[str, Any] = top["$defs"]
+    return dict(sorted(schemas.items()))
+
+
+def _in_mode(
+    models: Iterable[type[BaseModel]], mode: JsonSchemaMode
+) -> Iterator[tuple[type[BaseModel], JsonSchemaMode]]:
+    return ((model, mode) for model in models)
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.operation,
+        "summary": (route.handler.__doc__ or "").strip().splitlines()[0],
+        "parameters": _parameters(route),
+        "responses": {**_success(route), **_failures(route)},
+    }
+    if body := _request_body(route):
+        operation["requestBody"] = body
+    if not route.public:
+        operation["security"] = [{"supabase": []}]
+    return operation
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = []
+    if "{id}" in route.path:
+        identifier = {"type": "string", "format": "uuid"}
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": identifier})
+    schema = route.query.model_json_schema()
+    for name, field in schema.get("properties", {}).items():
+        parameters.append({"name": name, "in": "query", "schema": _inlined(field, schema)})
+    parameters.extend(
+        {"name": name, "in": "header", "schema": {"type": "string"}} for name in route.headers
+    )
+    return parameters
+
+
+def _inlined(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Replace references to the query model's own definitions, which the document lacks."""
+    options = [
+        schema["$defs"][option["$ref"].rsplit("/", 1)[1]] if "$ref" in option else option
+        for option in field.get("anyOf", [])
+    ]
+    return {**field, "anyOf": options} if options else field
+
+
+def _request_body(route: Route) -> dict[str, Any] | None:
+    if route.request is not None:
+        reference = _REFERENCE.format(model=route.request.__name__)
+        return {"required": True, "content": {_JSON: {"schema": {"$ref": reference}}}}
+    if route.method != "POST":
+        return None
+    form = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
+    raw = {media_type: {"schema": _BINARY} for media_type in IMAGE_TYPES.values()}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}, **raw}}
+
+
+def _success(route: Route) -> dict[str, Any]:
+    if route.answer is None:
+        return {"200": {"description": "The document itself, without an envelope."}}
+    reference = {"$ref": _REFERENCE.format(model=route.answer.__name__)}
+    found = {str(route.status): _response("Success.", _envelope(data=reference))}
+    if "wait" in route.query.model_fields:
+        found["200"] = _response("The task ended while waiting.", _envelope(data=reference))
+    return found
+
+
+def _failures(route: Route) -> dict[str, Any]:
+    """One response per status; its description names the codes."""
+    by_status: dict[int, list[str]] = {}
+    for code in error_codes(route):
+        by_status.setdefault(FACTS[code].status, []).append(code.value)
+    reference = {"$ref": _REFERENCE.format(model="ErrorBody")}
+    return {
+        str(status): _response(", ".join(codes), _envelope(error=reference))
+        for status, codes in sorted(by_status.items())
+    }
+
+
+def _envelope(*, data: Any = None, error: Any = None) -> dict[str, Any]:
+    null = {"type": "null"}
+    return {
+        "type": "object",
+        "required": ["success", "data", "error", "meta"],
+        "properties": {
+            "success": {"const": error is None},
+            "data": data or null,
+            "error": error or null,
+            "meta": _META,
+        },
+    }
+
+
+def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    header = {"schema": {"type": "string"}}
+    return {
+        "description": description,
+        "headers": {answers.REQUEST_ID_HEADER: header},
+        "content": {_JSON: {"schema": schema}},
+    }

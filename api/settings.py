@@ -1,0 +1,31 @@
+"""What the API reads from the environment, once, at its start."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from adapters import settings, telemetry
+from contracts import limits
+
+
+class ApiSettings(settings.SupabaseSettings, settings.R2Settings):
+    """
+    Each field is the environment variable of the same name in capitals.
+
+    There is no service key among them: the API acts with its caller's token or not at all.
+    """
+
+    supabase_jwt_secret: SecretStr | None = None
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8080, ge=0, le=65535)
+    api_cors_origins: str = "*"
+    api_max_upload_bytes: int = Field(default=limits.MAX_UPLOAD_BYTES, gt=0)
+    api_max_image_pixels: int = Field(default=limits.MAX_IMAGE_PIXELS, gt=0)
+    api_shutdown_seconds: float = Field(default=20.0, ge=0)
+    api_tokenizer_path: Path | None = None
+    s3_log_format: telemetry.LogFormat = "auto"
+
+    @property
+    def cors_origins(self) -> frozenset[str]:
+        """The origins whose pages may call; `*` among them lets every page."""
+        return frozenset(origin.strip() for origin in self.api_cors_origins.split(","))

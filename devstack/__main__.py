@@ -1,0 +1,161 @@
+"""
+A Supabase and an R2 on this machine, without Docker.
+
+    python -m devstack up       start, and stay until Ctrl-C
+    python -m devstack env      print the variables of the running stack
+    python -m devstack status   say whether it runs
+    python -m devstack reset    forget all data, keys and ports
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from devstack import errors, stack
+from devstack import settings as choices
+from devstack import state as states
+
+
+EXIT_FAILED, EXIT_ALREADY_RUNNING, EXIT_NOT_RUNNING = 1, 2, 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command of *arguments*; its exit status."""
+    flags = _parser().parse_args(arguments)
+    settings = choices.Settings.read(
+        os.environ,
+        state_dir=flags.state_dir,
+        env_file=getattr(flags, "env_file", None),
+        port=getattr(flags, "port", None),
+    )
+    try:
+        return int(COMMANDS[flags.command](settings, quiet=getattr(flags, "quiet", False)))
+    except errors.AlreadyRunningError as error:
+        return _complain(error, EXIT_ALREADY_RUNNING)
+    except errors.NotRunningError as error:
+        return _complain(error, EXIT_NOT_RUNNING)
+    except errors.StackError as error:
+        return _complain(error, EXIT_FAILED)
+
+
+def up(settings: choices.Settings, *, quiet: bool) -> int:
+    """Start the stack and stay until it is told to stop, or fails."""
+    begun = time.monotonic()
+    directory = states.StateDir(settings.state_dir)
+    with directory.held() as lease:
+        _log_to(directory.root / "gateway.log", quiet=quiet)
+        state = directory.load(settings.port)
+        directory.env_pointer.write_text(str(settings.env_file))
+        announce = _silence if quiet else _announcer(settings, begun)
+        asyncio.run(_until_signalled(stack.run(settings, state, lease, announce)))
+    return 0
+
+
+def env(settings: choices.Settings, *, quiet: bool) -> int:
+    """Print the env file of the running stack. Raises: errors.NotRunningError."""
+    del quiet
+    sys.stdout.write(_running_env(settings).read_text())
+    return 0
+
+
+def status(settings: choices.Settings, *, quiet: bool) -> int:
+    """Say where the stack runs. Raises: errors.NotRunningError."""
+    path = _running_env(settings)
+    holder = states.StateDir(settings.state_dir).holder()
+    if not quiet:
+        url = path.read_text().partition("\n")[0].partition("=")[2]
+        sys.stdout.write(f"Running at {url} (process {holder}).\n")
+    return 0
+
+
+def reset(settings: choices.Settings, *, quiet: bool) -> int:
+    """Delete the state. Raises: errors.AlreadyRunningError, errors.ForeignDirectoryError."""
+    states.StateDir(settings.state_dir).erase()
+    if not quiet:
+        sys.stdout.write(f"Forgot {settings.state_dir}.\n")
+    return 0
+
+
+COMMANDS = {"up": up, "env": env, "status": status, "reset": reset}
+
+
+async def _until_signalled(life: Coroutine[None, None, None]) -> None:
+    """Run *life* until SIGINT or SIGTERM cancels it, and wait for its end."""
+    task = asyncio.ensure_future(life)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _announcer(settings: choices.Settings, begun: float) -> Callable[[str], None]:
+    """What tells a person that the stack is up."""
+
+    def announce(variables: str) -> None:
+        seconds = time.monotonic() - begun
+        sys.stdout.write(variables)
+        sys.stdout.write(f"# Up in {seconds:.1f} s; also in {settings.env_file}. Ctrl-C stops.\n")
+        sys.stdout.flush()
+
+    return announce
+
+
+def _silence(_variables: str) -> None:
+    """Tell nothing."""
+
+
+def _running_env(settings: choices.Settings) -> Path:
+    """The env file of the running stack. Raises: errors.NotRunningError."""
+    directory = states.StateDir(settings.state_dir)
+    if directory.holder() is not None:
+        path = Path(directory.env_pointer.read_text())
+        if path.exists():
+            return path
+        raise errors.NotRunningError(f"The devstack on {settings.state_dir} is still starting.")
+    raise errors.NotRunningError(f"No devstack runs on {settings.state_dir}.")
+
+
+def _log_to(path: Path, *, quiet: bool) -> None:
+    handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w")]
+    if not quiet:
+        handlers.append(logging.StreamHandler())
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        handlers=handlers,
+    )
+
+
+def _complain(error: errors.StackError, code: int) -> int:
+    sys.stderr.write(f"devstack: {error}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m devstack",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in COMMANDS:
+        command = commands.add_parser(name)
+        command.add_argument("--state-dir", help="default: DEVSTACK_STATE_DIR, or .devstack here")
+        command.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        if name == "up":
+            port_help = "gateway port; 0 picks a free one (default: 54321, or as last time)"
+            command.add_argument("--port", type=int, help=port_help)
+            command.add_argument("--env-file", help="default: devstack.env in the state directory")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

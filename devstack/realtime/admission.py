@@ -1,0 +1,67 @@
+"""What a join asks of the database: permission, bindings, and messages of before."""
+
+import logging
+
+import psycopg
+
+from devstack import context
+from devstack.realtime import authorization, bindings, channel, filters, messages
+
+
+log = logging.getLogger(__name__)
+
+NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the project database"
+
+
+class RefusedError(Exception):
+    """A join or a message is refused; the text tells the client why."""
+
+
+async def authorize(pool: context.Pool, joined: channel.Channel) -> None:
+    """Ask the policies what a private channel may receive. Raises: RefusedError."""
+    if not joined.config.private:
+        return
+    joined.may_write = None
+    try:
+        joined.may_read = await authorization.may_read(pool, joined.who, joined.name)
+    except psycopg.Error as error:
+        log.warning("join of %s: %s", joined.topic, error)
+        raise RefusedError(NO_DATABASE) from error
+    if not joined.may_read:
+        raise RefusedError(
+            "Unauthorized: You do not have permissions to read from this Channel topic: "
+            + joined.name
+        )
+
+
+async def accepted(pool: context.Pool, joined: channel.Channel) -> tuple[bindings.Binding, ...]:
+    """The channel's bindings, checked with the database. Raises: RefusedError."""
+    try:
+        wanted = tuple(map(bindings.parse, joined.config.postgres_changes))
+        if wanted:
+            async with pool.connection(timeout=authorization.CONNECT_TIMEOUT_SECONDS) as connection:
+                await bindings.check(connection, joined.who, wanted)
+    except (bindings.BindingError, filters.FilterError) as error:
+        raise RefusedError(str(error)) from error
+    except psycopg.Error as error:
+        log.warning("bindings of %s: %s", joined.topic, error)
+        raise RefusedError(NO_DATABASE) from error
+    return wanted
+
+
+async def replayed(pool: context.Pool, joined: channel.Channel) -> list[str]:
+    """Payloads of the latest broadcasts from the database, if asked for. Raises: RefusedError."""
+    replay = joined.config.replay
+    if replay is None:
+        return []
+    if not joined.config.private:
+        raise RefusedError("UnableToReplayMessages: Replay is not allowed for public channels")
+    if not joined.may_read.broadcast:
+        raise RefusedError("UnableToReplayMessages: broadcasts may not be read on this topic")
+    try:
+        return await messages.latest(
+            pool, joined.name, since_ms=replay.since_ms, limit=replay.limit
+        )
+    except psycopg.Error as error:
+        log.warning("replay on %s: %s", joined.topic, error)
+        raise RefusedError("UnableToReplayMessages: Realtime was unable to replay") from error

@@ -1,0 +1,100 @@
+"""What an HTTP request asks of the gateway, before the catalogue is consulted."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from devstack.rest import catalogue, errors, media, preferences, query_string
+from devstack.rest.query import Query
+from devstack.rest.transaction import Caller
+
+
+PREFIX = "/rest/v1"
+ANONYMOUS = "anon"
+
+_JSON_TYPES = frozenset(
+    {
+        "application/json",
+        "application/vnd.pgrst.object+json",
+        "application/vnd.pgrst.array+json",
+        "application/vnd.pgrst.object",
+        "application/vnd.pgrst.array",
+    }
+)
+_READS = frozenset({"GET", "HEAD"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request, read."""
+
+    method: str
+    query: Query
+    preferences: preferences.Preferences
+    shape: media.Shape
+    #: The Range header, which only reads obey.
+    range_header: str | None
+    body: bytes
+
+    @property
+    def is_read(self) -> bool:
+        """True for GET and HEAD."""
+        return self.method in _READS
+
+
+async def read(request: web.Request, *, is_call: bool) -> Ask:
+    """Read *request*. Raises: RequestError."""
+    is_read = request.method in _READS
+    _check_schema(request.headers.get("Accept-Profile" if is_read else "Content-Profile"))
+    if request.method in {"POST", "PATCH"}:
+        _check_content_type(request.headers.get("Content-Type", "application/json"))
+    return Ask(
+        method=request.method,
+        query=query_string.parse(request.rel_url.raw_query_string, is_call=is_call and is_read),
+        preferences=preferences.parse(request.headers.getall("Prefer", ())),
+        shape=media.negotiate(request.headers.get("Accept")),
+        range_header=request.headers.get("Range") if is_read else None,
+        body=b"" if is_read else await request.read(),
+    )
+
+
+def role_of(claims: Mapping[str, Any]) -> str:
+    """The role that *claims* name; without one the caller is anonymous."""
+    return str(claims.get("role", ANONYMOUS))
+
+
+def caller(request: web.Request, claims: Mapping[str, Any], known: catalogue.Catalogue) -> Caller:
+    """Who asks. Raises: DatabaseError for a role that the gateway may not become."""
+    role = role_of(claims)
+    if role not in known.roles:
+        # The pool's user could become anyone, superusers included; `authenticator` could not.
+        raise errors.DatabaseError(
+            f'permission denied to set role "{role}"', code="42501", status=403
+        )
+    return Caller(
+        role=role,
+        claims=claims,
+        method=request.method,
+        path=request.path.removeprefix(PREFIX),
+        headers={name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers},
+        role_settings=known.roles[role],
+    )
+
+
+def _check_schema(profile: str | None) -> None:
+    if profile not in {None, catalogue.SCHEMA}:
+        raise errors.UnacceptableSchemaError(
+            f"Invalid schema: {profile}",
+            hint=f"Only the following schemas are exposed: {catalogue.SCHEMA}",
+        )
+
+
+def _check_content_type(content_type: str) -> None:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in _JSON_TYPES:
+        raise errors.ContentTypeError(
+            f"Content-Type not acceptable: {kind}",
+            hint="The devstack reads JSON only: no CSV, forms, text or binary.",
+        )

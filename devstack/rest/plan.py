@@ -1,0 +1,90 @@
+"""One request as one SQL statement, and the last step of every statement: rows to JSON."""
+
+import dataclasses
+from typing import Any
+
+from devstack.rest.media import Shape
+
+
+#: Name of the common table expression whose rows the answer is made of.
+SOURCE = "pgrst_source"
+#: Name of the column that holds a function's scalar result.
+SCALAR = "pgrst_scalar"
+#: Counts rows that an upsert updated rather than inserted.
+UPDATED_SETTING = "pgrst.updated"
+
+#: Body of an answer without rows.
+NO_BODY = "''"
+NOT_COUNTED = "null::bigint"
+NO_LOCATION = "null::json"
+
+_ROWS = "_postgrest_t"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to run, and what must hold before it is committed."""
+
+    #: Placeholders are `$1`, `$2`, …
+    sql: str
+    values: list[Any]
+    read_only: bool
+    #: A select whose estimated row count is the total, with its values; or None.
+    estimate: tuple[str, list[Any]] | None = None
+    #: Undo the statement unless it found exactly one row.
+    exactly_one: bool = False
+    max_affected: int | None = None
+    rollback: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The one row that every statement answers with."""
+
+    #: Rows of the whole selection, or None if not counted.
+    total: int | None
+    #: Rows in the body.
+    count: int
+    body: str
+    #: Settings by which a function or trigger changes the answer.
+    response_headers: str | None
+    response_status: str | None
+    #: Primary key of the inserted row as `{column: text}`, if asked for.
+    location: dict[str, str | None] | None
+    #: Rows that an upsert updated.
+    updated: int
+
+
+def outcome(
+    *,
+    source: str,
+    rows: str,
+    body: str,
+    total: str = NOT_COUNTED,
+    location: str = NO_LOCATION,
+) -> str:
+    """The whole statement: *source* is the named expression, *rows* the select whose rows count."""
+    return (
+        f"with {SOURCE} as ({source}) "
+        f"select {total}, count(*), ({body})::text, "
+        "nullif(current_setting('response.headers', true), ''), "
+        "nullif(current_setting('response.status', true), ''), "
+        f"{location}, "
+        f"coalesce(nullif(current_setting('{UPDATED_SETTING}', true), '')::int, 0) "
+        f"from ({rows}) as {_ROWS}"
+    )
+
+
+def body_of_rows(shape: Shape, *, single: bool) -> str:
+    """The aggregate that turns rows into a JSON array, or a *single* row into an object."""
+    return _body(shape, f"json_agg({_ROWS})", single=single)
+
+
+def body_of_scalars(shape: Shape, *, single: bool) -> str:
+    """The same for rows that are one scalar each."""
+    return _body(shape, f"json_agg({_ROWS}.{SCALAR})", single=single)
+
+
+def _body(shape: Shape, aggregate: str, *, single: bool) -> str:
+    stripped = f"json_strip_nulls({aggregate})" if shape.strip_nulls else aggregate
+    return f"coalesce({stripped}->0, 'null')" if single else f"coalesce({stripped}, '[]')"

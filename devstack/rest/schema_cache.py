@@ -1,0 +1,85 @@
+"""Keep the catalogue: loaded when first needed, and again when told or when a name is missing."""
+
+import asyncio
+import logging
+import time
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from devstack.context import Pool
+from devstack.rest import catalogue, ddl_watch
+
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "pgrst"
+#: Wait before listening again after the connection broke.
+RECONNECT_SECONDS = 1.0
+
+
+class SchemaCache:
+    """The newest catalogue that a request needs."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._lock = asyncio.Lock()
+        self._catalogue: catalogue.Catalogue | None = None
+        self._loaded_at = 0.0
+
+    async def get(self) -> catalogue.Catalogue:
+        """The catalogue, loaded if there is none. Raises: psycopg.Error."""
+        return self._catalogue or await self.reload(time.monotonic())
+
+    async def reload(self, asked_at: float) -> catalogue.Catalogue:
+        """
+        A catalogue at least as new as *asked_at* (`time.monotonic()`).
+
+        Requests that miss something at the same moment share one load. Raises: psycopg.Error.
+        """
+        async with self._lock:
+            if self._catalogue is None or self._loaded_at < asked_at:
+                started_at = time.monotonic()
+                self._catalogue = await self._load()
+                self._loaded_at = started_at
+            return self._catalogue
+
+    def forget(self) -> None:
+        """Load again at the next request."""
+        self._catalogue = None
+
+    async def listen(self, dsn: str) -> None:
+        """Forget the catalogue at each `notify pgrst, 'reload schema'`, until cancelled."""
+        while True:
+            try:
+                await self._listen_once(dsn)
+            except psycopg.OperationalError:
+                # What was notified meanwhile is lost, and the database may be another one now.
+                self.forget()
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen_once(self, dsn: str) -> None:
+        connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+        async with connection:
+            await _watch_ddl(connection)
+            await connection.execute(b"listen " + CHANNEL.encode())
+            self.forget()
+            async for notice in connection.notifies():
+                if notice.payload in {"", "reload schema"}:
+                    self.forget()
+
+    async def _load(self) -> catalogue.Catalogue:
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(b"set local search_path = ''")
+            cursor = await connection.execute(catalogue.LOAD)
+            row = await cursor.fetchone()
+        assert row is not None, "a select without from has one row"  # noqa: S101 (for the types)
+        return catalogue.from_json(row[0])
+
+
+async def _watch_ddl(connection: psycopg.AsyncConnection[TupleRow]) -> None:
+    try:
+        await connection.execute(ddl_watch.INSTALL)
+    except psycopg.ProgrammingError as error:
+        # Without the right to create event triggers, `notify pgrst` is up to whoever changes DDL.
+        log.warning("The schema cache does not see DDL by itself: %s", error)

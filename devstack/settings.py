@@ -1,0 +1,67 @@
+"""What a person may choose, by flag or by `DEVSTACK_*` variable."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+
+#: The gateway's port when nothing else is asked: that of `supabase start`.
+DEFAULT_PORT = 54321
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Choices of one stack. Every path is absolute."""
+
+    state_dir: Path
+    #: Where the env file appears once everything answers.
+    env_file: Path
+    #: Folder of `<version>_<name>.sql` files.
+    migrations_dir: Path
+    #: Gateway port: None keeps the one of the last start, 0 picks a free one at the first start.
+    port: int | None = None
+    #: Folder of `initdb` and `postgres`, version 18; None takes the pip wheel's.
+    postgres_bin: Path | None = None
+    #: As whom PostgreSQL runs when we are root; None prefers a user namespace.
+    postgres_user: str | None = None
+    #: Life of an access token. Short ones let tests see an expiry.
+    jwt_seconds: int = 3600
+    bucket: str = "s3-media"
+    #: Soft limit of SeaweedFS' heap (Go's notation); less memory costs throughput.
+    object_store_memory: str = "384MiB"
+
+    @classmethod
+    def read(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        state_dir: str | None = None,
+        env_file: str | None = None,
+        port: int | None = None,
+    ) -> "Settings":
+        """Settings from *environ*, overruled by the flags that are given."""
+        chosen = state_dir or environ.get("DEVSTACK_STATE_DIR") or ".devstack"
+        state = Path(chosen).absolute()
+        binaries = environ.get("DEVSTACK_PG_BIN")
+        asked_port = environ.get("DEVSTACK_PORT")
+        return cls(
+            state_dir=state,
+            env_file=Path(env_file).absolute() if env_file else state / "devstack.env",
+            migrations_dir=_migrations_dir(environ),
+            port=int(asked_port) if port is None and asked_port else port,
+            postgres_bin=Path(binaries).absolute() if binaries else None,
+            postgres_user=environ.get("DEVSTACK_PG_USER"),
+            jwt_seconds=int(environ.get("DEVSTACK_JWT_SECONDS", "3600")),
+            bucket=environ.get("DEVSTACK_BUCKET", "s3-media"),
+            object_store_memory=environ.get("DEVSTACK_OBJECT_STORE_MEMORY", "384MiB"),
+        )
+
+
+def _migrations_dir(environ: Mapping[str, str]) -> Path:
+    """As the official CLI does, look beside the caller first; else take the repository's."""
+    if named := environ.get("DEVSTACK_MIGRATIONS_DIR"):
+        return Path(named).absolute()
+    here = Path("supabase/migrations").absolute()
+    return here if here.is_dir() else REPOSITORY / "supabase" / "migrations"

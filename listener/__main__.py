@@ -1,0 +1,33 @@
+"""`python -m listener`: settings -> worker -> run, until a signal."""
+
+import asyncio
+import signal
+import sys
+
+from adapters import machine_auth, settings, telemetry
+from listener.build import built
+from listener.settings import ListenerSettings
+
+
+async def serve(config: ListenerSettings) -> None:
+    """Run until SIGTERM or SIGINT; a second one hurries. Raises: SettingsError, SignInRefused."""
+    async with built(config) as worker:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, worker.stop)
+        await worker.run()
+
+
+def main() -> None:
+    """Run, and leave with EX_CONFIG when the settings or the credentials are wrong."""
+    config = settings.load_or_exit(ListenerSettings)
+    telemetry.configure(config.s3_log_format)
+    try:
+        asyncio.run(serve(config))
+    except (settings.SettingsError, machine_auth.SignInRefused) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(settings.EX_CONFIG) from None
+
+
+if __name__ == "__main__":
+    main()

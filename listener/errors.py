@@ -1,0 +1,120 @@
+"""
+What can go wrong in an attempt, by what follows from it.
+
+    ListenerError
+    ├── LeaseLost              the task is not ours any more: nothing is settled
+    ├── PipelineGone           nothing was asked of the model: the task is released unharmed
+    └── TaskFault              the attempt failed with a code: `fail_task` decides about a retry
+        ├── SourceNotFound
+        ├── StorageUnavailable
+        ├── PipelineRefused    the pipeline answered with an error code
+        ├── PipelineBroke      the pipeline fell silent over this picture
+        ├── DeadlineExceeded
+        └── Unforeseen
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from typing_extensions import override
+
+from contracts.errors import FACTS, TASK_ERROR_CODES, ErrorCode
+
+
+_BAD_PICTURE: Final = frozenset(
+    {
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode.EMPTY_BODY,
+        ErrorCode.FILE_TOO_LARGE,
+        ErrorCode.IMAGE_TOO_LARGE,
+    }
+)
+"""Refusals of a request that, said of a task, mean that its picture is no good."""
+
+
+class ListenerError(Exception):
+    """Something went wrong in an attempt."""
+
+    @override
+    def __str__(self) -> str:
+        """Say what was given, or else the class's docstring."""
+        return super().__str__() or str(type(self).__doc__)
+
+
+class LeaseLost(ListenerError):
+    """The task was cancelled, reaped or taken by another."""
+
+
+class PipelineGone(ListenerError):
+    """The pipeline does not answer, or has no model ready."""
+
+
+class TaskFault(ListenerError):
+    """The attempt failed."""
+
+    code: ErrorCode = ErrorCode.INTERNAL
+
+
+class SourceNotFound(TaskFault):
+    """The picture is not in the object store."""
+
+    code = ErrorCode.SOURCE_NOT_FOUND
+
+
+class StorageUnavailable(TaskFault):
+    """The object store did not answer."""
+
+    code = ErrorCode.STORAGE_UNAVAILABLE
+
+
+class PipelineRefused(TaskFault):
+    """The pipeline answered with an error."""
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = as_task_code(code)
+
+
+class PipelineBroke(TaskFault):
+    """The pipeline fell silent while it worked on this picture."""
+
+    code = ErrorCode.PIPELINE_FAILED
+
+
+class DeadlineExceeded(TaskFault):
+    """The attempt outlived its hard deadline."""
+
+    code = ErrorCode.DEADLINE_EXCEEDED
+
+
+class Unforeseen(TaskFault):
+    """The listener itself failed; its log has the traceback."""
+
+
+def as_task_code(code: ErrorCode) -> ErrorCode:
+    """The code that a task's row may carry for an error the pipeline answered with."""
+    if code in TASK_ERROR_CODES:
+        return code
+    if code in _BAD_PICTURE:
+        return ErrorCode.INVALID_IMAGE
+    return ErrorCode.PIPELINE_FAILED if FACTS[code].retryable else ErrorCode.INTERNAL
+
+
+@contextlib.contextmanager
+def one_error() -> Iterator[None]:
+    """Raise what stopped a TaskGroup by itself: the first error in it, a lost lease before all."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        lost = [leaf for leaf in leaves if isinstance(leaf, LeaseLost)]
+        raise (lost or leaves)[0] from None
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,119 @@
+"""The worker's SQL: the seven functions that PostgREST shows to a machine."""
+
+import asyncio
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from adapters import machine_auth, rest, telemetry
+from contracts.errors import ErrorCode
+from contracts.prompts import Prompt, SegmentOptions
+from contracts.tasks import MediaKind, Settlement
+
+
+log = telemetry.get_logger(__name__)
+
+_UNAUTHENTICATED: Final = 401
+
+
+class Claim(BaseModel):
+    """A task in hand: one row of `claim_tasks`. Its token is the lease and the fence."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    token: int
+    user_id: UUID
+    source_image_url: str
+    kind: MediaKind
+    prompts: tuple[Prompt, ...]
+    options: SegmentOptions
+    attempt_count: int
+    created_at: datetime
+    lease_expires_at: datetime
+    asked_at: float
+    """Loop time before the claim was sent, from which the lease surely lasts its seconds."""
+
+
+class LeaseStore:
+    """Calls the worker functions with the machine's token; a refused token is replaced once."""
+
+    def __init__(
+        self,
+        door: rest.Rest,
+        tokens: machine_auth.MachineTokens,
+        *,
+        worker: str,
+        lease_seconds: int,
+        deadline_seconds: int,
+    ) -> None:
+        self._door = door
+        self._tokens = tokens
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+        self._deadline_seconds = deadline_seconds
+
+    async def claim(self, limit: int) -> tuple[int, list[Claim]]:
+        """Take up to *limit* due tasks: how many were taken, and those that could be read."""
+        asked_at = asyncio.get_running_loop().time()
+        rows = await self._call(
+            "claim_tasks",
+            p_worker=self._worker,
+            p_limit=limit,
+            p_lease_seconds=self._lease_seconds,
+            p_deadline_seconds=self._deadline_seconds,
+        )
+        read = [await self._read({**row, "asked_at": asked_at}) for row in rows or []]
+        return len(read), [claim for claim in read if claim is not None]
+
+    async def renew(self, token: int) -> Settlement:
+        """Push the lease's end forward."""
+        return await self._settlement(
+            "renew_lease", p_token=token, p_lease_seconds=self._lease_seconds
+        )
+
+    async def report_progress(self, token: int, share: float) -> Settlement:
+        """Say how far the attempt is, 0 to 1."""
+        return await self._settlement("report_progress", p_token=token, p_progress=share)
+
+    async def complete(self, token: int, **result: Any) -> Settlement:
+        """Finish the task; *result* holds the other parameters of `complete_task`."""
+        return await self._settlement("complete_task", p_token=token, **result)
+
+    async def fail(self, token: int, code: ErrorCode, detail: str) -> Settlement:
+        """End the attempt with an error; the database decides about a retry."""
+        return await self._settlement(
+            "fail_task", p_token=token, p_error_code=code.value, p_detail=detail[:500]
+        )
+
+    async def release(self, token: int) -> Settlement:
+        """Give the task back unharmed; the attempt is not counted."""
+        return await self._settlement("release_task", p_token=token)
+
+    async def reap(self) -> int:
+        """End the attempts of silent workers: how many there were."""
+        return int(await self._call("reap_tasks"))
+
+    async def _settlement(self, function: str, **params: Any) -> Settlement:
+        return Settlement(await self._call(function, **params))
+
+    async def _call(self, function: str, **params: Any) -> Any:
+        token = await self._tokens.token()
+        try:
+            return await self._door.rpc(function, params, token)
+        except rest.RestRefused as error:
+            if error.status != _UNAUTHENTICATED:
+                raise
+        self._tokens.forget(token)
+        return await self._door.rpc(function, params, await self._tokens.token())
+
+    async def _read(self, row: dict[str, Any]) -> Claim | None:
+        try:
+            return Claim.model_validate(row)
+        except ValidationError as error:
+            # A newer API may ask for what this worker cannot read; another worker may.
+            log.warning("claim_unreadable", task_id=row.get("id"), fields=error.error_count())
+            await self.fail(row["token"], ErrorCode.INTERNAL, "the worker could not read the task")
+            return None

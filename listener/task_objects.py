@@ -1,0 +1,47 @@
+"""
+The seam to the object store: an attempt's own objects and no others.
+
+Today the host holds bucket keys. A rented host shall hold none: an implementation that asks the
+Edge Function `job-urls` for signed URLs fits behind the same two methods.
+"""
+
+from typing import Protocol
+
+from adapters import objects
+from contracts import limits, object_keys
+from listener.lease_store import Claim
+
+
+class TaskObjects(Protocol):
+    """
+    What an attempt may read and write.
+
+    Both methods raise the errors of `adapters.objects`.
+    """
+
+    async def read_source(self, claim: Claim) -> bytes:
+        """The picture's bytes."""
+        ...
+
+    async def write_result(self, claim: Claim, name: str, data: bytes, content_type: str) -> str:
+        """Write one result file of this attempt; answers its key."""
+        ...
+
+
+class BucketObjects:
+    """TaskObjects for a host that holds the bucket's keys."""
+
+    def __init__(self, store: objects.ObjectStore) -> None:
+        self._store = store
+
+    async def read_source(self, claim: Claim) -> bytes:
+        """Read the upload, refusing a key outside the owner's uploads."""
+        if not object_keys.is_upload_of(claim.source_image_url, claim.user_id):
+            raise objects.ObjectNotFound(claim.source_image_url)
+        return await self._store.get(claim.source_image_url, max_bytes=limits.MAX_UPLOAD_BYTES)
+
+    async def write_result(self, claim: Claim, name: str, data: bytes, content_type: str) -> str:
+        """Write under the token's own prefix, where a zombie of this task cannot write."""
+        key = object_keys.result_prefix(claim.user_id, claim.id, claim.token) + name
+        await self._store.put(key, data, content_type)
+        return key

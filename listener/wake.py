@@ -1,0 +1,37 @@
+"""Many hints, one look."""
+
+import asyncio
+from enum import StrEnum
+
+
+class WakeSource(StrEnum):
+    """What made the listener look; the label of `claims_by_source`."""
+
+    HINT = "hint"
+    POLL = "poll"
+
+
+class Wake:
+    """
+    Turns any number of hints into at most one pending look at the queue.
+
+    A hint says only that something may have changed; what there is to do is asked of the
+    database. Losing or doubling hints is therefore harmless. A hint that comes during a look
+    leads to another look.
+    """
+
+    def __init__(self) -> None:
+        self._pending = asyncio.Event()
+        self._source = WakeSource.POLL
+
+    def hint(self, source: WakeSource) -> None:
+        """Ask for a look. A pending look keeps the name of whoever asked first."""
+        if not self._pending.is_set():
+            self._source = source
+            self._pending.set()
+
+    async def wait(self) -> WakeSource:
+        """Wait for a hint, take all that are pending, and name the first one's source."""
+        await self._pending.wait()
+        self._pending.clear()
+        return self._source

@@ -1,0 +1,66 @@
+"""
+What can go wrong in the pipeline.
+
+PipelineError
+├── Refused             the request is at fault: picture, prompt, form
+├── Busy                too many requests wait already
+├── NotReady            no model yet, or never
+├── OutOfMemory         the picture did not fit, even in smaller steps
+├── ModelFailed         the model raised on this picture
+├── ModelDied           the GPU is lost to this process
+└── WeightsUnavailable  setup: no weights, and what to do about it
+"""
+
+from contracts.errors import FACTS, ErrorCode
+
+
+class PipelineError(Exception):
+    """Carries the code that crosses the border and one sentence for the reader."""
+
+    code: ErrorCode = ErrorCode.PIPELINE_FAILED
+
+    def __init__(self, message: str = "", *, code: ErrorCode | None = None) -> None:
+        """Take the code's own sentence unless a better one is given."""
+        self.code = code or self.code
+        self.message = message or FACTS[self.code].message
+        super().__init__(self.message)
+
+
+class Refused(PipelineError):
+    """The request does not fit the contract."""
+
+    code = ErrorCode.INVALID_REQUEST
+
+
+class Busy(PipelineError):
+    """Too many pictures wait for the model already."""
+
+    code = ErrorCode.MODEL_UNAVAILABLE
+
+
+class NotReady(PipelineError):
+    """The model is still loading."""
+
+    code = ErrorCode.MODEL_UNAVAILABLE
+
+
+class OutOfMemory(PipelineError):
+    """The GPU ran out of memory on this picture."""
+
+    code = ErrorCode.OUT_OF_MEMORY
+
+
+class ModelFailed(PipelineError):
+    """The model failed on this picture."""
+
+
+class ModelDied(PipelineError):
+    """The GPU is lost to this process; it must be started again."""
+
+    code = ErrorCode.MODEL_UNAVAILABLE
+
+
+class WeightsUnavailable(PipelineError):
+    """There are no weights to load."""
+
+    code = ErrorCode.MODEL_UNAVAILABLE

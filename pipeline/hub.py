@@ -1,0 +1,71 @@
+"""Fetches the gated facebook/sam3 from the hub, and turns every refusal into what to do."""
+
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import WeightsUnavailable
+
+
+REPOSITORY: Final = "facebook/sam3"
+
+#: All that loading needs; the repository also holds Meta's own 3.4 GB file.
+_FILES: Final = ["*.json", "merges.txt", "model*.safetensors"]
+
+_OR_LOCAL: Final = "Or set SAM3_WEIGHTS_PATH to a copy of the weights."
+
+
+def fetch(token: str | None) -> Path:
+    """
+    Give the local directory of facebook/sam3, downloading it the first time.
+
+    Raises:
+        WeightsUnavailable: no token, no licence, no network, no room.
+
+    """
+    from huggingface_hub import get_token, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        kept = Path(snapshot_download(REPOSITORY, allow_patterns=_FILES, local_files_only=True))
+    except LocalEntryNotFoundError:
+        kept = None
+    # A download that was cut off leaves a folder without the weights.
+    if kept is not None and any(kept.glob("model*.safetensors")):
+        return kept
+    token = token or get_token()
+    if not token:
+        message = (
+            f"No weights: SAM3_WEIGHTS_PATH and HF_TOKEN are empty. Accept the licence of"
+            f" {REPOSITORY} on the Hugging Face hub and set HF_TOKEN. {_OR_LOCAL}"
+        )
+        raise WeightsUnavailable(message)
+    try:
+        return Path(snapshot_download(REPOSITORY, allow_patterns=_FILES, token=token))
+    except Exception as error:  # whatever the network raises becomes advice
+        raise WeightsUnavailable(advice(error)) from error
+
+
+def advice(error: Exception) -> str:
+    """Say what to do about a failed download."""
+    from huggingface_hub import errors
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError) or status == 403:  # noqa: PLR2004 - HTTP
+        return (
+            f"HF_TOKEN may not read {REPOSITORY} yet. Open its page on the Hugging Face hub with"
+            " that account, accept the licence, wait for the approval, and allow the token to read"
+            f" gated repositories. {_OR_LOCAL}"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 401:  # noqa: PLR2004 - HTTP
+        return (
+            f"The Hugging Face hub does not accept HF_TOKEN. Make a new one that may read"
+            f" {REPOSITORY}. {_OR_LOCAL}"
+        )
+    if isinstance(error, errors.HfHubHTTPError):
+        return (
+            f"The Hugging Face hub answered with an error ({error}). Start again later. {_OR_LOCAL}"
+        )
+    return (
+        f"{REPOSITORY} could not be downloaded ({type(error).__name__}): this machine seems to be"
+        f" offline or out of disk. Check both and start again. {_OR_LOCAL}"
+    )

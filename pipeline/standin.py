@@ -1,0 +1,172 @@
+"""
+A stand-in for SAM3 that needs no weights, no torch and no time: for tests of the other packages.
+
+It is no model. It finds areas of one plain colour: the words of a prompt that name a colour choose
+it, no colour word but "shape", "object" or "thing" means any colour, and a positive box means the
+colour in the middle of the box. Everything else is found nowhere. The same picture and prompt give
+the same answer always. Chosen by `SAM3_WEIGHTS_PATH=standin:`; says so in `ModelInfo`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from contracts.manifest import Instance, ModelInfo, PromptResult
+from contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
+from pipeline import rle
+from pipeline.segmenter import clip_box, prompt_text
+
+
+#: Value of `SAM3_WEIGHTS_PATH` that chooses the stand-in.
+PATH: Final = "standin:"
+
+#: Hue in degrees of each colour word.
+_HUES: Final = {
+    "red": 0,
+    "orange": 30,
+    "yellow": 55,
+    "green": 120,
+    "cyan": 180,
+    "blue": 225,
+    "purple": 280,
+    "pink": 320,
+}
+
+_ANY: Final = {"shape", "shapes", "object", "objects", "thing", "things"}
+
+#: Saturation and value (0..1) from which a pixel has a colour at all.
+_COLOURED: Final = 0.35
+
+#: An area smaller than this share of the picture is noise.
+_SMALLEST: Final = 1e-4
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Which colour each pixel has, and which colours each prompt wants."""
+
+    colours: NDArray[np.int8]
+    """(height, width): index into _HUES, -1 without colour."""
+    wanted: tuple[tuple[Prompt, frozenset[int]], ...]
+
+
+class StandinSegmenter:
+    """Finds areas of one plain colour."""
+
+    def __init__(self) -> None:
+        """Need nothing."""
+        self.info = ModelInfo(
+            name="standin",
+            revision="none",
+            dtype="float32",
+            device="cpu",
+            code_version=metadata.version("s3-sam3"),
+            demo=True,
+        )
+
+    def prepare(self, picture: Image.Image, prompts: tuple[Prompt, ...]) -> Prepared:
+        """Name the colour of each pixel."""
+        colours = _colours(picture)
+        wanted = tuple((prompt, _wanted(prompt, colours)) for prompt in with_ids(prompts))
+        return Prepared(colours=colours, wanted=wanted)
+
+    def find(self, prepared: Prepared, options: SegmentOptions) -> Prepared:  # noqa: ARG002 - protocol
+        """Do nothing: the work is in the other steps."""
+        return prepared
+
+    def trace(self, found: Prepared, options: SegmentOptions) -> tuple[PromptResult, ...]:
+        """Outline the areas of the wanted colours, largest score first."""
+        results: list[PromptResult] = []
+        label = 1
+        for prompt, colours in found.wanted:
+            result = _result(prompt, colours, found.colours, options, label)
+            results.append(result)
+            label += len(result.instances)
+        return tuple(results)
+
+
+def _colours(picture: Image.Image) -> NDArray[np.int8]:
+    """Index into _HUES per pixel, -1 for grey, black and white."""
+    hue, saturation, value = np.moveaxis(np.asarray(picture.convert("HSV"), np.float32), 2, 0)
+    turn = hue[..., None] / 256 * 360 - np.array(list(_HUES.values()), np.float32)
+    nearest = np.abs((turn + 180) % 360 - 180).argmin(axis=2).astype(np.int8)
+    least = _COLOURED * 255
+    return np.where((saturation >= least) & (value >= least), nearest, np.int8(-1))
+
+
+def _wanted(prompt: Prompt, colours: NDArray[np.int8]) -> frozenset[int]:
+    """Colours that the prompt's words and boxes name."""
+    words = set((prompt_text(prompt) or "").lower().split())
+    wanted = {place for place, name in enumerate(_HUES) if name in words}
+    if not wanted and words & _ANY:
+        wanted = set(range(len(_HUES)))
+    height, width = colours.shape
+    for box in prompt.boxes:
+        left, top, right, bottom = clip_box(box, width, height)
+        middle = int(colours[int((top + bottom) / 2), int((left + right) / 2)])
+        wanted = wanted | {middle} if box.label is BoxLabel.POSITIVE else wanted - {middle}
+    return frozenset(wanted - {-1})
+
+
+def _result(
+    prompt: Prompt,
+    wanted: frozenset[int],
+    colours: NDArray[np.int8],
+    options: SegmentOptions,
+    label: int,
+) -> PromptResult:
+    """All areas for one prompt, numbered from *label*."""
+    threshold = options.threshold if prompt.threshold is None else prompt.threshold
+    found = [area for colour in sorted(wanted) for area in _areas(colours == colour)]
+    scored = [(_score(area), area) for area in found]
+    passed = sorted((pair for pair in scored if pair[0] >= threshold), key=lambda pair: -pair[0])
+    kept = passed[: options.max_instances]
+    return PromptResult(
+        id=prompt.id or "",
+        text=prompt_text(prompt),
+        presence=1.0 if found else 0.0,
+        truncated=len(passed) > len(kept),
+        instances=tuple(
+            _instance(area, score, label + place) for place, (score, area) in enumerate(kept)
+        ),
+    )
+
+
+def _areas(mask: Mask) -> Iterator[Mask]:
+    """Connected areas that are more than noise, in reading order."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    least = max(4, int(mask.size * _SMALLEST))
+    for number in range(1, count + 1):
+        area: Mask = labels == number
+        if area.sum() >= least:
+            yield area
+
+
+def _extent(mask: Mask) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the mask's pixels; right and bottom are past the last."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _score(mask: Mask) -> float:
+    """Half, and half of how much of its box the area fills: 0.5..1."""
+    left, top, right, bottom = _extent(mask)
+    return round(0.5 + 0.5 * float(mask.sum()) / ((right - left) * (bottom - top)), 6)
+
+
+def _instance(mask: Mask, score: float, label: int) -> Instance:
+    """Put one area in the manifest's form."""
+    columns = np.ascontiguousarray(mask.T[None], dtype=np.uint8)
+    [(lengths, area)] = rle.encode(columns)
+    left, top, right, bottom = _extent(mask)
+    box = (float(left), float(top), float(right), float(bottom))
+    return Instance(label=label, score=score, box=box, area=area, rle=lengths)

@@ -1,0 +1,350 @@
+"""Who is let in: one good token, and every way to forge one, each a single step away from it."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import jwt
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from api.auth import Authenticator
+from api.jwks import Jwks
+from api.problems import Problem
+from contracts.errors import ErrorCode
+
+
+SECRET = "the legacy secret of this project, long enough"
+ISSUER = "https://project.supabase.co/auth/v1"
+USER = str(uuid4())
+
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def public_jwk(key: Any, key_id: str, algorithm: str) -> dict[str, Any]:
+    """The public half, as the project publishes it."""
+    maker = jwt.algorithms.ECAlgorithm if algorithm == "ES256" else jwt.algorithms.RSAAlgorithm
+    published = maker.to_jwk(key.public_key(), as_dict=True)
+    return {**published, "kid": key_id, "alg": algorithm, "use": "sig"}
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    """What a user's token says; a value of None leaves the claim out."""
+    said = {
+        "iss": ISSUER,
+        "aud": "authenticated",
+        "role": "authenticated",
+        "sub": USER,
+        "email": "me@example.com",
+        "iat": int(time.time()),
+        "exp": int(time.time()) + 3600,
+        **changed,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def es256(key: Any = EC_KEY, headers: dict[str, Any] | None = None, **changed: Any) -> str:
+    """A token signed with the project's EC key."""
+    return jwt.encode(claims(**changed), key, "ES256", headers={"kid": "ec", **(headers or {})})
+
+
+def hs256(secret: str = SECRET, **changed: Any) -> str:
+    """A token signed with the shared secret."""
+    return jwt.encode(claims(**changed), secret, "HS256")
+
+
+def by_hand(header: dict[str, Any], secret: bytes) -> str:
+    """A token that no library would sign: HMAC over whatever is wanted."""
+
+    def part(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    head = f"{part(json.dumps(header).encode())}.{part(json.dumps(claims()).encode())}"
+    signature = hmac.new(secret, head.encode(), hashlib.sha256).digest() if secret else b""
+    return f"{head}.{part(signature)}"
+
+
+def pem(key: Any) -> bytes:
+    """The public key as everybody can read it."""
+    public: bytes = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return public
+
+
+@dataclass
+class Project:
+    """An Auth server that publishes keys, and counts who asks."""
+
+    keys: list[dict[str, Any]] = field(
+        default_factory=lambda: [
+            public_jwk(EC_KEY, "ec", "ES256"),
+            public_jwk(RSA_KEY, "rsa", "RS256"),
+        ]
+    )
+    fetches: int = 0
+    broken: bool = False
+
+    async def jwks(self, _request: web.Request) -> web.Response:
+        """The keys."""
+        self.fetches += 1
+        if self.broken:
+            raise web.HTTPBadGateway
+        return web.json_response({"keys": self.keys})
+
+
+@dataclass
+class Clock:
+    """Time that moves when told to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def project() -> Project:
+    """One project."""
+    return Project()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """One clock."""
+    return Clock()
+
+
+Make = Callable[..., Authenticator]
+
+
+@pytest.fixture
+async def make(project: Project, clock: Clock) -> AsyncIterator[Make]:
+    """A factory of authenticators of the project."""
+    app = web.Application()
+    app.router.add_get("/jwks", project.jwks)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+
+        def build(secret: str | None = SECRET) -> Authenticator:
+            jwks = Jwks(http, str(server.make_url("/jwks")), "anon", clock)
+            return Authenticator(jwks=jwks, issuer=ISSUER, secret=secret)
+
+        yield build
+
+
+GOOD: dict[str, Callable[[], str]] = {
+    "ES256": es256,
+    "RS256": lambda: jwt.encode(claims(), RSA_KEY, "RS256", headers={"kid": "rsa"}),
+    "HS256": hs256,
+    "expired within the leeway": lambda: es256(exp=int(time.time()) - 3),
+    "a jku that nobody follows": lambda: es256(headers={"jku": "http://evil.example/jwks"}),
+}
+
+BAD: dict[str, tuple[Callable[[], str], ErrorCode]] = {
+    "expired": (lambda: es256(exp=int(time.time()) - 60), ErrorCode.TOKEN_EXPIRED),
+    "expired, HS256": (lambda: hs256(exp=int(time.time()) - 60), ErrorCode.TOKEN_EXPIRED),
+    "alg none": (lambda: by_hand({"alg": "none", "kid": "ec"}, b""), ErrorCode.UNAUTHENTICATED),
+    "alg none, with the secret": (
+        lambda: by_hand({"alg": "none"}, SECRET.encode()),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "HS256 signed with the EC public key": (
+        lambda: by_hand({"alg": "HS256", "kid": "ec"}, pem(EC_KEY)),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "HS256 signed with the RSA public key": (
+        lambda: by_hand({"alg": "HS256", "kid": "rsa"}, pem(RSA_KEY)),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "RS256 under the EC key's id": (
+        lambda: jwt.encode(claims(), RSA_KEY, "RS256", headers={"kid": "ec"}),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "HS384 with the secret": (
+        lambda: jwt.encode(claims(), SECRET.ljust(48), "HS384"),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "signed with another key": (lambda: es256(key=OTHER_KEY), ErrorCode.UNAUTHENTICATED),
+    "another secret": (
+        lambda: hs256(secret="somebody else's secret, long enough"),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "an unknown key id": (
+        lambda: es256(headers={"kid": "gone"}),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "no key id": (
+        lambda: jwt.encode(claims(), EC_KEY, "ES256"),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "a key brought along": (
+        lambda: es256(
+            key=OTHER_KEY, headers={"kid": "x", "jwk": public_jwk(OTHER_KEY, "x", "ES256")}
+        ),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "another issuer": (
+        lambda: es256(iss="https://other.supabase.co/auth/v1"),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "no issuer": (lambda: es256(iss=None), ErrorCode.UNAUTHENTICATED),
+    "another audience": (lambda: es256(aud="anon"), ErrorCode.UNAUTHENTICATED),
+    "no audience": (lambda: es256(aud=None), ErrorCode.UNAUTHENTICATED),
+    "role anon": (lambda: es256(role="anon"), ErrorCode.UNAUTHENTICATED),
+    "role service_role": (lambda: es256(role="service_role"), ErrorCode.UNAUTHENTICATED),
+    "no role": (lambda: es256(role=None), ErrorCode.UNAUTHENTICATED),
+    "no expiry": (lambda: es256(exp=None), ErrorCode.UNAUTHENTICATED),
+    "not valid yet": (lambda: es256(nbf=int(time.time()) + 60), ErrorCode.UNAUTHENTICATED),
+    "issued in the future": (lambda: es256(iat=int(time.time()) + 60), ErrorCode.UNAUTHENTICATED),
+    "no subject": (lambda: es256(sub=None), ErrorCode.UNAUTHENTICATED),
+    "a subject that is no id": (lambda: es256(sub="admin"), ErrorCode.UNAUTHENTICATED),
+    "the legacy anon key": (
+        lambda: jwt.encode(
+            {"iss": "supabase", "role": "anon", "exp": int(time.time()) + 60}, SECRET, "HS256"
+        ),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "the legacy service key": (
+        lambda: jwt.encode(
+            {"iss": "supabase", "role": "service_role", "exp": int(time.time()) + 60},
+            SECRET,
+            "HS256",
+        ),
+        ErrorCode.UNAUTHENTICATED,
+    ),
+    "a new secret key": (lambda: "sb_secret_0123456789", ErrorCode.UNAUTHENTICATED),
+    "garbage": (lambda: "a.b.c", ErrorCode.UNAUTHENTICATED),
+    "emptiness": (lambda: "", ErrorCode.UNAUTHENTICATED),
+    "a novel": (lambda: "x" * 100_000, ErrorCode.UNAUTHENTICATED),
+    "a GPU machine": (lambda: es256(app_metadata={"kind": "gpu"}), ErrorCode.FORBIDDEN),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+async def test_a_good_token_names_its_user(make: Make, name: str) -> None:
+    """A token of this project for a signed-in user is let in, whatever key type signed it."""
+    token = GOOD[name]()
+
+    principal = await make().principal(f"Bearer {token}")
+
+    assert (str(principal.user_id), principal.token) == (USER, token)
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_token_is_refused(make: Make, name: str) -> None:
+    """Each forgery is one step from a good token, and each step is noticed."""
+    make_token, code = BAD[name]
+
+    with pytest.raises(Problem) as refusal:
+        await make().principal(f"Bearer {make_token()}")
+
+    assert refusal.value.code is code
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic abc", "Token {good}", "{good}"])
+async def test_only_the_bearer_scheme_counts(make: Make, header: str | None) -> None:
+    """A good token under another scheme, or no header at all, is nobody."""
+    sent = None if header is None else header.format(good=es256())
+
+    with pytest.raises(Problem) as refusal:
+        await make().principal(sent)
+
+    assert refusal.value.code is ErrorCode.UNAUTHENTICATED
+
+
+async def test_without_a_secret_no_shared_secret_counts(make: Make) -> None:
+    """A project without a legacy secret accepts no HS256 token, not even one of an empty key."""
+    for token in (hs256(), by_hand({"alg": "HS256"}, b"")):
+        with pytest.raises(Problem) as refusal:
+            await make(secret=None).principal(f"Bearer {token}")
+        assert refusal.value.code is ErrorCode.UNAUTHENTICATED
+
+
+async def test_a_published_symmetric_key_is_not_used(make: Make, project: Project) -> None:
+    """A key set that contains a shared secret does not make that secret sign anybody in."""
+    known = base64.urlsafe_b64encode(b"k" * 32).rstrip(b"=").decode()
+    project.keys = [{"kty": "oct", "kid": "oct", "k": known, "alg": "HS256"}]
+
+    with pytest.raises(Problem) as refusal:
+        await make(secret=None).principal(
+            f"Bearer {by_hand({'alg': 'HS256', 'kid': 'oct'}, b'k' * 32)}"
+        )
+
+    assert refusal.value.code is ErrorCode.UNAUTHENTICATED
+
+
+async def test_keys_are_fetched_once_in_ten_minutes(
+    make: Make, project: Project, clock: Clock
+) -> None:
+    """Many tokens cost one fetch; after ten minutes a revoked key is unknown."""
+    authenticator = make()
+    for _ in range(5):
+        await authenticator.principal(f"Bearer {es256()}")
+    assert project.fetches == 1
+
+    project.keys = []
+    clock.now += 601
+    with pytest.raises(Problem):
+        await authenticator.principal(f"Bearer {es256()}")
+    assert project.fetches == 2
+
+
+async def test_a_new_key_is_found_and_garbage_ids_cost_little(
+    make: Make, project: Project, clock: Clock
+) -> None:
+    """An unknown key id asks again, but at most once in half a minute."""
+    authenticator = make()
+    await authenticator.principal(f"Bearer {es256()}")
+    fresh = es256(key=OTHER_KEY, headers={"kid": "fresh"})
+    for _ in range(10):
+        with pytest.raises(Problem):
+            await authenticator.principal(f"Bearer {fresh}")
+    assert project.fetches == 1
+
+    project.keys.append(public_jwk(OTHER_KEY, "fresh", "ES256"))
+    clock.now += 31
+    await authenticator.principal(f"Bearer {fresh}")
+    assert project.fetches == 2
+
+
+async def test_an_outage_of_auth_signs_nobody_out(
+    make: Make, project: Project, clock: Clock
+) -> None:
+    """Known keys stay good while they cannot be fetched."""
+    authenticator = make()
+    await authenticator.principal(f"Bearer {es256()}")
+    project.broken = True
+    clock.now += 3600
+
+    await authenticator.principal(f"Bearer {es256()}")
+
+
+async def test_without_any_keys_the_fault_is_ours(make: Make, project: Project) -> None:
+    """When keys were never there, the answer is 503: the token may be perfectly good."""
+    project.broken = True
+
+    with pytest.raises(Problem) as refusal:
+        await make().principal(f"Bearer {es256()}")
+
+    assert refusal.value.code is ErrorCode.UPSTREAM_UNAVAILABLE
+
+
+def test_the_token_is_not_in_the_principals_repr() -> None:
+    """A principal that gets logged by accident gives nothing away."""
+    from api.auth import Principal
+
+    principal = Principal(user_id=uuid4(), email=None, token="very secret")
+
+    assert "very secret" not in repr(principal)

@@ -1,0 +1,48 @@
+"""Every error ends a task with a code that its row may carry."""
+
+import asyncio
+
+import pytest
+
+from contracts.errors import FACTS, TASK_ERROR_CODES, ErrorCode
+from listener import errors
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_each_code_of_the_pipeline_becomes_a_task_code(code: ErrorCode) -> None:
+    """Whatever the pipeline answers, `fail_task` accepts what is made of it."""
+    assert errors.as_task_code(code) in TASK_ERROR_CODES
+
+
+@pytest.mark.parametrize("code", [ErrorCode.FILE_TOO_LARGE, ErrorCode.IMAGE_TOO_LARGE])
+def test_a_picture_that_is_no_good_is_final(code: ErrorCode) -> None:
+    """A refusal for the picture's sake is not tried again."""
+    assert not FACTS[errors.as_task_code(code)].retryable
+
+
+@pytest.mark.parametrize("fault", errors.TaskFault.__subclasses__())
+def test_each_fault_has_a_task_code_and_a_sentence(fault: type[errors.TaskFault]) -> None:
+    """A leaf's code may stand in a row, and its docstring is its message."""
+    assert fault.code in TASK_ERROR_CODES
+    assert fault.__doc__
+
+
+async def test_a_lost_lease_comes_before_every_other_error() -> None:
+    """When work and lease fail at once, nothing is settled."""
+
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async def fail_twice() -> None:
+        with errors.one_error():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail(errors.PipelineBroke()))
+                group.create_task(fail(errors.LeaseLost()))
+
+    with pytest.raises(errors.LeaseLost):
+        await fail_twice()
+
+
+def test_an_error_without_words_says_its_docstring() -> None:
+    """The message of a bare leaf is its docstring."""
+    assert str(errors.PipelineBroke()) == errors.PipelineBroke.__doc__

@@ -1,0 +1,72 @@
+"""A settlement is sent until it is answered or the lease ends, and twice is harmless."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from typing_extensions import override
+
+from adapters.machine_auth import ServiceKey
+from adapters.rest import Rest, RestUnavailable
+from contracts.errors import ErrorCode
+from listener import settle
+from listener.lease_store import LeaseStore
+
+
+class FlakyDoor(Rest):
+    """Does not answer the first *failures* calls; the database behind it may have acted."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(url="http://127.0.0.1:9", key="anon")
+        self.failures = failures
+        self.calls = 0
+        self.answered = asyncio.Event()
+
+    @override
+    async def rpc(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        token: str | None = None,
+        *,
+        idempotent: bool = False,
+    ) -> Any:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise RestUnavailable
+        self.answered.set()
+        return "ok" if self.failures == 0 else "duplicate"
+
+
+async def test_a_settlement_is_sent_again_until_it_is_answered() -> None:
+    """Two lost answers and a `duplicate` are one settlement."""
+    door = FlakyDoor(failures=2)
+    with structlog.testing.capture_logs() as lines:
+        await _settle(door, lease_seconds=20)
+
+    assert door.calls == 3
+    assert [line["event"] for line in lines] == ["task_failed"]
+
+
+async def test_a_settlement_ends_with_the_lease() -> None:
+    """When nobody answers until the lease ends, the reaper is left to it, and the log says so."""
+    door = FlakyDoor(failures=1000)
+    with structlog.testing.capture_logs() as lines:
+        await asyncio.wait_for(_settle(door, lease_seconds=0), timeout=5)
+
+    assert door.calls >= 2
+    assert [line["event"] for line in lines] == ["settlement_lost"]
+
+
+async def _settle(door: Rest, *, lease_seconds: float) -> None:
+    store = LeaseStore(
+        door, ServiceKey(key="key"), worker="test", lease_seconds=30, deadline_seconds=300
+    )
+    await settle.settle(
+        7,
+        settle.Failed(code=ErrorCode.OUT_OF_MEMORY, detail="none left"),
+        store,
+        ends_at=asyncio.get_running_loop().time() + lease_seconds,
+        timings={},
+    )

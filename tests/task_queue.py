@@ -1,0 +1,88 @@
+"""A user with a picture at the queue: what they may do, and what an operator sees."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from adapters.objects import ObjectStore
+from adapters.rest import Rest
+from contracts.tasks import TaskStatus
+from devstack.testing import SignedUpUser
+
+
+async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
+    """Wait until *condition* holds; it may be a coroutine function."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = condition()
+            if await answer if asyncio.iscoroutine(answer) else answer:
+                return
+            await asyncio.sleep(0.01)
+
+
+@dataclass(kw_only=True)
+class Queue:
+    """One user's view of the queue, and the superuser's."""
+
+    door: Rest
+    store: ObjectStore
+    db: psycopg.AsyncConnection[Any]
+    user: SignedUpUser
+    service_key: str
+    picture_key: str
+
+    async def submit(self, *texts: str) -> str:
+        """Submit a task with one prompt per text (default: one); answers its id."""
+        answer = await self.door.rpc(
+            "submit_task",
+            {
+                "p_source_image_url": self.picture_key,
+                "p_prompts": [{"text": text} for text in texts or ("a dog",)],
+                "p_options": {},
+            },
+            self.user.access_token,
+        )
+        return str(answer["task"]["id"])
+
+    async def cancel(self, task_id: str) -> None:
+        """Cancel it as its owner."""
+        await self.door.rpc("cancel_task", {"p_id": task_id}, self.user.access_token)
+
+    async def row(self, task_id: str) -> dict[str, Any]:
+        """The task's row."""
+        return (await self.rows("select * from segmentation_results where id = %s", task_id))[0]
+
+    async def attempts(self, task_id: str) -> list[dict[str, Any]]:
+        """The task's attempts, oldest first."""
+        return await self.rows(
+            "select * from segmentation.attempts where result_id = %s order by token", task_id
+        )
+
+    async def ledger(self, task_id: str) -> list[str]:
+        """Actions of the ledger for the task, in order."""
+        rows = await self.rows(
+            "select action::text from usage_logs where result_id = %s order by id", task_id
+        )
+        return [row["action"] for row in rows]
+
+    async def reaches(self, task_id: str, status: TaskStatus, seconds: float = 15.0) -> None:
+        """Wait until the task has that status."""
+
+        async def there() -> bool:
+            return bool((await self.row(task_id))["status"] == status)
+
+        await until(there, seconds)
+
+    async def operate(self, function: str, **params: Any) -> Any:
+        """Call a function as the operator."""
+        return await self.door.rpc(function, params, self.service_key)
+
+    async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Whatever the superuser asks."""
+        async with self.db.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query.encode(), values or None)
+            return await cursor.fetchall() if cursor.description else []
