@@ -27,6 +27,14 @@ MODEL_SECONDS = 600.0
 """For weights to load; full-size ones from a slow disk take minutes."""
 
 
+MODELS = {
+    "sam3": "SAM3",
+    "tiny": "the tiny demo model",
+    "standin": "the stand-in, which is no model",
+}
+"""Names in a manifest, for people."""
+
+
 class ModelSetupFailed(S3Error):
     """The pipeline could not load a model."""
 
@@ -129,8 +137,8 @@ class Local:
         model = seen.get("model")
         if not isinstance(model, dict):
             return "model ready"
-        kind = "the tiny demo model" if model.get("demo") else "SAM3"
-        return f"{kind}, {model.get('device')}, {model.get('dtype')}"
+        name = str(model.get("name"))
+        return f"{MODELS.get(name, name)}, {model.get('device')}, {model.get('dtype')}"
 
     async def stop(self) -> None:
         """Everything, the last one started first."""

@@ -58,7 +58,7 @@ class PredictAnswer(BaseModel):
     The pictures travel in the same answer, base64 in JSON, so that one request is one result.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
     manifest: Manifest
     mask_png: bytes = Field(description="Label map: 0 background, n = instance n; base64.")

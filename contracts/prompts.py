@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from contracts import limits
 
@@ -20,7 +20,7 @@ class Box(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    xyxy: tuple[float, float, float, float] = Field(
+    xyxy: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] = Field(
         description="Left, top, right, bottom; pixels of the upright original."
     )
     label: BoxLabel = BoxLabel.POSITIVE

@@ -25,6 +25,9 @@ ACTIONS = ("Admin", "Read", "Write", "List", "Tagging")
 #: Written and removed by start(), because the first write is slow: it makes the volumes.
 PROBE = ".devstack-probe"
 
+#: Now and then it lets the very first request wait for five seconds; asking again is faster.
+PROBE_TIMEOUT = aiohttp.ClientTimeout(total=0.7)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
@@ -98,7 +101,7 @@ async def start(store: Store, lease: int) -> processes.Process:
     )
     server = await processes.Process.start(program, lease)
     try:
-        async with aiohttp.ClientSession() as http:
+        async with aiohttp.ClientSession(timeout=PROBE_TIMEOUT) as http:
             await server.until(lambda: _answers(http, store))
     except BaseException:
         await server.stop()
@@ -124,7 +127,7 @@ async def _answers(http: aiohttp.ClientSession, store: Store) -> bool:
                 return False
         async with http.delete(probe) as removed:
             return removed.ok
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):
         return False
 
 

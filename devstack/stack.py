@@ -22,6 +22,9 @@ POOL_MIN_COUNT, POOL_MAX_COUNT = 4, 24
 #: Open requests get this long at the end.
 SHUTDOWN_SECONDS = 1.0
 
+#: All of the gateway's clean-up, requests and feeds, gets this long.
+CLEANUP_SECONDS = 5.0
+
 
 async def run(
     settings: choices.Settings,
@@ -84,6 +87,7 @@ async def served(settings: choices.Settings, state: states.State) -> AsyncIterat
             jwt_secret=state.keys.jwt_secret,
             url=state.url,
         )
+        await pool.wait()
         runner = web.AppRunner(
             gateway.build(shared), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
         )
@@ -92,7 +96,16 @@ async def served(settings: choices.Settings, state: states.State) -> AsyncIterat
             await web.TCPSite(runner, ports.HOST, state.ports.gateway).start()
             yield
         finally:
+            await _clean_up(runner)
+
+
+async def _clean_up(runner: web.AppRunner) -> None:
+    """End the gateway; what does not end in time is left to die with the process."""
+    try:
+        async with asyncio.timeout(CLEANUP_SECONDS):
             await runner.cleanup()
+    except TimeoutError:
+        log.warning("The gateway did not end in %s s.", CLEANUP_SECONDS)
 
 
 async def watch(programs: list[processes.Process]) -> None:

@@ -147,7 +147,8 @@ def _summary(segmented: Segmented, watch: Stopwatch) -> dict[str, Any]:
             }
             for prompt in manifest.prompts
         ],
-        "timings": {**watch.timings, "pipeline": manifest.timings.model_dump()},
+        "timings": dict(watch.timings),
+        "pipeline": manifest.timings.model_dump(),
     }
 
 

@@ -48,7 +48,8 @@ async def read(request: web.Request, *, is_call: bool) -> Ask:
     """Read *request*. Raises: RequestError."""
     is_read = request.method in _READS
     _check_schema(request.headers.get("Accept-Profile" if is_read else "Content-Profile"))
-    if request.method in {"POST", "PATCH"}:
+    body = b"" if is_read else await request.read()
+    if body and request.method in {"POST", "PATCH"}:
         _check_content_type(request.headers.get("Content-Type", "application/json"))
     return Ask(
         method=request.method,
@@ -56,7 +57,7 @@ async def read(request: web.Request, *, is_call: bool) -> Ask:
         preferences=preferences.parse(request.headers.getall("Prefer", ())),
         shape=media.negotiate(request.headers.get("Accept")),
         range_header=request.headers.get("Range") if is_read else None,
-        body=b"" if is_read else await request.read(),
+        body=body,
     )
 
 

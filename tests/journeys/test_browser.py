@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from journeys.service import Service
 from pictures import shapes
 from playwright.async_api import Browser, async_playwright
@@ -33,11 +34,13 @@ FLAGS = [
 async def page_url() -> AsyncIterator[str]:
     """The page, its script and its picture on an origin of their own."""
     app = web.Application()
-    app.router.add_get("/", lambda _: web.FileResponse(HERE / "page.html"))
-    app.router.add_get("/supabase.js", lambda _: web.FileResponse(SUPABASE_JS))
-    app.router.add_get(
-        "/picture.png", lambda _: web.Response(body=shapes(), content_type="image/png")
-    )
+
+    async def picture(_request: web.Request) -> web.Response:
+        return web.Response(body=shapes(), content_type="image/png")
+
+    app.router.add_get("/", file(HERE / "page.html"))
+    app.router.add_get("/supabase.js", file(SUPABASE_JS))
+    app.router.add_get("/picture.png", picture)
     async with TestServer(app) as server:
         yield str(server.make_url("/"))
 
@@ -80,3 +83,12 @@ async def test_a_page_hears_of_its_result_by_realtime(
     assert seen["states"][0] == "pending"
     assert seen["width"] == 320
     assert seen["instances"] == 1
+
+
+def file(path: Path) -> Handler:
+    """A handler that sends one file."""
+
+    async def send(_request: web.Request) -> web.FileResponse:
+        return web.FileResponse(path)
+
+    return send

@@ -41,7 +41,7 @@ async def queue(
     new_user: Callable[..., Awaitable[SignedUpUser]],
 ) -> AsyncIterator[Queue]:
     """An empty queue and a user with one picture."""
-    await db.execute("delete from segmentation_results where status in ('pending', 'processing')")
+    await _close_all(db)
     user = await new_user()
     async with (
         Rest(url=stack.url, key=stack.anon_key) as door,
@@ -62,6 +62,19 @@ async def queue(
             service_key=stack.service_key,
             picture_key=picture_key,
         )
+    await _close_all(db)
+
+
+async def _close_all(db: psycopg.AsyncConnection[Any]) -> None:
+    """Cancel what is not final, whoever left it, as its owner would."""
+    await db.execute(
+        "select segmentation.end_attempt(token, 'cancelled')"
+        " from segmentation.attempts where ended_at is null"
+    )
+    await db.execute(
+        "select segmentation.close_task(id, 'cancelled')"
+        " from segmentation_results where finished_at is null"
+    )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Hints make it quick; the clock makes it certain."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -8,8 +9,12 @@ from aiohttp import web
 from listeners import Listening
 from task_queue import Queue, until
 
+from adapters import realtime
+from adapters.machine_auth import machine_tokens
+from adapters.settings import SupabaseServiceSettings
+from contracts import notices
 from contracts.tasks import TaskStatus
-from devstack.testing import Stack
+from devstack.testing import SignedUpUser, Stack
 from listener.wake import WakeSource
 
 
@@ -44,14 +49,15 @@ async def test_a_lost_hint_is_made_good_by_the_clock(
 
 
 async def test_without_hint_and_clock_nobody_looks(
-    queue: Queue, listening: Listening, silent_inserts: None
+    queue: Queue, listening: Listening, platform_without_realtime: str
 ) -> None:
-    """Negative control: take the clock away too, and the task stays pending."""
-    async with listening(LISTENER_POLL_SECONDS=FAR_AWAY) as worker:
-        await until(lambda: worker.hints.state == "live")
-        task_id = await queue.submit()
+    """Negative control: with the clock far away too, only the look at the start finds a task."""
+    first_id = await queue.submit()
+    async with listening(SUPABASE_URL=platform_without_realtime, LISTENER_POLL_SECONDS=FAR_AWAY):
+        await queue.reaches(first_id, TaskStatus.DONE)
+        second_id = await queue.submit()
         with pytest.raises(TimeoutError):
-            await queue.reaches(task_id, TaskStatus.DONE, seconds=1)
+            await queue.reaches(second_id, TaskStatus.DONE, seconds=1)
 
 
 async def test_without_realtime_tasks_are_done(
@@ -64,6 +70,35 @@ async def test_without_realtime_tasks_are_done(
         await until(lambda: worker.hints.state == "deaf")
 
     assert worker.claimer.claims_by_source == {WakeSource.POLL: 1}
+
+
+async def test_a_machine_hears_its_own_canaries(
+    stack: Stack, queue: Queue, machine: SignedUpUser
+) -> None:
+    """The platform's policies let a machine sing on the workers' topic, so it stays joined."""
+    timings = realtime.ChannelTimings(check_seconds=0.05, canary_seconds=0.1, canary_misses=2)
+    settings = realtime.ChannelSettings(
+        url=stack.url, apikey=stack.anon_key, topic=notices.WORKERS_TOPIC, timings=timings
+    )
+    project = SupabaseServiceSettings(supabase_url=stack.url, supabase_anon_key=stack.anon_key)
+    heard: list[str] = []
+    async with machine_tokens(project, email=machine.email, password=machine.password) as tokens:
+        channel = realtime.SupervisedChannel(
+            settings,
+            tokens,
+            on_notice=lambda notice: heard.append(notice.payload["id"]),
+            on_live=lambda: None,
+        )
+        running = asyncio.create_task(channel.run())
+        await until(lambda: channel.state == "live")
+        ends_at = asyncio.get_running_loop().time() + 1
+        await until(lambda: asyncio.get_running_loop().time() > ends_at)
+        task_id = await queue.submit()
+        await until(lambda: task_id in heard)
+        await channel.close()
+
+    assert running.done()
+    assert channel.rebuild_count == 0
 
 
 async def _seconds_to_claim(queue: Queue, task_id: str) -> float:

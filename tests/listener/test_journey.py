@@ -44,6 +44,7 @@ async def test_a_done_task_says_what_was_found_and_how_long_it_took(
         ("p0", 1),
         ("p1", 1),
     ]
+    assert row["summary"]["timings"] == attempt["timings"]
     assert attempt["timings"].keys() == {"queue_ms", "fetch_ms", "model_ms", "store_ms"}
     assert all(milliseconds >= 0 for milliseconds in attempt["timings"].values())
 

@@ -27,7 +27,7 @@ from supabase import AsyncClient
     ],
 )
 async def test_results(
-    service: AsyncClient, name: str, arguments: dict[str, Any], expected: Any, get: bool
+    service: AsyncClient, name: str, arguments: dict[str, Any], expected: Any, *, get: bool
 ) -> None:
     """A scalar, a row, a table and a set are each shown in their own form, by POST and GET."""
     assert (await service.rpc(name, arguments, get=get).execute()).data == expected
@@ -47,7 +47,7 @@ async def test_rows_of_a_call_can_be_filtered_ordered_cut_and_counted(
 
     answer = await query.neq("id", 4).order("id", desc=True).limit(1).execute()
 
-    assert (answer.data, answer.count) == ([{"id": 3, "title": "cherry"}], 2)  # type: ignore[comparison-overlap] # the stub says object, the wire says list
+    assert (answer.data, answer.count) == ([{"id": 3, "title": "cherry"}], 2)
 
 
 async def test_rows_of_a_call_can_embed(service: AsyncClient) -> None:
@@ -88,6 +88,7 @@ async def test_no_function_or_several(
     arguments: dict[str, Any],
     code: str,
     hint: str | None,
+    *,
     get: bool,
 ) -> None:
     """A call that fits no function, or more than one, is refused with a hint."""

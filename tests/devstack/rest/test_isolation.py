@@ -243,6 +243,6 @@ async def test_a_column_with_an_odd_name_works(service: AsyncClient) -> None:
     quoted = '"odd \\"name%s"'
     await service.table("rest_notes").update({odd: 7}).eq("id", 1).execute()
 
-    answer = await service.table("rest_notes").select(f"id,{quoted}").eq(quoted, 7).execute()
+    answer = await service.table("rest_notes").select(f"id,{quoted}").eq(odd, 7).execute()
 
     assert answer.data == [{"id": 1, odd: 7}]
