@@ -6,6 +6,7 @@ are products of a vertical and a horizontal part, so pooling one box is two matr
 `rows @ features @ columns.T`. That is exact, differentiable, and needs no compiled code.
 """
 
+import importlib
 import math
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
@@ -62,11 +63,11 @@ def install() -> bool:
 
     The module refers to a global `torchvision` that it only imports when torchvision is there.
     """
-    from transformers.models.sam3 import modeling_sam3
-
+    # By its full name: the package's lazy attribute is a placeholder that asks for torchvision.
+    modeling_sam3 = importlib.import_module("transformers.models.sam3.modeling_sam3")
     if _has_operator(getattr(modeling_sam3, "torchvision", None)):
         return False
-    modeling_sam3.torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
+    vars(modeling_sam3)["torchvision"] = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
     return True
 
 

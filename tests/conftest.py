@@ -30,14 +30,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[testing.Stack]:
 @pytest.fixture
 def new_devstack(tmp_path: Path) -> Iterator[Callable[..., testing.DevstackProcess]]:
     """
-    Start a devstack of one's own: `new_devstack(name="state", **environ)`.
+    Start a devstack of one's own: `new_devstack("state", *flags, **environ)`.
 
     Two of the same name share their state directory. Each that still runs is stopped at the end.
     """
     started: list[testing.DevstackProcess] = []
 
-    def start(name: str = "state", **environ: str) -> testing.DevstackProcess:
-        process = testing.DevstackProcess(tmp_path / name, **environ)
+    def start(name: str = "state", *flags: str, **environ: str) -> testing.DevstackProcess:
+        process = testing.DevstackProcess(tmp_path / name, *flags, **environ)
         started.append(process)
         return process
 

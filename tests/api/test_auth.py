@@ -112,6 +112,7 @@ class Clock:
     now: float = 1000.0
 
     def __call__(self) -> float:
+        """Seconds."""
         return self.now
 
 

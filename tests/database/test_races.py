@@ -47,9 +47,7 @@ async def test_the_reaper_and_the_worker_at_once_have_one_winner(
     assert open_attempts == answers[:10].count("ok")
 
 
-async def test_a_crowd_leaves_the_ledger_right(
-    owner: Any, stranger: Any, machine: Any, due_now: Any
-) -> None:
+async def test_a_crowd_leaves_the_ledger_right(owner: Any, stranger: Any, machine: Any) -> None:
     """Submits, claims, ends and cancels of two users all at once neither deadlock nor miscount."""
 
     async def use(user: Any) -> None:

@@ -31,6 +31,14 @@ def test_names_stay_inside_quotes_and_values_outside_sql(name: str, key: str, va
     assert binder.values == [key, value]
 
 
+def test_the_check_above_sees_a_name_that_ends_its_quotes() -> None:
+    """Negative control: quoted without care, a name becomes SQL."""
+    name = '"; drop table t; --'
+
+    assert without_quoted(f'"{name}"') != "ID"
+    assert without_quoted(fragments.quoted(name)) == "ID"
+
+
 @given(NAMES, NAMES)
 def test_aliases_and_casts_stay_inside_quotes(alias: str, cast: str) -> None:
     """An alias or a type's name cannot end the select item it stands in."""
