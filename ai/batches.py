@@ -104,11 +104,12 @@ class Batches:
         recipe, pool = self._recipe, self._pool
         rng = np.random.default_rng([recipe.seed, 2, self._shard, number])
         chosen = rng.integers(len(pool.images), size=recipe.images)
-        turned = [_turn(pool, int(i), int(rng.integers(4)), bool(rng.integers(2))) for i in chosen]
+        turned = [
+            _turn(pool, int(i), int(rng.integers(4)), mirror=bool(rng.integers(2))) for i in chosen
+        ]
         colours, shapes = pool.colours[chosen], pool.shapes[chosen]
         prompts = [
-            prompts_about(rng, c, s, recipe.prompts)
-            for c, s in zip(colours, shapes, strict=True)
+            prompts_about(rng, c, s, recipe.prompts) for c, s in zip(colours, shapes, strict=True)
         ]
         rows = torch.arange(recipe.images).repeat_interleave(recipe.prompts)
         flat = [prompt for row in prompts for prompt in row]
@@ -129,10 +130,12 @@ class Batches:
             boxed=torch.tensor([p.exemplar is not None for p in flat]),
             boxes=boxes,
             wanted=torch.from_numpy(
-                np.stack([
-                    _fits(p.concept, colours[r], shapes[r])
-                    for p, r in zip(flat, rows.tolist(), strict=True)
-                ])
+                np.stack(
+                    [
+                        _fits(p.concept, colours[r], shapes[r])
+                        for p, r in zip(flat, rows.tolist(), strict=True)
+                    ]
+                )
             ),
         )
 
@@ -149,7 +152,7 @@ def _fits(
     return wanted
 
 
-def _turn(pool: Pool, index: int, quarters: int, mirror: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _turn(pool: Pool, index: int, quarters: int, *, mirror: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Mirror a scene left to right, then turn it by quarters, counter-clockwise."""
     image, masks, boxes = pool.images[index], pool.masks[index], pool.boxes[index]
     x, y, width, height = boxes.unbind(-1)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -28,9 +28,6 @@ from ai.batches import box_of
 from ai.vocabulary import Concept
 from pipeline import preprocess, regions, torchvision_gate
 
-
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer, Sam3Model
 
 #: Held-out scenes come from this seed; training draws from seeds of another shape.
 HELD_OUT: Final = 10_000
@@ -87,7 +84,7 @@ class Model:
         return answers
 
     def _ask(
-        self, vision: object, questions: Sequence[Question], picture: Image.Image, threshold: float
+        self, vision: Any, questions: Sequence[Question], picture: Image.Image, threshold: float
     ) -> list[list[Mask]]:
         """Ask questions that all have a box, or all have none (a mixed batch answers otherwise)."""
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
@@ -222,7 +219,8 @@ def absent_concepts(rng: np.random.Generator, scene: scenes.Scene) -> list[Conce
     near = [
         c for c in missing if any(c.colour == t.colour or c.shape == t.shape for t in scene.things)
     ]
-    return [missing[rng.integers(len(missing))], (near or missing)[rng.integers(len(near or missing))]]
+    near = near or missing
+    return [missing[rng.integers(len(missing))], near[rng.integers(len(near))]]
 
 
 def missed(figures: dict[str, float]) -> list[str]:

@@ -6,7 +6,7 @@ minutes; each step below was needed (measured in the prototype).
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -40,7 +40,7 @@ def _scale_layers(model: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
 
 
-def _spread_reference_boxes(decoder: nn.Module, queries: int) -> None:
+def _spread_reference_boxes(decoder: Any, queries: int) -> None:
     """Queries start from boxes on a grid, and differ by little else."""
     side = math.ceil(queries**0.5)
     centres = (torch.arange(side) + 0.5) / side
@@ -52,7 +52,7 @@ def _spread_reference_boxes(decoder: nn.Module, queries: int) -> None:
     nn.init.zeros_(decoder.box_head.layer3.weight)
 
 
-def _look_at_box_edges(decoder: nn.Module) -> None:
+def _look_at_box_edges(decoder: Any) -> None:
     """Four heads look at the left, right, top and bottom edge of the query's box."""
     for axis, mlp in enumerate((decoder.box_rpb_embed_x, decoder.box_rpb_embed_y)):
         first, second = mlp.layer1, mlp.layer2
@@ -68,7 +68,7 @@ def _look_at_box_edges(decoder: nn.Module) -> None:
             second.weight[head, :4] = -5.0 * wanted
 
 
-def _show_positions(embeddings: nn.Module, recipe: tiny_config.Recipe) -> None:
+def _show_positions(embeddings: Any, recipe: tiny_config.Recipe) -> None:
     """Sine positions in the patches, so that what is attended to says where it is."""
     centres = (torch.arange(recipe.grid) + 0.5) / recipe.grid
     y, x = (c.flatten()[:, None] for c in torch.meshgrid(centres, centres, indexing="ij"))

@@ -1,4 +1,4 @@
-"""The losses SAM3 is trained with, which transformers does not have: sets, boxes, masks, presence."""
+"""SAM3's training losses, which transformers does not have: sets, boxes, masks, presence."""
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -92,7 +92,7 @@ def _layer(
 
 
 def _focal(recipe: tiny_config.Recipe, batch: Batch, logits: Tensor, hit: Tensor) -> Tensor:
-    """Focal loss of the queries, where something is present: SAM3's scores are conditional on it."""
+    """Focal loss of the queries, where something is present: SAM3 scores under that condition."""
     present = batch.wanted.any(1, keepdim=True).float()
     weight = recipe.alpha * hit + (1 - recipe.alpha) * (1 - hit)
     error = functional.binary_cross_entropy_with_logits(logits, hit, reduction="none")

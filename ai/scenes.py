@@ -132,7 +132,7 @@ def spread(rng: np.random.Generator) -> list[Shape]:
 def background(
     rng: np.random.Generator, size: tuple[int, int], noise: float
 ) -> NDArray[np.float32]:
-    """Paint a plain colour with a slight slope of light and *noise* (standard deviation, 0..255)."""
+    """Paint a plain colour with a slope of light and *noise* (standard deviation, 0..255)."""
     width, height = size
     slope_x = np.linspace(-1, 1, width)[None, :, None] * rng.normal(0, 15)
     slope_y = np.linspace(-1, 1, height)[:, None, None] * rng.normal(0, 15)
@@ -163,7 +163,8 @@ def coverage(shape: Shape, size: tuple[int, int], aspect: float) -> NDArray[np.f
             for radius, turn in zip(radii, turns, strict=True)
         ]
         draw.polygon(corners, fill=255)
-    return np.asarray(canvas.resize(size, Image.Resampling.BOX), np.float32) / 255
+    small = np.asarray(canvas.resize(size, Image.Resampling.BOX), np.float32)
+    return small / np.float32(255)
 
 
 def paint(

@@ -7,7 +7,6 @@ makes the exchange, the optimiser and the moving average one operation each.
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +115,7 @@ class Trainer:
         self.flat.gradient.zero_()
         pairs = pairs_with_masks(batch, self.recipe.mask_pairs)
         parts = losses.total(self.recipe, batch, predict(self.model, self.hints, batch, pairs))
-        torch.stack(list(parts.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(parts.values())).sum())
         slot.copy_(self.flat.gradient)
         return {name: part.item() for name, part in parts.items()}
 
@@ -146,7 +145,7 @@ def save_state(trainer: Trainer, path: Path) -> None:
     """Write the state so that a crash leaves either the old file or the new one."""
     fresh = path.with_suffix(".new")
     torch.save(trainer.state(), fresh)
-    os.replace(fresh, path)
+    fresh.replace(path)
 
 
 def rate_at(recipe: tiny_config.Recipe, step: int) -> float:
@@ -162,3 +161,11 @@ def pairs_with_masks(batch: Batch, most: int) -> Tensor:
     seen, absent = (~present).logical_not().nonzero()[:, 0], (~present).nonzero()[:, 0]
     absent = absent[: most // 5]
     return torch.cat([seen[: most - len(absent)], absent])
+
+
+def vector_length(recipe: Recipe) -> int:
+    """Count the trained parameters: the model's and the hint heads'."""
+    names = len(vocabulary.COLOURS) + len(vocabulary.SHAPES)
+    model = initialise.new_model(recipe, vocabulary.tokenizer())
+    modules = (model, Hints(recipe.width, names))
+    return sum(p.numel() for module in modules for p in module.parameters())

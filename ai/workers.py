@@ -78,7 +78,8 @@ def _train_together(plan: Plan, report: Report) -> Trainer:
     """Train the first shard here and the second one in a child process."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    slots = torch.zeros(2, SHARDS, training.vector_length(plan.recipe)).share_memory_()
+    slots = torch.zeros(2, SHARDS, training.vector_length(plan.recipe))
+    slots.share_memory_()  # type: ignore[no-untyped-call] # torch has no annotation here
     child = context.Process(target=_second, args=(plan, slots, there), daemon=True)
     child.start()
     there.close()  # only the child holds its end now, so its death closes the pipe

@@ -2,10 +2,12 @@
 
 import asyncio
 import signal
+from typing import Final
 
 from aiohttp import web
 
 from adapters import settings, telemetry
+from api import keys
 from api.app import build_app
 from api.settings import ApiSettings
 
@@ -13,29 +15,38 @@ from api.settings import ApiSettings
 log = telemetry.get_logger(__name__)
 
 
-async def serve(config: ApiSettings) -> None:
-    """
-    Serve until SIGTERM or SIGINT.
+_CLOSING_SECONDS: Final = 2.0
+"""For the last answers to leave, once every handler has ended or is out of time."""
 
-    Then: accept nothing more, end the waits, give open requests API_SHUTDOWN_SECONDS, close.
-    """
+
+async def serve(config: ApiSettings) -> None:
+    """Serve until SIGTERM or SIGINT; then let open requests end."""
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop.set)
-    runner = web.AppRunner(
-        build_app(config), access_log=None, shutdown_timeout=config.api_shutdown_seconds
-    )
+    runner = web.AppRunner(build_app(config), access_log=None, shutdown_timeout=_CLOSING_SECONDS)
     await runner.setup()
     try:
         await web.TCPSite(runner, config.api_host, config.api_port).start()
         host, port = runner.addresses[0][:2]
         log.info("api_started", url=f"http://{host}:{port}", supabase=config.supabase_url)
         await asked_to_stop.wait()
-        log.info("api_stopping", grace_seconds=config.api_shutdown_seconds)
+        await drain(runner, config.api_shutdown_seconds)
     finally:
         await runner.cleanup()
     log.info("api_stopped")
+
+
+async def drain(runner: web.AppRunner, seconds: float) -> None:
+    """Accept nothing more, end the waits, and give open requests *seconds* to end."""
+    open_requests = runner.app[keys.OPEN_REQUESTS]
+    log.info("api_stopping", open_requests=len(open_requests), grace_seconds=seconds)
+    for site in tuple(runner.sites):
+        await site.stop()
+    runner.app[keys.STOPPING].set()
+    if not await open_requests.ended(seconds):
+        log.warning("requests_cut_off", open_requests=len(open_requests))
 
 
 def main() -> None:

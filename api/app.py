@@ -13,6 +13,7 @@ from api.auth import Authenticator
 from api.inspection import Inspector
 from api.jwks import Jwks
 from api.metrics import Metrics
+from api.open_requests import OpenRequests
 from api.settings import ApiSettings
 
 
@@ -24,9 +25,9 @@ def build_app(settings: ApiSettings) -> web.Application:
     app[keys.TOKEN_COUNT] = prompt_check.counter(settings.api_tokenizer_path)
     app[keys.INSPECTOR] = Inspector(max_pixels=settings.api_max_image_pixels)
     app[keys.OPENAPI] = openapi.document()
+    app[keys.OPEN_REQUESTS] = OpenRequests()
     app[keys.STOPPING] = asyncio.Event()
     app.cleanup_ctx.extend((_rest, _objects, _authenticator))
-    app.on_shutdown.append(_stop)
     routes.register(app)
     return app
 
@@ -61,7 +62,3 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
             secret=None if secret is None else secret.get_secret_value(),
         )
         yield
-
-
-async def _stop(app: web.Application) -> None:
-    app[keys.STOPPING].set()

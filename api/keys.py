@@ -10,6 +10,7 @@ from adapters.rest import Rest
 from api.auth import Authenticator, Principal
 from api.inspection import Inspector
 from api.metrics import Metrics
+from api.open_requests import OpenRequests
 from api.prompt_check import TokenCount
 from api.settings import ApiSettings
 
@@ -22,6 +23,7 @@ INSPECTOR: Final = web.AppKey("inspector", Inspector)
 METRICS: Final = web.AppKey("metrics", Metrics)
 TOKEN_COUNT: Final = web.AppKey[TokenCount]("token_count")
 OPENAPI: Final = web.AppKey("openapi", dict[str, Any])
+OPEN_REQUESTS: Final = web.AppKey("open_requests", OpenRequests)
 STOPPING: Final = web.AppKey("stopping", asyncio.Event)
 """Set when the process was asked to stop; whoever waits, waits no longer."""
 

@@ -33,7 +33,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self.open = Gauge(
+        self._open = Gauge(
             "s3_api_requests_open", "Requests being answered.", registry=self._registry
         )
         self.uploaded_bytes = Counter(
@@ -43,6 +43,7 @@ class Metrics:
             "s3_api_tasks_submitted", "Tasks put into the queue.", registry=self._registry
         )
 
-    def text(self) -> bytes:
+    def text(self, open_requests: int) -> bytes:
         """Everything, as Prometheus reads it."""
+        self._open.set(open_requests)
         return generate_latest(self._registry)

@@ -30,7 +30,7 @@ async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
     metrics = request.app[keys.METRICS]
     operation = request.match_info.route.name or "none"
     started = time.perf_counter()
-    with telemetry.bound(request_id=request_id), metrics.open.track_inprogress():
+    with telemetry.bound(request_id=request_id), request.app[keys.OPEN_REQUESTS]:
         response = await handler(request)
         seconds = time.perf_counter() - started
         metrics.requests.labels(operation, str(response.status)).inc()

@@ -8,9 +8,7 @@ store's errors, aiohttp's own) is looked up here, by the middleware, and nowhere
 from collections.abc import Mapping
 from typing import Any, Final
 
-import aiohttp
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from adapters import objects, rest
 from contracts.errors import FACTS, ErrorCode
@@ -95,7 +93,7 @@ def problem_of(error: Exception) -> Problem:
             return _of_refusal(error)
         case rest.RestUnavailable() | objects.ObjectStoreUnavailable():
             return Problem(ErrorCode.UPSTREAM_UNAVAILABLE)
-        case ConnectionError() | aiohttp.ClientPayloadError() | HttpProcessingError():
+        case ConnectionError() | web.RequestPayloadError():
             # Only the caller's own connection can raise these here: the adapters translate theirs.
             return Problem(ErrorCode.INVALID_REQUEST, {"reason": "the body is broken off"})
         case web.HTTPException():

@@ -34,9 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
         state_dir=flags.state_dir,
         env_file=getattr(flags, "env_file", None),
         port=getattr(flags, "port", None),
+        postgres_user=getattr(flags, "postgres_user", None),
+        lifeline=getattr(flags, "lifeline", False),
     )
     try:
-        return int(COMMANDS[flags.command](settings, quiet=getattr(flags, "quiet", False)))
+        return int(COMMANDS[flags.command](settings, quiet=flags.quiet))
     except errors.AlreadyRunningError as error:
         return _complain(error, EXIT_ALREADY_RUNNING)
     except errors.NotRunningError as error:
@@ -54,7 +56,8 @@ def up(settings: choices.Settings, *, quiet: bool) -> int:
         state = directory.load(settings.port)
         directory.env_pointer.write_text(str(settings.env_file))
         announce = _silence if quiet else _announcer(settings, begun)
-        asyncio.run(_until_signalled(stack.run(settings, state, lease, announce)))
+        life = stack.run(settings, state, lease, announce)
+        asyncio.run(_until_told(life, lifeline=settings.lifeline))
     return 0
 
 
@@ -86,12 +89,20 @@ def reset(settings: choices.Settings, *, quiet: bool) -> int:
 COMMANDS = {"up": up, "env": env, "status": status, "reset": reset}
 
 
-async def _until_signalled(life: Coroutine[None, None, None]) -> None:
-    """Run *life* until SIGINT or SIGTERM cancels it, and wait for its end."""
+async def _until_told(life: Coroutine[None, None, None], *, lifeline: bool) -> None:
+    """Run *life* until SIGINT, SIGTERM or the end of the *lifeline*, and wait for its end."""
     task = asyncio.ensure_future(life)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
+
+    def look() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin)
+            task.cancel()
+
+    if lifeline:
+        loop.add_reader(sys.stdin, look)
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
@@ -124,13 +135,13 @@ def _running_env(settings: choices.Settings) -> Path:
 
 
 def _log_to(path: Path, *, quiet: bool) -> None:
-    handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w")]
-    if not quiet:
-        handlers.append(logging.StreamHandler())
+    """Everything goes to the file *path*, warnings also to the terminal."""
+    told = logging.StreamHandler()
+    told.setLevel(logging.CRITICAL if quiet else logging.WARNING)
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        handlers=handlers,
+        handlers=[logging.FileHandler(path, mode="w"), told],
     )
 
 
@@ -154,6 +165,10 @@ def _parser() -> argparse.ArgumentParser:
             port_help = "gateway port; 0 picks a free one (default: 54321, or as last time)"
             command.add_argument("--port", type=int, help=port_help)
             command.add_argument("--env-file", help="default: devstack.env in the state directory")
+            user_help = "as whom PostgreSQL runs when you are root (default: in a user namespace)"
+            command.add_argument("--postgres-user", help=user_help)
+            life_help = "stop when standard input ends"
+            command.add_argument("--lifeline", action="store_true", help=life_help)
     return parser
 
 

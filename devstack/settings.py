@@ -26,6 +26,8 @@ class Settings:
     postgres_bin: Path | None = None
     #: As whom PostgreSQL runs when we are root; None prefers a user namespace.
     postgres_user: str | None = None
+    #: Whether to stop when standard input ends, so as not to outlive the program that started us.
+    lifeline: bool = False
     #: Life of an access token. Short ones let tests see an expiry.
     jwt_seconds: int = 3600
     bucket: str = "s3-media"
@@ -40,6 +42,8 @@ class Settings:
         state_dir: str | None = None,
         env_file: str | None = None,
         port: int | None = None,
+        postgres_user: str | None = None,
+        lifeline: bool = False,
     ) -> "Settings":
         """Settings from *environ*, overruled by the flags that are given."""
         chosen = state_dir or environ.get("DEVSTACK_STATE_DIR") or ".devstack"
@@ -52,10 +56,9 @@ class Settings:
             migrations_dir=_migrations_dir(environ),
             port=int(asked_port) if port is None and asked_port else port,
             postgres_bin=Path(binaries).absolute() if binaries else None,
-            postgres_user=environ.get("DEVSTACK_PG_USER"),
+            postgres_user=postgres_user,
+            lifeline=lifeline,
             jwt_seconds=int(environ.get("DEVSTACK_JWT_SECONDS", "3600")),
-            bucket=environ.get("DEVSTACK_BUCKET", "s3-media"),
-            object_store_memory=environ.get("DEVSTACK_OBJECT_STORE_MEMORY", "384MiB"),
         )
 
 

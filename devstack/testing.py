@@ -52,16 +52,19 @@ class SignedUpUser:
 class DevstackProcess:
     """`python -m devstack up` as a person would run it."""
 
-    def __init__(self, state_dir: Path, **environ: str) -> None:
-        """Start it on *state_dir*, with *environ* over ours; `wait_ready` waits for it."""
+    def __init__(self, state_dir: Path, *flags: str, **environ: str) -> None:
+        """Start it on *state_dir*, with more *flags*, and *environ* over ours."""
         self.state_dir = state_dir
         self.env_file = state_dir.with_name(state_dir.name + ".env")
         self.env_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "devstack", "up", "--quiet", "--port", "0"]
+        command = [sys.executable, "-m", "devstack", "up", "--quiet", "--lifeline", "--port", "0"]
         command += ["--state-dir", str(state_dir), "--env-file", str(self.env_file)]
+        command += flags
         self.process = subprocess.Popen(
             command,
             env={**os.environ, **environ},
+            # Its end tells the devstack that we are gone, however we went.
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -85,6 +88,12 @@ class DevstackProcess:
     def errors(self) -> str:
         """What the ended process said on stderr."""
         return self.process.communicate(timeout=5.0)[1]
+
+    def cut_lifeline(self) -> None:
+        """Do what our own death would do: end its standard input."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+            self.process.stdin = None
 
     def stop(self) -> int:
         """Stop it as Ctrl-C does, and wait; its exit status."""

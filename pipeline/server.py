@@ -30,17 +30,22 @@ LANE: Final = web.AppKey("lane", Lane)
 HOST: Final = web.AppKey("host", ModelHost)
 METRICS: Final = web.AppKey("metrics", Metrics)
 
+#: Requests that may wait while one is in the model; the next gets 503.
+WAITING: Final = 8
+
 #: Seconds after which a refused caller may ask again.
 _RETRY_AFTER: Final = "2"
 
 _OPEN_PATHS: Final = {"/health"}
 
 
-def create_app(settings: Settings, load: Callable[[], Segmenter]) -> web.Application:
+def create_app(
+    settings: Settings, load: Callable[[], Segmenter], *, waiting: int = WAITING
+) -> web.Application:
     """Build the server; *load* is called once, in the model's thread, after the start."""
     app = web.Application(middlewares=[_answer_errors, _check_key])
     app[SETTINGS] = settings
-    app[LANE] = Lane(waiting=settings.pipeline_waiting)
+    app[LANE] = Lane(waiting=waiting)
     app[HOST] = ModelHost(app[LANE])
     app[METRICS] = Metrics()
     app.cleanup_ctx.append(partial(_model, load=load))

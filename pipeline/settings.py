@@ -27,13 +27,11 @@ class Settings(BaseSettings):
     pipeline_port: int = Field(default=8081, ge=0, le=65535)
     pipeline_chunk_bytes: int = Field(default=268_435_456, ge=1)
     """Most bytes of upsampled masks at once."""
-    pipeline_waiting: int = Field(default=8, ge=0)
-    """Requests that may wait while one is in the model; the next gets 503."""
     sam3_weights_path: str = ""
     sam3_device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     sam3_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     hf_token: SecretStr | None = None
-    s3_cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("s3"))
+    s3_cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("s3-sam3"))
     """Where the revision of large weights is remembered."""
     s3_log_format: Literal["auto", "json", "text"] = "auto"
 

@@ -62,6 +62,7 @@ async def new_user(
     async with aiohttp.ClientSession(base_url=stack.url, headers=headers) as http:
 
         async def sign_up(data: dict[str, Any] | None = None) -> testing.SignedUpUser:
+            """Sign up under a new address."""
             email, password = f"user-{uuid.uuid4().hex[:12]}@example.com", uuid.uuid4().hex
             body = {"email": email, "password": password, "data": data or {}}
             async with http.post("/auth/v1/signup", json=body) as response:
@@ -83,6 +84,7 @@ def eventually() -> Callable[..., Awaitable[None]]:
     """Waits until a condition, sync or async, holds; fails after some seconds."""
 
     async def wait(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0) -> None:
+        """Look again and again."""
         async with asyncio.timeout(seconds):
             while True:
                 held = condition()

@@ -47,9 +47,8 @@ async def get_ready(request: web.Request) -> web.Response:
 
 async def get_metrics(request: web.Request) -> web.Response:
     """Answer the counters, in Prometheus' own format and so without an envelope."""
-    return web.Response(
-        body=request.app[keys.METRICS].text(), headers={"Content-Type": metrics.CONTENT_TYPE}
-    )
+    text = request.app[keys.METRICS].text(len(request.app[keys.OPEN_REQUESTS]))
+    return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
 async def get_openapi(request: web.Request) -> web.Response:

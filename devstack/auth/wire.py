@@ -37,6 +37,7 @@ def endpoint(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def answer(request: web.Request) -> web.Response:
+        """Ask for the API key, then answer."""
         context.api_key_of(request)
         try:
             return await handler(request)

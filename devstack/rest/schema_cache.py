@@ -26,6 +26,7 @@ class SchemaCache:
         self._lock = asyncio.Lock()
         self._catalogue: catalogue.Catalogue | None = None
         self._loaded_at = 0.0
+        self._forgotten_count = 0
 
     async def get(self) -> catalogue.Catalogue:
         """The catalogue, loaded if there is none. Raises: psycopg.Error."""
@@ -38,14 +39,18 @@ class SchemaCache:
         Requests that miss something at the same moment share one load. Raises: psycopg.Error.
         """
         async with self._lock:
-            if self._catalogue is None or self._loaded_at < asked_at:
-                started_at = time.monotonic()
-                self._catalogue = await self._load()
-                self._loaded_at = started_at
-            return self._catalogue
+            if self._catalogue is not None and self._loaded_at >= asked_at:
+                return self._catalogue
+            started_at, forgotten_count = time.monotonic(), self._forgotten_count
+            loaded = await self._load()
+            # What was forgotten meanwhile may have been read before it changed.
+            if forgotten_count == self._forgotten_count:
+                self._catalogue, self._loaded_at = loaded, started_at
+            return loaded
 
     def forget(self) -> None:
         """Load again at the next request."""
+        self._forgotten_count += 1
         self._catalogue = None
 
     async def listen(self, dsn: str) -> None:
@@ -53,7 +58,8 @@ class SchemaCache:
         while True:
             try:
                 await self._listen_once(dsn)
-            except psycopg.OperationalError:
+            except psycopg.Error as error:
+                log.warning("The schema cache lost its connection: %s", error)
                 # What was notified meanwhile is lost, and the database may be another one now.
                 self.forget()
                 await asyncio.sleep(RECONNECT_SECONDS)

@@ -144,10 +144,11 @@ async def test_the_limit_holds_while_streaming(
             yield b"\0" * 50_000
 
     headers = {"Authorization": f"Bearer {caller.user.access_token}"}
-    async with aiohttp.ClientSession() as http:
-        # A sender may learn it by the answer or by the closed connection; the answer is tried.
-        async with http.post(f"{server.url}/api/v1/upload", data=endless(), headers=headers) as it:
-            envelope = await it.json()
+    async with (
+        aiohttp.ClientSession(base_url=server.url, headers=headers) as http,
+        http.post("/api/v1/upload", data=endless()) as it,
+    ):
+        envelope = await it.json()
 
     assert (it.status, envelope["error"]["code"]) == (413, "file_too_large")
     assert envelope["error"]["details"] == {"max_bytes": 100_000}

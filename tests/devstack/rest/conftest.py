@@ -129,6 +129,7 @@ def user(
     """Makes the official client of a new user."""
 
     async def make() -> AsyncClient:
+        """Sign somebody up."""
         token = (await new_user()).access_token
         options = AsyncClientOptions(headers={"Authorization": f"Bearer {token}"})
         return await acreate_client(stack.url, stack.anon_key, options)

@@ -200,6 +200,7 @@ async def test_a_notice_makes_the_catalogue_new(
             )
 
             async def is_table() -> bool:
+                """True once the new form of the function is the one that answers."""
                 return bool((await service.rpc("rest_new", {"a": 1}).execute()).data == [{"n": 1}])
 
             await eventually(is_table)
