@@ -66,7 +66,9 @@ async def pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     async for chunk in chunks:
         buffer += chunk
         while len(buffer) >= PART_BYTES:
-            yield bytes(buffer[:PART_BYTES])
+            with memoryview(buffer) as view:
+                piece = bytes(view[:PART_BYTES])
             del buffer[:PART_BYTES]
+            yield piece
     if buffer:
         yield bytes(buffer)

@@ -137,7 +137,7 @@ class ObjectStore:
         """
         Write an object from a stream of unknown length and answer its size in bytes.
 
-        At most two parts are in memory. A stream that fails or is cancelled leaves no object
+        Three parts at most are in memory. A stream that fails or is cancelled leaves no object
         and no open upload.
         """
         pieces = multipart.pieces(chunks)
@@ -149,6 +149,7 @@ class ObjectStore:
         await self._run(upload.begin, content_type)
         try:
             await self._run(upload.add, first)
+            del first  # or it would be kept beside every later part
             async for piece in pieces:
                 await self._run(upload.add, piece)
             await self._run(upload.finish)

@@ -32,7 +32,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """n pictures and B pairs of picture and prompt; T things per picture at most."""
+    """n pictures, and B pairs of one of the first of them and a prompt; T things at most."""
 
     pixels: Tensor  # (n, 3, side, side) in -1..1
     colours: Tensor  # (n, T), -1 where there is no thing
@@ -102,6 +102,7 @@ class Batches:
     def batch(self, number: int) -> Batch:
         """Pick scenes, turn and mirror them, and think of prompts about them."""
         recipe, pool = self._recipe, self._pool
+        asked = min(recipe.prompted, recipe.images)
         rng = np.random.default_rng([recipe.seed, 2, self._shard, number])
         chosen = rng.integers(len(pool.images), size=recipe.images)
         turned = [
@@ -109,9 +110,9 @@ class Batches:
         ]
         colours, shapes = pool.colours[chosen], pool.shapes[chosen]
         prompts = [
-            prompts_about(rng, c, s, recipe.prompts) for c, s in zip(colours, shapes, strict=True)
+            prompts_about(rng, colours[row], shapes[row], recipe.prompts) for row in range(asked)
         ]
-        rows = torch.arange(recipe.images).repeat_interleave(recipe.prompts)
+        rows = torch.arange(asked).repeat_interleave(recipe.prompts)
         flat = [prompt for row in prompts for prompt in row]
         boxes = torch.stack([boxes for _, boxes, _ in turned])[rows]
         text = self._tokens([p.text for p in flat], padding="longest", return_tensors="pt")

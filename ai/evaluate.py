@@ -32,6 +32,9 @@ from pipeline import preprocess, regions, torchvision_gate
 #: Held-out scenes come from this seed; training draws from seeds of another shape.
 HELD_OUT: Final = 10_000
 
+#: Side of a held-out scene in pixels, whatever the model's own; masks are compared at it.
+SIDE: Final = 112
+
 #: A found thing counts as recalled above this IoU.
 RECALL_IOU: Final = 0.5
 
@@ -178,11 +181,10 @@ def evaluate(
 ) -> dict[str, float]:
     """Ask about *count* held-out scenes and answer the figures."""
     model = Model(folder)
-    side = model.model.config.vision_config.backbone_config.image_size
     texts, boxes, absent = Tally(), Tally(), []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        scene = scenes.scene(rng, side)
+        scene = scenes.scene(rng, SIDE)
         present = sorted({(thing.colour, thing.shape) for thing in scene.things})
         concepts = [Concept(colour=colour, shape=shape) for colour, shape in present]
         wrong = absent_concepts(rng, scene)

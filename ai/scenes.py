@@ -25,7 +25,6 @@ ASPECTS: Final = (3 / 4, 4 / 3)
 CORNERS: Final[dict[str, tuple[float, ...]]] = {
     "square": (1.15,) * 4,
     "triangle": (1.3225,) * 3,
-    "star": (1.3225, 0.575) * 5,
 }
 
 

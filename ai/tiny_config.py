@@ -18,11 +18,11 @@ class Recipe:
     """All that decides the weights, apart from the source code."""
 
     seed: int = 0
-    steps: int = 3600
+    steps: int = 4200
 
     # the model
-    image_size: int = 112  # pixels
-    patch_size: int = 14  # pixels
+    image_size: int = 64  # pixels; a patch then has few enough of them to learn shapes from
+    patch_size: int = 8  # pixels
     vit_width: int = 64
     vit_layers: int = 3
     window: int = 4  # patches
@@ -34,13 +34,14 @@ class Recipe:
     text_width: int = 64
 
     # the data, per shard
-    scenes: int = 3000
-    images: int = 6  # per step
-    prompts: int = 4  # per image
-    mask_pairs: int = 8  # pairs of image and prompt whose masks are trained
+    scenes: int = 12000  # few enough to draw in a minute, too many to learn by heart
+    images: int = 16  # per step; telling shapes apart is what takes longest, so vision sees most
+    prompted: int = 5  # of them are also asked about
+    prompts: int = 3  # per prompted image
+    mask_pairs: int = 6  # pairs of image and prompt whose masks are trained
 
     # the training
-    rate: float = 2e-3
+    rate: float = 3e-3
     warmup: float = 0.03  # part of the steps
     decay: float = 1e-4
     average: float = 0.998  # of the weights (exponential moving average)

@@ -24,7 +24,6 @@ SHAPES: Final[dict[str, str]] = {
     "circle": "circles",
     "square": "squares",
     "triangle": "triangles",
-    "star": "stars",
 }
 
 #: Words that mean "any shape", with their plurals.

@@ -23,11 +23,10 @@ def build_app(settings: ApiSettings) -> web.Application:
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = Metrics()
     app[keys.TOKEN_COUNT] = prompt_check.counter(settings.api_tokenizer_path)
-    app[keys.INSPECTOR] = Inspector(max_pixels=settings.api_max_image_pixels)
     app[keys.OPENAPI] = openapi.document()
     app[keys.OPEN_REQUESTS] = OpenRequests()
     app[keys.STOPPING] = asyncio.Event()
-    app.cleanup_ctx.extend((_rest, _objects, _authenticator))
+    app.cleanup_ctx.extend((_rest, _objects, _authenticator, _inspector))
     routes.register(app)
     return app
 
@@ -61,4 +60,10 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
             issuer=issuer,
             secret=None if secret is None else secret.get_secret_value(),
         )
+        yield
+
+
+async def _inspector(app: web.Application) -> AsyncIterator[None]:
+    async with Inspector(max_pixels=app[keys.SETTINGS].api_max_image_pixels) as inspector:
+        app[keys.INSPECTOR] = inspector
         yield

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from dataclasses import dataclass
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final, Literal, Self
 
 from api.problems import Problem
 from contracts import limits
@@ -17,6 +18,8 @@ _SECONDS: Final = 30.0
 
 _AT_ONCE: Final = 2
 """Children at one time; each may hold a decoded picture."""
+
+_INHERITED: Final = ("PATH", "PYTHONPATH")
 
 _REFUSALS: Final = {
     code.value: code
@@ -57,15 +60,28 @@ def looks_like_picture(head: bytes) -> bool:
 
 
 class Inspector:
-    """Runs the children, a few at a time."""
+    """
+    Runs the children, a few at a time, one file each.
+
+    Starting one takes longer than most pictures do, so the next one always waits, started.
+    """
 
     def __init__(self, *, max_pixels: int) -> None:
         self._max_pixels = max_pixels
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._next: asyncio.Task[_Child] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._next = asyncio.create_task(self._start())
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._next is not None:
+            await (await self._next).end()
 
     async def inspect(self, file: IO[bytes]) -> Inspection:
         """
-        Inspect *file*, which must lie on disk (it becomes the child's standard input).
+        Inspect *file*, which must lie on disk (the child gets its descriptor).
 
         Raises: Problem with IMAGE_TOO_LARGE, INVALID_IMAGE or UNSUPPORTED_MEDIA_TYPE.
         """
@@ -80,27 +96,58 @@ class Inspector:
         return Inspection(**answer)
 
     async def _ask(self, file: IO[bytes]) -> dict[str, Any]:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "api.inspection_child",
-            str(self._max_pixels),
-            stdin=file.fileno(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            # The search path only: the child shall hold no key of ours.
-            env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
-        )
+        starting = self._next or asyncio.create_task(self._start())
+        self._next = None
+        child = await starting
         try:
             async with asyncio.timeout(_SECONDS):
-                output, _ = await child.communicate()
+                return _parsed(await child.answer(file.fileno()))
         except TimeoutError:
-            output = b""
+            return _parsed(b"")
         finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-        return _parsed(output)
+            await child.end()
+            if self._next is None:
+                self._next = asyncio.create_task(self._start())
+
+    async def _start(self) -> "_Child":
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "api.inspection_child",
+                str(self._max_pixels),
+                stdin=theirs.fileno(),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                # The search path only: the child shall hold no key of ours.
+                env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+            )
+        return _Child(process=process, door=ours)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Child:
+    """A started child that waits for the descriptor of its one file."""
+
+    process: asyncio.subprocess.Process
+    door: socket.socket
+
+    async def answer(self, descriptor: int) -> bytes:
+        """Hand the file in and read the answer; empty when a bound ended the child."""
+        try:
+            socket.send_fds(self.door, [b"f"], [descriptor])
+        except OSError:
+            return b""
+        output, _ = await self.process.communicate()
+        return output
+
+    async def end(self) -> None:
+        """Close the door; a child that still runs is killed."""
+        self.door.close()
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
 
 
 def _parsed(output: bytes) -> dict[str, Any]:

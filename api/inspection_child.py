@@ -1,13 +1,16 @@
 """
 The child process that reads an untrusted picture: `python -m api.inspection_child PIXELS`.
 
-The picture is its standard input; one line of JSON is its answer. Whatever a hostile file does to
-the decoder, it does here: in a process with a bound on memory and CPU time, no secret in its
-environment, and nothing else to do. It imports nothing of the API, so it starts in 0.1 s.
+Its standard input is a socket over which it gets the picture's descriptor; JSON is its answer.
+Whatever a hostile file does to the decoder, it does here: in a process with a bound on memory and
+CPU time, no secret in its environment, and nothing else to do. It imports nothing of the API, so
+it starts in 0.1 s.
 """
 
 import json
+import os
 import resource
+import socket
 import sys
 from typing import IO, Any, Final
 
@@ -56,11 +59,16 @@ def inspect(file: IO[bytes], max_pixels: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Bound this process, inspect the standard input, print the answer."""
+    """Bound this process, wait for the one file, inspect it, print the answer."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    answer = inspect(sys.stdin.buffer, int(sys.argv[1]))
+    with socket.socket(fileno=sys.stdin.fileno()) as door:
+        _, descriptors, _, _ = socket.recv_fds(door, 1, 1)
+        if not descriptors:
+            return  # the API has stopped
+        with os.fdopen(descriptors[0], "rb") as file:
+            answer = inspect(file, int(sys.argv[1]))
     sys.stdout.write(json.dumps(answer))
 
 

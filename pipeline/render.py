@@ -52,7 +52,7 @@ def label_map(results: Sequence[PromptResult], width: int, height: int) -> Label
     instances = [instance for result in results for instance in result.instances]
     # The worst first: a better one paints over it.
     for instance in sorted(instances, key=lambda one: one.score):
-        labels[rle.decode(instance.rle).view(np.bool_)] = instance.label
+        rle.paint(labels, instance.rle, instance.label)
     return labels
 
 
@@ -78,7 +78,7 @@ def overlay_webp(
     canvas = Image.fromarray(_painted(np.asarray(picture), labels, colours))
     unit = max(1, round(min(picture.size) / 400))
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=max(11, round(min(picture.size) / 36)))
+    font = ImageFont.load_default(size=max(11, round(min(picture.size) / 42)))
     if demo:
         _draw_note(draw, font, picture.size)
     _draw_tags(draw, font, results, colours, unit)
@@ -108,7 +108,7 @@ def _painted(
     covered = labels > 0
     paint = colours[labels[covered]].astype(np.float32)
     painted[covered] = (paint * _TINT + picture[covered] * (1 - _TINT)).astype(np.uint8)
-    reach = max(1, round(min(height, width) / 400))
+    reach = max(1, round(min(height, width) / 300))
     edges, halo = _edges(labels, reach), _edges(labels, 2 * reach)
     painted[halo] = 255  # white under the colour keeps a contour visible on its own colour
     painted[edges] = colours[labels[edges]]
@@ -164,12 +164,12 @@ def _free_place(
     taken: Sequence[Box],
     unit: int,
 ) -> Box | None:
-    """Find room for a tag: above its box, in its upper edge, or below; None if all is taken."""
+    """Find room for a tag: above its box, below, or in its upper edge; None if all is taken."""
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height = right - left + 8 * unit, bottom - top + 6 * unit
     picture_width, picture_height = draw.im.size
     x = min(max(instance.box[0], 0), max(picture_width - width, 0))
-    for y in (instance.box[1] - height, instance.box[1], instance.box[3]):
+    for y in (instance.box[1] - height, instance.box[3], instance.box[1]):
         place = (x, y, x + width, y + height)
         if 0 <= y <= picture_height - height and not any(_touch(place, other) for other in taken):
             return place

@@ -26,3 +26,11 @@ def decode(rle: Rle) -> NDArray[np.uint8]:
     """Give the mask back: (height, width), 0 or 1."""
     mask: NDArray[np.uint8] = coco.decode({"size": list(rle.size), "counts": rle.counts.encode()})
     return mask
+
+
+def paint(canvas: NDArray[np.uint16], rle: Rle, value: int) -> None:
+    """Set the mask's pixels of *canvas*, (height, width), to *value*; touches its box only."""
+    packed = {"size": list(rle.size), "counts": rle.counts.encode()}
+    left, top, width, height = (int(edge) for edge in coco.toBbox(packed))
+    box = (slice(top, top + height), slice(left, left + width))
+    np.copyto(canvas[box], np.uint16(value), where=decode(rle)[box].view(np.bool_))

@@ -57,6 +57,15 @@ class Prepared:
     wanted: tuple[tuple[Prompt, frozenset[int]], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """A connected area: where its box is, and which pixels of the box it has."""
+
+    rows: slice
+    columns: slice
+    inside: Mask
+
+
 class StandinSegmenter:
     """Finds areas of one plain colour."""
 
@@ -94,11 +103,11 @@ class StandinSegmenter:
 
 def _colours(picture: Image.Image) -> NDArray[np.int8]:
     """Index into _HUES per pixel, -1 for grey, black and white."""
-    hue, saturation, value = np.moveaxis(np.asarray(picture.convert("HSV"), np.float32), 2, 0)
-    turn = hue[..., None] / 256 * 360 - np.array(list(_HUES.values()), np.float32)
-    nearest = np.abs((turn + 180) % 360 - 180).argmin(axis=2).astype(np.int8)
+    hue, saturation, value = np.moveaxis(np.asarray(picture.convert("HSV")), 2, 0)
+    turn = np.arange(256)[:, None] / 256 * 360 - np.array(list(_HUES.values()))
+    nearest = np.abs((turn + 180) % 360 - 180).argmin(axis=1).astype(np.int8)
     least = _COLOURED * 255
-    return np.where((saturation >= least) & (value >= least), nearest, np.int8(-1))
+    return np.where((saturation >= least) & (value >= least), nearest[hue], np.int8(-1))
 
 
 def _wanted(prompt: Prompt, colours: NDArray[np.int8]) -> frozenset[int]:
@@ -134,39 +143,37 @@ def _result(
         presence=1.0 if found else 0.0,
         truncated=len(passed) > len(kept),
         instances=tuple(
-            _instance(area, score, label + place) for place, (score, area) in enumerate(kept)
+            _instance(area, score, label + place, colours.shape)
+            for place, (score, area) in enumerate(kept)
         ),
     )
 
 
-def _areas(mask: Mask) -> Iterator[Mask]:
+def _areas(mask: Mask) -> Iterator[Area]:
     """Connected areas that are more than noise, in reading order."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(mask)
+    labels, _ = ndimage.label(mask)
     least = max(4, int(mask.size * _SMALLEST))
-    for number in range(1, count + 1):
-        area: Mask = labels == number
-        if area.sum() >= least:
-            yield area
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+        inside = labels[rows, columns] == number
+        if inside.sum() >= least:
+            yield Area(rows=rows, columns=columns, inside=inside)
 
 
-def _extent(mask: Mask) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the mask's pixels; right and bottom are past the last."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _score(mask: Mask) -> float:
+def _score(area: Area) -> float:
     """Half, and half of how much of its box the area fills: 0.5..1."""
-    left, top, right, bottom = _extent(mask)
-    return round(0.5 + 0.5 * float(mask.sum()) / ((right - left) * (bottom - top)), 6)
+    return round(0.5 + 0.5 * float(area.inside.mean()), 6)
 
 
-def _instance(mask: Mask, score: float, label: int) -> Instance:
-    """Put one area in the manifest's form."""
-    columns = np.ascontiguousarray(mask.T[None], dtype=np.uint8)
-    [(lengths, area)] = rle.encode(columns)
-    left, top, right, bottom = _extent(mask)
-    box = (float(left), float(top), float(right), float(bottom))
-    return Instance(label=label, score=score, box=box, area=area, rle=lengths)
+def _instance(area: Area, score: float, label: int, shape: tuple[int, ...]) -> Instance:
+    """Put one area of a picture of *shape* in the manifest's form."""
+    mask = np.zeros(shape[::-1], np.uint8)  # width first: column-major, as run lengths are
+    mask[area.columns, area.rows] = area.inside.T
+    [(lengths, pixels)] = rle.encode(mask[None])
+    left, right, top, bottom = (
+        float(end) for side in (area.columns, area.rows) for end in (side.start, side.stop)
+    )
+    return Instance(
+        label=label, score=score, box=(left, top, right, bottom), area=pixels, rle=lengths
+    )

@@ -31,7 +31,7 @@ class Table:
     """A table's name, key and types."""
 
     oid: int
-    #: Schema and name, quoted for a query with parameters.
+    #: Schema and name, quoted.
     name: str
     #: Names of the primary key's columns; empty where there is none.
     key: tuple[str, ...]
@@ -46,8 +46,13 @@ class Table:
 
 
 def quoted(*names: str) -> str:
-    """A possibly qualified name, safe in a query with parameters (where % is doubled)."""
-    return ".".join('"' + name.replace('"', '""').replace("%", "%%") + '"' for name in names)
+    """A possibly qualified name as SQL writes it."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def escaped(sql: str) -> str:
+    """*sql* for a query with parameters, in which % is special."""
+    return sql.replace("%", "%%")
 
 
 async def read_table(

@@ -6,7 +6,6 @@ DELETE cannot be checked, the row being gone; it carries the primary key and not
 hosted platform.
 """
 
-import collections
 import dataclasses
 import datetime as dt
 import json
@@ -128,8 +127,7 @@ async def _evaluated(
     query = f"select array[{', '.join(expression for expression, _ in expressions)}]"
     parameters = [value for _, values in expressions for value in values]
     try:
-        async with connection.transaction():
-            row = await (await connection.execute(query.encode(), parameters)).fetchone()
+        row = await (await connection.execute(query.encode(), parameters)).fetchone()
     except psycopg.Error as error:
         if len(expressions) == 1:
             log.warning("filter failed: %s", error)
@@ -150,16 +148,18 @@ def _viewpoint(wish: Wish) -> Viewpoint:
 async def _sights(
     connection: identity.Connection, wishes: Iterable[Wish]
 ) -> dict[Viewpoint, visibility.Sight]:
-    """What each identity sees of each table: one check for all rows and all its subscribers."""
-    tables: dict[Viewpoint, catalog.Table] = {}
-    keys: dict[Viewpoint, dict[int, tuple[str, ...]]] = collections.defaultdict(dict)
+    """What each identity sees of each table: one question for each table."""
+    tables: dict[int, catalog.Table] = {}
+    viewers: dict[int, dict[identity.Identity, dict[int, tuple[str, ...]]]] = {}
     for wish in wishes:
-        tables[_viewpoint(wish)] = wish.table
+        tables[wish.table.oid] = wish.table
+        keys = viewers.setdefault(wish.table.oid, {}).setdefault(wish.channel.who, {})
         if wish.change.new is not None and wish.table.key:
-            keys[_viewpoint(wish)][wish.number] = wish.table.key_of(wish.change.new)
+            keys[wish.number] = wish.table.key_of(wish.change.new)
     return {
-        (who, oid): await visibility.sight(connection, who, table, keys[who, oid])
-        for (who, oid), table in tables.items()
+        (who, oid): sight
+        for oid, table in tables.items()
+        for who, sight in (await visibility.sights(connection, table, viewers[oid])).items()
     }
 
 

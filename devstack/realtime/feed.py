@@ -7,7 +7,7 @@ import time
 import psycopg
 
 from devstack import context
-from devstack.realtime import changes, hub, messages, pgoutput, replication, visibility
+from devstack.realtime import changes, hub, identity, messages, pgoutput, replication, visibility
 
 
 log = logging.getLogger(__name__)
@@ -58,25 +58,32 @@ class Feed:
             await asyncio.sleep(PRUNE_SECONDS)
 
     async def _read(self) -> None:
-        async with replication.open_stream(self._dsn) as stream:
+        async with (
+            replication.open_stream(self._dsn) as stream,
+            visibility.open_connection(self._dsn) as connection,
+        ):
+            await self._pool.check()  # after a restart it is full of broken connections
             self.live.set()
             log.info("feed started")
             self._hub.announce()
             async for transaction in stream.transactions():
                 try:
-                    await self._deliver(transaction)
-                except Exception:  # a fault over one transaction must not end the feed for all
+                    await self._deliver(connection, transaction)
+                except Exception:
+                    # A fault over one transaction must not end the feed for all.
                     log.exception("transaction %d not delivered", transaction.xid)
+                    if connection.closed:
+                        raise
 
-    async def _deliver(self, transaction: pgoutput.Transaction) -> None:
+    async def _deliver(
+        self, connection: identity.Connection, transaction: pgoutput.Transaction
+    ) -> None:
         sent = [one for one in messages.broadcasts(transaction) if self._hub.is_heard(one.key)]
         wanted = self._changes.wants(transaction)
         if not sent and not wanted:
             return
-        async with self._pool.connection() as connection:
-            await visibility.commit(connection, transaction)
-            for one in sent:
-                self._hub.broadcast(one)
-            if wanted:
-                async with connection.transaction(force_rollback=True):
-                    await self._changes.deliver(connection, transaction)
+        await visibility.commit(connection, transaction)
+        for one in sent:
+            self._hub.broadcast(one)
+        if wanted:
+            await self._changes.deliver(connection, transaction)

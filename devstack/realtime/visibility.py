@@ -1,11 +1,14 @@
-"""Ask PostgreSQL what a subscriber may see: row-level security decides, never this code."""
+"""Ask PostgreSQL what subscribers may see: row-level security decides, never this code."""
 
 import asyncio
+import contextlib
 import dataclasses
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import psycopg
+from psycopg import conninfo
 
 from devstack.realtime import catalog, identity, pgoutput
 
@@ -16,14 +19,53 @@ log = logging.getLogger(__name__)
 COMMIT_POLL_SECONDS = 0.001
 COMMIT_POLLS = 1000
 
-READABLE_COLUMNS = """
-select attname from pg_attribute
-where attrelid = %s and attnum > 0 and not attisdropped
-    and has_column_privilege(attrelid, attnum, 'select')
-"""
-
 # The id lacks its epoch: a development database does not live through 4 billion transactions.
 COMMIT_IS_VISIBLE = "select pg_visible_in_snapshot(%s::text::xid8, pg_current_snapshot())"
+
+# Becomes each viewer in turn, as supabase/walrus does, so that one round trip serves them all. It
+# is temporary: it lives with the connection and leaves nothing behind in the app's database.
+CREATE_SIGHTS = """
+create function pg_temp.sights(
+    asked_table oid, key_columns text [], row_query text, viewers jsonb
+)
+returns table (viewer int, readable text [], seen int [], failure text)
+language plpgsql as $$
+declare
+    one record;
+begin
+    for one in
+        select v.number, v.role, v.claims, v.keys
+        from jsonb_to_recordset(viewers) as v (number int, role text, claims text, keys jsonb)
+    loop
+        viewer := one.number;
+        readable := '{}';
+        seen := '{}';
+        failure := null;
+        begin
+            perform
+                set_config('request.jwt.claims', one.claims, true),
+                set_config('role', one.role, true);
+            select coalesce(array_agg(a.attname::text), '{}') into readable
+            from pg_catalog.pg_attribute as a
+            where a.attrelid = asked_table and a.attnum > 0 and not a.attisdropped
+                and has_column_privilege(a.attrelid, a.attnum, 'select');
+            if key_columns <@ readable and jsonb_array_length(one.keys) > 0 then
+                execute row_query into seen using one.keys;
+            end if;
+        exception when others then
+            failure := sqlerrm;
+        end;
+        perform set_config('role', 'none', true);
+        return next;
+    end loop;
+end
+$$
+"""
+
+ASK_SIGHTS = "select * from pg_temp.sights(%s::oid, %s::text[], %s, %s::jsonb)"
+
+#: Row number → its primary key.
+Keys = Mapping[int, tuple[str, ...]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +77,16 @@ class Sight:
 
 
 BLIND = Sight()
+
+
+@contextlib.asynccontextmanager
+async def open_connection(dsn: str) -> AsyncIterator[identity.Connection]:
+    """A connection of its own for the questions of this module. Raises: psycopg.Error."""
+    timeout = f"-c statement_timeout={identity.POLICY_TIMEOUT}"
+    info = conninfo.make_conninfo(dsn, application_name="devstack_visibility", options=timeout)
+    async with await psycopg.AsyncConnection.connect(info, autocommit=True) as connection:
+        await connection.execute(CREATE_SIGHTS)
+        yield connection
 
 
 async def commit(connection: identity.Connection, transaction: pgoutput.Transaction) -> None:
@@ -52,45 +104,66 @@ async def commit(connection: identity.Connection, transaction: pgoutput.Transact
     log.warning("commit %d is still not visible", transaction.xid)
 
 
-async def sight(
+async def sights(
     connection: identity.Connection,
-    who: identity.Identity,
     table: catalog.Table,
-    keys: Mapping[int, tuple[str, ...]],
-) -> Sight:
+    viewers: Mapping[identity.Identity, Keys],
+) -> dict[identity.Identity, Sight]:
     """
-    Which columns of *table* and which rows, given by number and primary key, *who* may select.
+    What each of *viewers* may select of *table*, of the rows that it is asked with.
 
-    Runs as *who* inside a savepoint. A policy that fails or takes too long hides everything.
+    A policy that fails or takes too long hides everything from its viewer. *connection* is from
+    `open_connection`.
     """
-    try:
-        async with connection.transaction(force_rollback=True):
-            await identity.assume(connection, who)
-            cursor = await connection.execute(READABLE_COLUMNS, [table.oid])
-            columns = frozenset(name for (name,) in await cursor.fetchall())
-            rows = await _rows(connection, table, keys) if columns >= set(table.key) else []
-            return Sight(columns=columns, rows=frozenset(rows))
-    except psycopg.Error as error:
-        log.warning("%s hidden from role %s: %s", table.name, who.role, error)
-        return BLIND
-
-
-async def _rows(
-    connection: identity.Connection, table: catalog.Table, keys: Mapping[int, tuple[str, ...]]
-) -> list[int]:
-    if not keys:
-        return []
-    arrays = ", ".join(f"%s::text[]::{table.sql_types[name]}[]" for name in table.key)
-    names = ", ".join(f"k{n}" for n in range(len(table.key)))
-    equal = " and ".join(f"t.{catalog.quoted(name)} = v.k{n}" for n, name in enumerate(table.key))
-    query = (
-        f"select v.number from unnest(%s::int[], {arrays}) as v(number, {names})"
-        f" join {table.name} as t on {equal}"
+    everybody = list(viewers)
+    asked = json.dumps(
+        [
+            {"number": number, "role": who.role, "claims": who.claims, "keys": _keys(viewers[who])}
+            for number, who in enumerate(everybody)
+        ]
     )
-    parameters: list[list[int] | list[str]] = [list(keys)]
-    parameters += [list(column) for column in zip(*keys.values(), strict=True)]
-    cursor = await connection.execute(query.encode(), parameters)
-    return [number for (number,) in await cursor.fetchall()]
+    parameters = [table.oid, list(table.key), _row_query(table), asked]
+    try:
+        answers = await (await connection.execute(ASK_SIGHTS, parameters)).fetchall()
+    except psycopg.Error as error:
+        if len(everybody) == 1:
+            log.warning("%s hidden from role %s: %s", table.name, everybody[0].role, error)
+            return {everybody[0]: BLIND}
+        # One viewer's slow policy must not blind the others.
+        alone = [await sights(connection, table, {who: keys}) for who, keys in viewers.items()]
+        return {who: sight for each in alone for who, sight in each.items()}
+    return {
+        everybody[number]: _sight(table, everybody[number], readable, seen, failure)
+        for number, readable, seen, failure in answers
+    }
+
+
+def _sight(
+    table: catalog.Table,
+    who: identity.Identity,
+    readable: list[str],
+    seen: list[int] | None,
+    failure: str | None,
+) -> Sight:
+    if failure is not None:
+        log.warning("%s hidden from role %s: %s", table.name, who.role, failure)
+        return BLIND
+    return Sight(columns=frozenset(readable), rows=frozenset(seen or ()))
+
+
+def _keys(keys: Keys) -> list[dict[str, object]]:
+    return [{"row": number, "key": key} for number, key in keys.items()]
+
+
+def _row_query(table: catalog.Table) -> str:
+    equal = " and ".join(
+        f"t.{catalog.quoted(name)} = (asked -> 'key' ->> {n})::{table.sql_types[name]}"
+        for n, name in enumerate(table.key)
+    )
+    return (
+        "select array_agg((asked ->> 'row')::int) from jsonb_array_elements($1) as asked"
+        f" join {table.name} as t on {equal or 'false'}"
+    )
 
 
 async def filled(
@@ -102,10 +175,11 @@ async def filled(
     if not missing or not table.key:
         return change
     names = ", ".join(f"{catalog.quoted(name)}::text" for name in missing)
-    where = " and ".join(
-        f"{catalog.quoted(name)} = %s::{table.sql_types[name]}" for name in table.key
+    query = catalog.escaped(f"select {names} from {table.name} where ")
+    query += " and ".join(
+        catalog.escaped(catalog.quoted(name)) + f" = %s::{catalog.escaped(table.sql_types[name])}"
+        for name in table.key
     )
-    query = f"select {names} from {table.name} where {where}"
     found = await (await connection.execute(query.encode(), table.key_of(row))).fetchone()
     # A row deleted since has no values to give; its columns are left out.
     values = dict(zip(missing, found, strict=True)) if found else {}

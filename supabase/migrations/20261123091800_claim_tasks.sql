@@ -33,12 +33,13 @@ begin
     perform segmentation.require_worker();
     -- Coalesced, for `limit null` would take everything.
     if not coalesce(
-        p_limit between 1 and 100
+        char_length(p_worker) between 1 and 200
+        and p_limit between 1 and 100
         and p_lease_seconds between 1 and p_deadline_seconds
         and p_deadline_seconds <= 86400,
         false
     ) then
-        perform segmentation.refuse(400, 'invalid_request', 'Limit 1 to 100; 1 <= lease <= deadline <= 86400 seconds.');
+        perform segmentation.refuse(400, 'invalid_request', 'Worker 1 to 200 characters; limit 1 to 100; 1 <= lease <= deadline <= 86400 seconds.');
     end if;
     update segmentation.machines set last_seen_at = now()
     where machines.id = caller_machine and coalesce(last_seen_at, '-infinity') < now() - interval '10 seconds';

@@ -70,7 +70,8 @@ class Caller:
 
     async def claim(self, limit: int = 1, **arguments: Any) -> list[DictRow]:
         """Claim due tasks."""
-        return await self.table("claim_tasks", p_worker="w", p_limit=limit, **arguments)
+        defaults = {"p_worker": "w", "p_limit": limit}
+        return await self.table("claim_tasks", **defaults | arguments)
 
     async def complete(self, claim: DictRow, **arguments: Any) -> str:
         """Settle a claim with results where they belong; the answer."""
@@ -144,6 +145,7 @@ def new_owner(pool: Pool, operator: Caller) -> Callable[..., Awaitable[Caller]]:
     """Sign a user up; with `kind="gpu"`, the user of a machine."""
 
     async def make(kind: str | None = None) -> Caller:
+        """Insert the user."""
         owner = Caller(pool=pool, role="authenticated", id=str(uuid.uuid4()), kind=kind)
         await operator.rows("insert into auth.users (id) values (%s)", owner.id)
         return owner
@@ -170,6 +172,7 @@ def new_machine(
     """Make a machine user and register it."""
 
     async def make() -> Caller:
+        """Sign up and register."""
         host = await new_owner(kind="gpu")
         await service.call("register_machine", p_id=host.id, p_name="host")
         return host
@@ -188,6 +191,7 @@ def task_row(operator: Caller) -> Callable[[str], Awaitable[DictRow]]:
     """Read the row of a task by its id, past every policy."""
 
     async def read(task_id: str) -> DictRow:
+        """Read one row."""
         query = "select * from public.segmentation_results where id = %s"
         return (await operator.rows(query, task_id))[0]
 
@@ -199,6 +203,7 @@ def pass_lease(operator: Caller) -> Callable[..., Awaitable[None]]:
     """Make a lease, or with `deadline=True` also its deadline, lie in the past."""
 
     async def let_pass(token: int, *, deadline: bool = False) -> None:
+        """Move the attempt into the past."""
         query = """
             update segmentation.attempts set
                 claimed_at = claimed_at - interval '1 day',
@@ -216,6 +221,7 @@ def due_now(operator: Caller) -> Callable[[], Awaitable[None]]:
     """Make every backoff lie in the past."""
 
     async def end_backoffs() -> None:
+        """Make all that is pending due."""
         await operator.rows(
             "update public.segmentation_results set run_after = now() where status = 'pending'"
         )

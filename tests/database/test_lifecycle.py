@@ -46,6 +46,7 @@ async def test_concurrent_claims_never_share_a_task(owner: Any, machine: Any) ->
     await asyncio.gather(*(owner.submit() for _ in range(40)))
 
     async def drain() -> list[Any]:
+        """Claim until nothing is due."""
         taken = []
         while claims := await machine.claim():
             taken += [claim["id"] for claim in claims]
@@ -63,6 +64,7 @@ async def test_concurrent_claims_never_share_a_task(owner: Any, machine: Any) ->
         {"p_lease_seconds": 0},
         {"p_lease_seconds": 60, "p_deadline_seconds": 30},
         {"limit": None},
+        {"p_worker": ""},
     ],
 )
 async def test_a_claim_out_of_bounds_is_refused(machine: Any, refused: Any, bounds: Any) -> None:

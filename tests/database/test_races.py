@@ -51,11 +51,13 @@ async def test_a_crowd_leaves_the_ledger_right(owner: Any, stranger: Any, machin
     """Submits, claims, ends and cancels of two users all at once neither deadlock nor miscount."""
 
     async def use(user: Any) -> None:
+        """Submit and cancel one task, submit another."""
         task = await user.submit(p_prompts=[{"text": "cat"}] * 2)
         await user.call("cancel_task", p_id=task["id"])
         await user.submit()
 
     async def work(code: str | None) -> None:
+        """Claim some and end them."""
         for claim in await machine.claim(5):
             if code is None:
                 await machine.complete(claim)

@@ -117,6 +117,7 @@ async def test_concurrent_submits_never_overspend(owner: Any, operator: Any) -> 
     """Of fifty submits at once for three credits each, thirty-three find credits."""
 
     async def submit() -> str:
+        """Answer `ok`, or the SQLSTATE of the refusal."""
         try:
             await owner.submit(p_prompts=[{"text": "cat"}] * 3)
         except psycopg.Error as error:

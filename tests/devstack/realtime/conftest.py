@@ -129,12 +129,12 @@ Connect = Callable[..., Awaitable[Wire]]
 
 @pytest.fixture
 async def connect(stack: testing.Stack) -> AsyncIterator[Connect]:
-    """Opens raw connections: `connect(v2=False)`."""
+    """Opens raw connections: `connect(v2=False, to=stack)`."""
     async with contextlib.AsyncExitStack() as ends, aiohttp.ClientSession() as http:
 
-        async def open_wire(*, v2: bool = False) -> Wire:
-            url = f"{stack.url}/realtime/v1/websocket"
-            params = {"apikey": stack.anon_key, "vsn": "2.0.0" if v2 else "1.0.0"}
+        async def open_wire(*, v2: bool = False, to: testing.Stack = stack) -> Wire:
+            url = f"{to.url}/realtime/v1/websocket"
+            params = {"apikey": to.anon_key, "vsn": "2.0.0" if v2 else "1.0.0"}
             socket = await ends.enter_async_context(http.ws_connect(url, params=params))
             wire = Wire(socket, v2=v2)
             await ends.enter_async_context(listening(wire))

@@ -293,6 +293,20 @@ async def test_a_filter_cannot_ask_about_a_hidden_column(
     assert (await wire.event("system"))["status"] == "error"
 
 
+async def test_a_filter_on_a_column_that_was_hidden_since_holds_for_nothing(
+    connect: Connect, person: Person, table: str, run: Run
+) -> None:
+    """The check at the join is not the last one."""
+    wire, me = await connect(), person()
+    _, every = await wire.subscribe(table, me.token, {"filter": "size=gt.10"}, {"event": "*"})
+
+    await run("revoke select on {t} from authenticated")
+    await run("grant select (id, owner) on {t} to authenticated")
+    await run("insert into {t} values (7, %s, 'cat', 12)", me.id)
+
+    assert (await wire.event("postgres_changes"))["ids"] == [every]
+
+
 async def test_a_join_can_wait_until_its_bindings_are_served(
     connect: Connect, person: Person, table: str
 ) -> None:

@@ -1,6 +1,8 @@
 """Connections, channels and the feed: how they begin, end and come back."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -121,14 +123,14 @@ async def test_what_is_not_supported_is_said_to_be(
     assert reply["response"]["reason"]
 
 
-async def test_a_frame_that_is_not_phoenix_ends_the_connection(connect: Connect) -> None:
+async def test_a_frame_that_is_not_phoenix_ends_the_connection(
+    connect: Connect, eventually: Callable[..., Awaitable[None]]
+) -> None:
     """With a close code and a reason."""
     wire = await connect()
     await wire.socket.send_str("hello")
 
-    async with asyncio.timeout(5):
-        while not wire.socket.closed:
-            await asyncio.sleep(0)
+    await eventually(lambda: wire.socket.closed)
     assert wire.socket.close_code == aiohttp.WSCloseCode.UNSUPPORTED_DATA
 
 
@@ -164,6 +166,26 @@ async def test_the_feed_comes_back_after_the_database_dropped_it(
     await run("insert into {t} values (1, %s, 'after', 0)", me.id)
 
     assert (await wire.change())["record"]["name"] == "after"
+
+
+async def test_the_feed_survives_a_crash_of_the_database(
+    connect: Connect, new_devstack: Callable[..., testing.DevstackProcess]
+) -> None:
+    """PostgreSQL restarts with every connection lost; channels stay, and messages come again."""
+    own = new_devstack().wait_ready()
+    wire = await connect(to=own)
+    await wire.join("room", broadcast={"replication_ready": True})
+    await wire.event("system")
+
+    async with await psycopg.AsyncConnection.connect(own.db_url) as victim:
+        os.kill(victim.info.backend_pid, signal.SIGKILL)
+    assert (await wire.event("system"))["message"] == "Replication connection established"
+    refused = await wire.join("closed", private=True)
+    async with await psycopg.AsyncConnection.connect(own.db_url, autocommit=True) as db:
+        await db.execute("select realtime.send('{\"n\": 1}', 'ping', 'room', false)")
+
+    assert (await wire.event("broadcast"))["payload"]["n"] == 1
+    assert refused["response"]["reason"].startswith("Unauthorized")  # policies were asked again
 
 
 async def test_a_client_that_does_not_read_is_cut() -> None:

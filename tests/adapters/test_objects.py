@@ -1,0 +1,231 @@
+"""The object store, on a real S3 server that checks signatures."""
+
+import asyncio
+import io
+import tracemalloc
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from adapters import multipart
+from adapters.objects import (
+    ObjectNotFound,
+    ObjectRefused,
+    ObjectStore,
+    ObjectStoreUnavailable,
+    ObjectTooLarge,
+)
+from devstack import testing
+
+
+def opened(stack: testing.Stack, **changed: str) -> ObjectStore:
+    """A store on the devstack's bucket."""
+    settings = {
+        "endpoint": stack.r2_endpoint,
+        "access_key_id": stack.r2_access_key_id,
+        "secret_access_key": stack.r2_secret_access_key,
+        "bucket": stack.r2_bucket,
+        **changed,
+    }
+    return ObjectStore(**settings)
+
+
+@pytest.fixture
+async def store(stack: testing.Stack) -> AsyncIterator[ObjectStore]:
+    """The devstack's bucket."""
+    async with opened(stack) as it:
+        yield it
+
+
+@pytest.fixture
+def folder() -> str:
+    """A folder of this test alone, with its slash."""
+    return f"test/{uuid4().hex}/"
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    """A stream."""
+    for part in parts:
+        yield part
+
+
+async def test_what_is_put_is_got(store: ObjectStore, folder: str) -> None:
+    """Bytes, size and type come back as they went in."""
+    await store.put(folder + "a", b"hello", "image/png")
+
+    assert await store.get(folder + "a") == b"hello"
+    head = await store.head(folder + "a")
+    assert (head.size, head.content_type) == (5, "image/png")
+
+
+async def test_a_file_can_be_put(store: ObjectStore, folder: str) -> None:
+    """An open file is sent from where it stands."""
+    await store.put(folder + "a", io.BytesIO(b"from a file"), "text/plain")
+
+    assert await store.get(folder + "a") == b"from a file"
+
+
+async def test_what_is_not_there_is_not_found(store: ObjectStore, folder: str) -> None:
+    """Reading, asking and copying agree; deleting nothing is no error."""
+    with pytest.raises(ObjectNotFound):
+        await store.get(folder + "a")
+    with pytest.raises(ObjectNotFound):
+        await store.head(folder + "a")
+    with pytest.raises(ObjectNotFound):
+        await store.copy(folder + "a", folder + "b")
+    await store.delete(folder + "a")
+
+
+async def test_a_reader_may_set_a_limit(store: ObjectStore, folder: str) -> None:
+    """An object over the limit is refused, one at the limit is read."""
+    await store.put(folder + "a", b"12345", "text/plain")
+
+    assert await store.get(folder + "a", max_bytes=5) == b"12345"
+    with pytest.raises(ObjectTooLarge):
+        await store.get(folder + "a", max_bytes=4)
+
+
+async def test_a_folder_goes_and_its_neighbour_stays(store: ObjectStore, folder: str) -> None:
+    """Deleting `a/` takes what is under it, at any depth, and not `ab/`."""
+    for name in ("a/1", "a/2/3", "ab/1"):
+        await store.put(folder + name, b"", "text/plain")
+
+    assert await store.delete_prefix(folder + "a/") == 2
+
+    assert await store.get(folder + "ab/1") == b""
+    with pytest.raises(ObjectNotFound):
+        await store.head(folder + "a/2/3")
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "results", "results/x"])
+async def test_only_folders_are_deleted(store: ObjectStore, prefix: str) -> None:
+    """A prefix that could take more than a folder along, or everything, is refused."""
+    with pytest.raises(ValueError, match="folder"):
+        await store.delete_prefix(prefix)
+
+
+async def test_a_copy_is_independent(store: ObjectStore, folder: str) -> None:
+    """The copy stays when the original goes."""
+    await store.put(folder + "a", b"x", "text/plain")
+    await store.copy(folder + "a", folder + "b")
+    await store.delete(folder + "a")
+
+    assert await store.get(folder + "b") == b"x"
+
+
+PART = multipart.PART_BYTES
+
+
+@pytest.mark.parametrize("size", [0, 10, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 5])
+async def test_a_stream_of_any_length_arrives(store: ObjectStore, folder: str, size: int) -> None:
+    """Around every border between one part and several, the object is the stream."""
+    data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    pieces = [data[start : start + 700_001] for start in range(0, size, 700_001)]
+
+    assert await store.put_stream(folder + "s", chunks(*pieces), "image/png") == size
+
+    assert await store.get(folder + "s") == data
+    assert (await store.head(folder + "s")).content_type == "image/png"
+
+
+async def test_a_broken_stream_leaves_nothing(store: ObjectStore, folder: str) -> None:
+    """A stream that fails after its first part leaves no object and no open upload."""
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield b"x" * (PART + 1)
+        yield b"x" * PART
+        msg = "the source is gone"
+        raise OSError(msg)
+
+    with pytest.raises(OSError, match="the source is gone"):
+        await store.put_stream(folder + "s", breaking(), "image/png")
+
+    await nothing_is_left(store, folder)
+
+
+async def test_a_cancelled_stream_leaves_nothing(store: ObjectStore, folder: str) -> None:
+    """The same when whoever streams is cancelled."""
+    reached = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"x" * (PART + 1)
+        reached.set()
+        await asyncio.Event().wait()
+
+    streaming = asyncio.create_task(store.put_stream(folder + "s", endless(), "image/png"))
+    await reached.wait()
+    streaming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await streaming
+
+    await nothing_is_left(store, folder)
+
+
+async def nothing_is_left(store: ObjectStore, folder: str) -> None:
+    """Neither object nor open upload."""
+    with pytest.raises(ObjectNotFound):
+        await store.head(folder + "s")
+    answer: Any = store._client.list_multipart_uploads(Bucket=store._bucket, Prefix=folder)
+    assert answer.get("Uploads", []) == []
+
+
+async def test_a_long_stream_needs_little_memory(store: ObjectStore, folder: str) -> None:
+    """Six parts pass through the memory of about two and a half."""
+
+    async def long() -> AsyncIterator[bytes]:
+        for _ in range(6 * 8):
+            yield bytes(PART // 8)
+
+    tracemalloc.start()
+    try:
+        await store.put_stream(folder + "s", long(), "image/png")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 3.5 * PART
+
+
+async def test_a_signed_url_reads_one_object_for_its_time(store: ObjectStore, folder: str) -> None:
+    """It works as it is, and not for another key or with a changed signature."""
+    await store.put(folder + "a", b"secret", "image/png")
+    await store.put(folder + "b", b"other", "image/png")
+    url = store.sign_get(folder + "a", 60, download_name="mask.png")
+
+    async with aiohttp.ClientSession() as http:
+        async with http.get(url) as answer:
+            assert await answer.read() == b"secret"
+            assert "mask.png" in answer.headers["Content-Disposition"]
+        for forged in (url.replace(folder + "a", folder + "b"), url[:-1] + "x", url.split("?")[0]):
+            async with http.get(forged) as answer:
+                assert answer.status == 403
+
+
+async def test_a_signed_put_writes_one_type(store: ObjectStore, folder: str) -> None:
+    """A URL for a PNG takes no text."""
+    url = store.sign_put(folder + "a", 60, "image/png")
+
+    async with aiohttp.ClientSession() as http:
+        async with http.put(url, data=b"x", headers={"Content-Type": "text/html"}) as answer:
+            assert answer.status == 403
+        async with http.put(url, data=b"x", headers={"Content-Type": "image/png"}) as answer:
+            assert answer.status == 200
+    assert await store.get(folder + "a") == b"x"
+
+
+async def test_a_wrong_key_is_refused_not_unavailable(stack: testing.Stack) -> None:
+    """Wrong credentials and a missing bucket are not worth a new try."""
+    for changed in ({"secret_access_key": "wrong"}, {"bucket": "no-such-bucket"}):
+        async with opened(stack, **changed) as store:
+            with pytest.raises(ObjectRefused):
+                await store.put("x", b"", "text/plain")
+
+
+async def test_a_store_that_is_gone_is_unavailable(stack: testing.Stack) -> None:
+    """No answer is ObjectStoreUnavailable."""
+    async with opened(stack, endpoint="http://127.0.0.1:9") as store:
+        with pytest.raises(ObjectStoreUnavailable):
+            await store.head("x")

@@ -1,0 +1,128 @@
+"""`python -m pipeline` as an operator starts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from pictures import shapes
+from random_sam3 import KEY
+
+from contracts import pipeline as contract
+from contracts.prompts import Prompt
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start the process with an environment: `start(SAM3_WEIGHTS_PATH=…)`."""
+    processes: list[subprocess.Popen[str]] = []
+    ours = ("SAM3_", "PIPELINE_", "HF_", "API_SECRET_KEY", "S3_")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+
+    def begin(**environment: str) -> subprocess.Popen[str]:
+        given = {"PIPELINE_PORT": "0", "S3_CACHE_DIR": str(tmp_path), "HF_HOME": str(tmp_path)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline"],
+            env={**clean, **given, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def line(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
+    """Read log lines up to the one of *event*."""
+    assert process.stdout
+    for text in process.stdout:
+        entry: dict[str, Any] = json.loads(text)
+        if entry["event"] == event:
+            return entry
+    pytest.fail(f"no {event} in the log: {process.communicate()[1]}")
+
+
+async def test_the_standin_serves_and_stops_on_a_signal(start: Start) -> None:
+    """Start, URL in the log, ready, one picture, SIGTERM, exit code 0."""
+    process = start(API_SECRET_KEY=KEY, SAM3_WEIGHTS_PATH="standin:")
+    url = line(process, "pipeline_listening")["url"]
+    line(process, "setup_done")
+    form = aiohttp.FormData()
+    asked = contract.PredictRequest(prompts=(Prompt(text="red circle"),))
+    form.add_field("request", asked.model_dump_json())
+    form.add_field("image", shapes(), filename="x")
+    async with aiohttp.ClientSession(headers={contract.API_KEY_HEADER: KEY}) as session:
+        async with session.post(f"{url}/api/v1/predict", data=form) as answer:
+            result = contract.PredictAnswer.model_validate_json(await answer.read())
+        assert result.manifest.instance_count == 1
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+async def test_the_real_model_serves(start: Start, checkpoint: Path) -> None:
+    """The random checkpoint loads in the process and answers through HTTP."""
+    process = start(API_SECRET_KEY=KEY, SAM3_WEIGHTS_PATH=str(checkpoint), SAM3_DEVICE="cpu")
+    url = line(process, "pipeline_listening")["url"]
+    assert line(process, "setup_done")["name"] == "sam3"
+    form = aiohttp.FormData()
+    asked = '{"prompts": [{"text": "red", "threshold": 0}, {"boxes": [{"xyxy": [1, 1, 50, 50]}]}]}'
+    form.add_field("request", asked)
+    form.add_field("image", shapes(), filename="x")
+    async with (
+        aiohttp.ClientSession(headers={contract.API_KEY_HEADER: KEY}) as session,
+        session.post(f"{url}/api/v1/predict", data=form) as answer,
+    ):
+        result = contract.PredictAnswer.model_validate_json(await answer.read())
+    assert len(result.manifest.prompts[0].instances) == 8
+
+
+async def test_without_weights_the_reason_stands_in_health(start: Start) -> None:
+    """No path, no token, no network: the process stays and says what to set."""
+    process = start(API_SECRET_KEY=KEY, HF_HUB_OFFLINE="1")
+    url = line(process, "pipeline_listening")["url"]
+    assert "HF_TOKEN are empty" in line(process, "setup_failed")["reason"]
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/health") as answer:
+        health = contract.HealthAnswer.model_validate_json(await answer.read())
+    assert health.status is contract.Health.SETUP_FAILED
+    assert "SAM3_WEIGHTS_PATH" in (health.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "API_SECRET_KEY is missing"),
+        ({"API_SECRET_KEY": ""}, "API_SECRET_KEY is missing"),
+        ({"API_SECRET_KEY": KEY, "PIPELINE_PORT": "x"}, "PIPELINE_PORT: "),
+        ({"API_SECRET_KEY": KEY, "SAM3_DEVICE": "tpu"}, "SAM3_DEVICE: "),
+    ],
+)
+def test_unusable_settings_are_named(start: Start, environment: dict[str, str], said: str) -> None:
+    """One sentence per variable on standard error, exit code 2, and no value in it."""
+    process = start(**environment)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert errors.startswith(said)
+    assert KEY not in errors
+
+
+async def test_a_port_that_is_taken_is_said(start: Start) -> None:
+    """The second process on a port ends with a sentence."""
+    first = start(API_SECRET_KEY=KEY, SAM3_WEIGHTS_PATH="standin:")
+    port = line(first, "pipeline_listening")["url"].rsplit(":", 1)[1]
+    second = start(API_SECRET_KEY=KEY, SAM3_WEIGHTS_PATH="standin:", PIPELINE_PORT=port)
+    assert "address already in use" in line(second, "start_failed")["reason"]
+    assert second.wait(20) == 1

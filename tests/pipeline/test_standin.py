@@ -1,0 +1,94 @@
+"""The stand-in finds plain colours, the same way every time, without torch."""
+
+import subprocess
+import sys
+from io import BytesIO
+
+import numpy as np
+import pytest
+from pictures import shapes
+from PIL import Image
+
+from contracts.errors import ErrorCode
+from contracts.manifest import PromptResult
+from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
+from pipeline import rle
+from pipeline.errors import Refused
+from pipeline.segmenter import segment
+from pipeline.standin import StandinSegmenter
+
+
+def found(*prompts: Prompt, options: SegmentOptions | None = None) -> tuple[PromptResult, ...]:
+    """What the stand-in finds in a picture of a red circle and a blue square."""
+    picture = Image.open(BytesIO(shapes())).convert("RGB")
+    return segment(StandinSegmenter(), picture, prompts, options)
+
+
+def test_a_colour_word_finds_the_shape_of_that_colour() -> None:
+    """`red circle` is the red area, pixel by pixel; `blue` the blue one."""
+    red, blue = found(Prompt(text="red circle"), Prompt(text="a blue square"))
+    [circle], [square] = red.instances, blue.instances
+    picture = np.asarray(Image.open(BytesIO(shapes())).convert("RGB"))
+    assert np.array_equal(rle.decode(circle.rle), (picture == (215, 40, 40)).all(axis=2))
+    assert square.score > circle.score
+    assert (circle.label, square.label) == (1, 2)
+
+
+def test_shape_means_any_colour_and_a_strange_word_nothing() -> None:
+    """`shape` finds both; `dog` finds none, with presence 0."""
+    shape, dog = found(Prompt(text="shape"), Prompt(text="dog"))
+    assert len(shape.instances) == 2
+    assert dog.instances == ()
+    assert dog.presence == 0
+
+
+def test_boxes_choose_colours() -> None:
+    """A positive box adds the colour in its middle, a negative one takes it away."""
+    square = Box(xyxy=(200, 80, 280, 160))
+    not_square = square.model_copy(update={"label": BoxLabel.NEGATIVE})
+    added, removed = found(Prompt(boxes=(square,)), Prompt(text="shape", boxes=(not_square,)))
+    assert [one.label for one in added.instances] == [1]
+    assert len(removed.instances) == 1
+    assert added.instances[0].rle != removed.instances[0].rle
+
+
+def test_the_answer_is_always_the_same() -> None:
+    """Two runs are equal."""
+    assert found(Prompt(text="shape")) == found(Prompt(text="shape"))
+
+
+def test_threshold_and_cap_apply() -> None:
+    """A high threshold drops the circle; a cap of one leaves the best and says truncated."""
+    [strict] = found(Prompt(text="shape", threshold=0.95))
+    assert len(strict.instances) == 1
+    [capped] = found(Prompt(text="shape"), options=SegmentOptions(max_instances=1))
+    assert capped.truncated
+    assert capped.instances[0].score == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [
+        (Prompt(text="  "), ErrorCode.PROMPT_EMPTY),
+        (Prompt(text="x" * 401), ErrorCode.PROMPT_TOO_LONG),
+        (Prompt(boxes=(Box(xyxy=(400, 0, 500, 10)),)), ErrorCode.INVALID_REQUEST),
+    ],
+)
+def test_bad_prompts_are_refused(prompt: Prompt, code: ErrorCode) -> None:
+    """As the real model refuses them."""
+    with pytest.raises(Refused) as caught:
+        found(prompt)
+    assert caught.value.code is code
+
+
+def test_it_is_chosen_without_torch_or_transformers() -> None:
+    """The server with the stand-in imports neither, so it starts at once."""
+    code = (
+        "import sys; from pipeline import server, settings, model_setup;"
+        "s = settings.Settings(api_secret_key='k', sam3_weights_path='standin:');"
+        "print(model_setup.open_segmenter(s).info.name, {'torch', 'transformers'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.stdout.strip() == "standin set()", done.stderr
