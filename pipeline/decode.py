@@ -24,7 +24,6 @@ _DAMAGED: Final = (
     OverflowError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 
 #: What transparent pixels show; dropping alpha instead would show whatever colour lies beneath.
@@ -55,6 +54,8 @@ def decode(data: bytes, *, max_pixels: int = limits.MAX_IMAGE_PIXELS) -> Image.I
                 )
             picture.load()
             return _to_rgb(_upright(picture))
+    except Image.DecompressionBombError as error:  # Pillow's own limit comes before ours
+        raise Refused(code=ErrorCode.IMAGE_TOO_LARGE) from error
     except _DAMAGED as error:
         raise Refused(code=ErrorCode.INVALID_IMAGE) from error
 

@@ -46,6 +46,7 @@ class ModelHost:
         self._fail(Health.DEFUNCT, f"{error.message} Start the pipeline again.")
 
     def _fail(self, state: Health, reason: str) -> None:
+        """Take a final state."""
         self._failure = (state, reason)
         log.error(state.value, reason=reason)
 

@@ -33,6 +33,7 @@ async def predict(
     started = perf_counter()
 
     def opened() -> tuple[Image.Image, object]:
+        """Decode and prepare."""
         picture = decode(data)
         return picture, segmenter.prepare(picture, request.prompts)
 
@@ -40,6 +41,7 @@ async def predict(
     found, model_ms = await lane.in_model(_timed(lambda: segmenter.find(prepared, request.options)))
 
     def finished() -> tuple[tuple[PromptResult, ...], bytes, bytes]:
+        """Outline and draw."""
         results = segmenter.trace(found, request.options)
         labels = render.label_map(results, picture.width, picture.height)
         overlay = render.overlay_webp(picture, labels, results, demo=segmenter.info.demo)
@@ -64,6 +66,7 @@ def _timed(work: Callable[[], Result]) -> Callable[[], tuple[Result, float]]:
     """Give *work*'s answer with the milliseconds it ran, without those it waited."""
 
     def timed() -> tuple[Result, float]:
+        """Measure this thread's part."""
         started = perf_counter()
         result = work()
         return result, _milliseconds(perf_counter() - started)

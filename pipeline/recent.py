@@ -40,4 +40,5 @@ class Recent(Generic[Key, Value]):
             self._entries.clear()
 
     def __len__(self) -> int:
+        """Entries kept."""
         return len(self._entries)

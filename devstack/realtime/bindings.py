@@ -67,7 +67,7 @@ def parse(params: Mapping[str, Any]) -> Binding:
         event=event if event in set(pgoutput.Action) else EVERYTHING,
         schema=schema or "public",
         table=table or EVERYTHING,
-        filter=filters.parse(params.get("filter") or ""),
+        filter=filters.parse(str(params.get("filter") or "")),
         select=select,
     )
 

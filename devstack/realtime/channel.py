@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -52,13 +53,12 @@ def read_config(join: Mapping[str, Any]) -> Config:
     """The configuration in a join's payload; what is missing or malformed takes its default."""
     config = _mapping(join.get("config"))
     broadcast, presence = _mapping(config.get("broadcast")), _mapping(config.get("presence"))
-    changes = config.get("postgres_changes") or []
     return Config(
         private=config.get("private") is True,
         ack=broadcast.get("ack") is True,
         echo=broadcast.get("self") is True,
         presence_key=str(presence.get("key") or uuid.uuid4()),
-        postgres_changes=tuple(change for change in changes if isinstance(change, dict)),
+        postgres_changes=_mappings(config.get("postgres_changes")),
         replication_ready=broadcast.get("replication_ready") is True,
         wait_seconds=_wait(_mapping(config.get("postgres_changes_options"))),
         replay=_replay(broadcast["replay"]) if "replay" in broadcast else None,
@@ -80,7 +80,11 @@ def _replay(options: object) -> Replay:
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
+    return tuple(one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -20,6 +20,9 @@ SOCKETS = web.AppKey("realtime_sockets", set[web.WebSocketResponse])
 #: The clients send a heartbeat every 25 s; the hosted platform, too, gives up after 60 s.
 SILENCE_SECONDS = 60.0
 
+#: How long a client may take to answer a close.
+FAREWELL_SECONDS = 0.5
+
 #: The hosted platform's largest broadcast.
 MAX_FRAME_BYTES = 3 * 1024 * 1024
 
@@ -57,15 +60,17 @@ async def run_feed(app: web.Application) -> AsyncIterator[None]:
 async def close_sockets(app: web.Application) -> None:
     """Send the clients away, to come back when the gateway does."""
     sockets = app[SOCKETS]
-    for socket in list(sockets):
-        await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+    farewells = (socket.close(code=aiohttp.WSCloseCode.GOING_AWAY) for socket in sockets)
+    await asyncio.gather(*farewells, return_exceptions=True)
 
 
 async def websocket(request: web.Request) -> web.WebSocketResponse:
     """A client's connection, until either side ends it."""
     key = context.api_key_of(request)
     version = _version(request)
-    socket = web.WebSocketResponse(receive_timeout=SILENCE_SECONDS, max_msg_size=MAX_FRAME_BYTES)
+    socket = web.WebSocketResponse(
+        timeout=FAREWELL_SECONDS, receive_timeout=SILENCE_SECONDS, max_msg_size=MAX_FRAME_BYTES
+    )
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)
     box = outbox.Outbox(_sender(socket), functools.partial(_cut, request))

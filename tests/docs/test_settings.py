@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from api.settings import ApiSettings
+from client.settings import ClientSettings
+from listener.settings import ListenerSettings
+from pipeline.settings import Settings as PipelineSettings
+
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("adapters", "api", "listener", "pipeline", "client", "cli", "devstack", "ai")
@@ -13,9 +18,7 @@ PACKAGES = ("adapters", "api", "listener", "pipeline", "client", "cli", "devstac
 # A settings field, an alias, or a look into the environment: our own spellings in the sources.
 NAME = re.compile(r"\b(?:SAM3|R2|SUPABASE|API|PIPELINE|LISTENER|S3|DEVSTACK|HF)_[A-Z0-9_]+\b")
 
-SETTINGS_CLASS = re.compile(
-    r"class \w+\((?:\w+\.)?BaseSettings\):(.*?)(?=\nclass |\ndef |\Z)", re.DOTALL
-)
+SETTINGS = (ApiSettings, ListenerSettings, PipelineSettings, ClientSettings)
 
 NOT_SETTINGS = {
     "API_KEY_HEADER",
@@ -26,29 +29,13 @@ NOT_SETTINGS = {
 
 
 def in_code() -> set[str]:
-    """Variables that a Settings class or an environment look-up of the packages names."""
-    found: set[str] = set()
+    """Fields of the settings classes, and variables that other modules spell out."""
+    found = {field.upper() for settings in SETTINGS for field in settings.model_fields}
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
-            found |= _variables(path.read_text())
+            spelled = re.findall(r"""["']([A-Z0-9_]+)["']""", path.read_text())
+            found |= {name for name in spelled if NAME.fullmatch(name)}
     return found - NOT_SETTINGS
-
-
-def _variables(source: str) -> set[str]:
-    spelled = set(re.findall(r"""["']([A-Z0-9_]+)["']""", source))
-    return {name for name in spelled if NAME.fullmatch(name)} | _fields(source)
-
-
-def _fields(source: str) -> set[str]:
-    """Fields of BaseSettings classes: the variable is the prefix and the field in capitals."""
-    names: set[str] = set()
-    for body in re.findall(
-        r"class \w+\((?:\w+\.)?BaseSettings\):(.*?)(?=\nclass |\ndef |\Z)", source, re.DOTALL
-    ):
-        prefix = re.search(r"""env_prefix=["'](\w+)["']""", body)
-        fields = re.findall(r"^    ([a-z][a-z0-9_]*):(?!.*alias=)", body, re.MULTILINE)
-        names |= {(prefix.group(1) if prefix else "").upper() + field.upper() for field in fields}
-    return {name for name in names if NAME.fullmatch(name)}
 
 
 def in_example(text: str | None = None) -> set[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -21,7 +22,7 @@ async def test_the_model_works_on_one_thing_at_a_time() -> None:
         order.append(number)
         inside -= 1
 
-    await asyncio.gather(*(lane.in_model(lambda n=n: work(n)) for n in range(10)))
+    await asyncio.gather(*(lane.in_model(partial(work, number)) for number in range(10)))
     assert order == list(range(10))
     lane.close()
 

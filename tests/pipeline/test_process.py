@@ -47,12 +47,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def line(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
-    """Read log lines up to the one of *event*."""
+    """Give the log line of *event*, which may stand among those read already."""
     assert process.stdout
-    for text in process.stdout:
-        entry: dict[str, Any] = json.loads(text)
+    seen: list[dict[str, Any]] = vars(process).setdefault("seen", [])
+    for entry in seen:
         if entry["event"] == event:
             return entry
+    for text in process.stdout:
+        seen.append(json.loads(text))
+        if seen[-1]["event"] == event:
+            return seen[-1]
     pytest.fail(f"no {event} in the log: {process.communicate()[1]}")
 
 

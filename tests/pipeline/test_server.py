@@ -42,6 +42,7 @@ class Gated(StandinSegmenter):
         self.error: Exception | None = None
         self.found: list[str] = []
 
+    @override
     def find(self, prepared: Prepared, options: SegmentOptions) -> Prepared:
         """Wait, then raise or pass on."""
         self.entered.release()

@@ -135,6 +135,27 @@ async def test_a_frame_that_is_not_phoenix_ends_the_connection(
 
 
 @pytest.mark.parametrize(
+    "config",
+    [
+        {"postgres_changes": 7},
+        {"postgres_changes": [None, 7]},
+        {"broadcast": [], "presence": "me", "private": "yes"},
+        {"postgres_changes_options": {"wait": True, "timeout": "soon"}},
+        {"postgres_changes": [{"table": 7, "filter": 7, "event": []}]},
+    ],
+)
+async def test_a_malformed_configuration_does_no_harm(
+    connect: Connect, topic: str, config: dict[str, Any]
+) -> None:
+    """What cannot be read takes its default, or is refused; the connection stays."""
+    wire = await connect(v2=True)  # the strict reader of version 1 refuses such an echo
+
+    await wire.join(topic, **config)
+
+    assert (await wire.call("phoenix", "heartbeat", {}))["status"] == "ok"
+
+
+@pytest.mark.parametrize(
     ("params", "status"), [({"apikey": "wrong"}, 401), ({}, 401), ({"vsn": "9"}, 400)]
 )
 async def test_a_connection_needs_a_key_and_a_known_version(
