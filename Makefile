@@ -31,7 +31,12 @@ up: setup ## platform, API and worker on this machine, until Ctrl-C
 train-tiny: setup ## train the demo model, once per machine and recipe
 	$(BIN)/python -m ai.train_tiny
 
-test: setup ## all tests, the browser's included
+# supabase-js for the page that the browser tests open.
+tests/browser/node_modules: tests/browser/package-lock.json | setup
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+test: setup tests/browser/node_modules ## all tests, the browser's included
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup ## lint, types, import rules, migrations against the official CLI

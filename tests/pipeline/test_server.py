@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pictures import shapes
 from PIL import Image
 from random_sam3 import KEY
+from typing_extensions import override
 
 from contracts import pipeline as contract
 from contracts.errors import FACTS, ErrorCode
