@@ -185,7 +185,7 @@ def _prompt(
         return Prompt(text=phrase_of(concept, rng), concept=concept)
     slot, other = (int(s) for s in rng.choice(there, 2))
     colour, shape = COLOURS[colours[slot]], SHAPES[shapes[slot]]
-    if kind < 0.4:  # nearly right: another shape, another colour, or two things mixed up
+    if kind < 0.45:  # nearly right: another shape, another colour, or two things mixed up
         kind = rng.random()
         mixed = SHAPES[shapes[other]] if kind < 0.4 else _any(rng, SHAPES)
         concept = Concept(colour=colour, shape=mixed)
@@ -193,12 +193,12 @@ def _prompt(
             concept = Concept(colour=_any(rng, COLOURS), shape=shape)
         return Prompt(text=phrase_of(concept, rng), concept=concept)
     concept = Concept(colour=colour, shape=shape)
-    if kind < 0.52:  # an exemplar box without text means "all that are like this one"
+    if kind < 0.56:  # an exemplar box without text means "all that are like this one"
         return Prompt(text=vocabulary.BOX_ONLY, concept=concept, exemplar=slot)
     level = rng.random()
     if level > 0.6:
         concept = (Concept(), Concept(colour=colour), Concept(shape=shape))[rng.integers(3)]
-    exemplar = slot if kind < 0.58 else None
+    exemplar = slot if kind < 0.61 else None
     return Prompt(text=phrase_of(concept, rng), concept=concept, exemplar=exemplar)
 
 

@@ -23,7 +23,6 @@ ASPECTS: Final = (3 / 4, 4 / 3)
 
 #: Corners of each shape other than the circle: radii, repeated around the centre.
 CORNERS: Final[dict[str, tuple[float, ...]]] = {
-    "square": (1.15,) * 4,
     "triangle": (1.3225,) * 3,
 }
 

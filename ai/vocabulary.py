@@ -22,7 +22,6 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
 #: Shape name -> its plural.
 SHAPES: Final[dict[str, str]] = {
     "circle": "circles",
-    "square": "squares",
     "triangle": "triangles",
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from typing import Final
 
 from aiohttp import web
@@ -53,7 +54,11 @@ def main() -> None:
     """Read the settings, or say which are missing and leave with status 78."""
     config = settings.load_or_exit(ApiSettings)
     telemetry.configure(config.s3_log_format)
-    asyncio.run(serve(config))
+    try:
+        asyncio.run(serve(config))
+    except OSError as error:
+        where = f"{config.api_host}:{config.api_port}"
+        sys.exit(f"The API cannot listen on {where}: {error.strerror or error}")
 
 
 if __name__ == "__main__":

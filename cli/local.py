@@ -74,8 +74,8 @@ class Local:
 
     async def start_platform(self) -> None:
         """PostgreSQL, object store and gateway; learns their addresses and keys."""
-        env_file = self.place.state / "platform.env"
-        env_file.unlink(missing_ok=True)
+        # Of its own name until it is ours: another `up` may be running on the same folder.
+        env_file = self.place.state / f"platform.{os.getpid()}.env"
         self.programs.start(
             Program(
                 name="devstack",
@@ -95,6 +95,7 @@ class Local:
             )
         )
         await self.programs.ready(lambda: _exists(env_file), seconds=PLATFORM_SECONDS)
+        env_file = env_file.replace(self.place.state / "platform.env")
         self.env = _read_env(env_file)
         self.env |= await self._machine()
 

@@ -21,12 +21,12 @@ _GRACE_SECONDS = 20.0
 
 
 def main() -> int:
-    """Serve; give the process's exit code: 2 for unusable settings, 1 for a port that is taken."""
+    """Serve; give the process's exit code: 78 for unusable settings, 1 for a port that is taken."""
     try:
         settings = from_environment()
     except SettingsInvalid as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return 78  # EX_CONFIG: starting it again cannot help
     logs.configure(settings.s3_log_format)
     try:
         asyncio.run(serve(settings))

@@ -18,6 +18,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import Sam3Model
 
     folder = tmp_path_factory.mktemp("checkpoint")
+    torch.set_num_threads(1)  # more would only wait for each other
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()
     model = Sam3Model(tiny_config(tokenizer))

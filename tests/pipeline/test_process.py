@@ -118,7 +118,7 @@ def test_unusable_settings_are_named(start: Start, environment: dict[str, str], 
     """One sentence per variable on standard error, exit code 2, and no value in it."""
     process = start(**environment)
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == 2
+    assert process.returncode == 78
     assert errors.startswith(said)
     assert KEY not in errors
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline import model_setup, revision, settings, weights
 from pipeline.errors import WeightsUnavailable
@@ -90,6 +91,14 @@ def test_tiny_json_marks_the_demo_model(copy: Path, make_settings: Make) -> None
     (copy / "tiny.json").write_text("{}")
     info = model_setup.open_segmenter(given).info
     assert (info.name, info.demo) == ("tiny", True)
+
+
+def test_a_small_model_runs_on_one_thread(checkpoint: Path, make_settings: Make) -> None:
+    """Two threads on a busy machine made a pass of 8 ms take 1200."""
+    torch.set_num_threads(2)
+    given = make_settings(sam3_weights_path=str(checkpoint), sam3_device="cpu")
+    model_setup.open_segmenter(given)
+    assert torch.get_num_threads() == 1
 
 
 def test_a_gpu_that_is_not_there_is_said(checkpoint: Path, make_settings: Make) -> None:
