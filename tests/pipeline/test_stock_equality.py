@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Stock = dict[str, torch.Tensor]
 
-SIZE = (260, 180)  # width, height in pixels
-BOX = Box(xyxy=(20, 20, 120, 100))
-NOT_BOX = Box(xyxy=(140, 40, 240, 160), label=BoxLabel.NEGATIVE)
+SIZE = (520, 360)  # width, height in pixels
+BOX = Box(xyxy=(40, 40, 240, 200))
+NOT_BOX = Box(xyxy=(280, 80, 480, 320), label=BoxLabel.NEGATIVE)
 PROMPTS = {
     "text": Prompt(text="red circle"),
     "box": Prompt(boxes=(BOX,)),
