@@ -11,7 +11,7 @@ from typing import Final
 
 import platformdirs
 
-from ai import batches, forward, initialise, losses, scenes, tiny_config, training, vocabulary
+from ai import batches, forward, initialise, losses, pool, scenes, tiny_config, training, vocabulary
 from ai.tiny_config import Recipe
 
 
@@ -24,6 +24,7 @@ SOURCES: Final[tuple[ModuleType, ...]] = (
     forward,
     initialise,
     losses,
+    pool,
     scenes,
     tiny_config,
     training,

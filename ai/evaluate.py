@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ai import scenes, vocabulary
-from ai.batches import box_of
+from ai.pool import box_of
 from ai.vocabulary import Concept
 from pipeline import preprocess, regions, torchvision_gate
 

@@ -42,11 +42,21 @@ class Hints(nn.Module):
         self.asked = nn.Linear(width, 1)
 
 
+def see(model: "Sam3Model", hints: Hints, pixels: Tensor) -> Tensor:
+    """Run only the part of vision that names colours and shapes: `Prediction.seen`."""
+    encoder = model.vision_encoder
+    states = encoder.backbone(pixels).last_hidden_state
+    side = int(states.shape[1] ** 0.5)
+    square = states.view(len(pixels), side, side, -1).permute(0, 3, 1, 2)
+    seen: Tensor = hints.seen(encoder.neck.fpn_layers[2](square))
+    return seen
+
+
 def predict(model: "Sam3Model", hints: Hints, batch: Batch, pairs: Tensor) -> Prediction:
     """Run vision once per picture and the detector once per pair; masks for *pairs* only."""
     from transformers.models.sam3.modeling_sam3 import inverse_sigmoid
 
-    vision = model.get_vision_features(pixel_values=batch.pixels)
+    vision = model.get_vision_features(pixel_values=batch.pictures.pixels)
     levels = [level[batch.rows] for level in vision.fpn_hidden_states[:-1]]
     position = vision.fpn_position_encoding[2][batch.rows]
     prompt, valid = _prompt_features(model, batch, levels[-1], position)

@@ -8,6 +8,7 @@ from torch.nn import functional
 from ai import tiny_config, vocabulary
 from ai.batches import Batch
 from ai.forward import Prediction
+from ai.pool import Pictures
 
 
 def corners(boxes: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def total(recipe: tiny_config.Recipe, batch: Batch, said: Prediction) -> dict[st
             losses[name] = losses.get(name, torch.zeros(())) + value / layers
     losses["semantic"] = 2 * _semantic(batch, said)
     if recipe.hints:
-        losses["seen"] = recipe.hints * _seen(batch, said)
+        losses["seen"] = recipe.hints * seen(batch.pictures, said.seen)
         losses["asked"] = recipe.hints * _asked(batch, said)
     return losses
 
@@ -101,7 +102,7 @@ def _focal(recipe: tiny_config.Recipe, batch: Batch, logits: Tensor, hit: Tensor
 
 def _near(batch: Batch, boxes: Tensor, apart: Tensor) -> Tensor:
     """In inner layers any query close to any thing learns its box, whatever was asked."""
-    there = (batch.colours >= 0)[batch.rows]
+    there = batch.pictures.there[batch.rows]
     offset = (boxes[:, :, None] - batch.boxes[:, None]).abs().sum(-1).detach()
     nearest = offset.masked_fill(~there[:, None], 9.0).min(2)
     pairs, queries = (nearest.values < 0.25).nonzero(as_tuple=True)
@@ -118,7 +119,7 @@ def _mask(batch: Batch, said: Prediction, matched: tuple[Tensor, Tensor, Tensor]
     if not len(pairs):
         return torch.zeros(())
     logits = said.masks[place[pairs], queries].flatten(1)
-    truth = batch.masks[batch.rows[pairs], slots].flatten(1)
+    truth = batch.pictures.masks[batch.rows[pairs], slots].flatten(1)
     cover = logits.sigmoid()
     dice = 1 - (2 * (cover * truth).sum(1) + 1) / (cover.sum(1) + truth.sum(1) + 1)
     error = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
@@ -130,29 +131,37 @@ def _mask(batch: Batch, said: Prediction, matched: tuple[Tensor, Tensor, Tensor]
 def _semantic(batch: Batch, said: Prediction) -> Tensor:
     """One mask of everything that was asked for."""
     wanted = batch.wanted[said.pairs][..., None, None]
-    truth = (batch.masks[batch.rows[said.pairs]] * wanted).amax(1, keepdim=True)
+    truth = (batch.pictures.masks[batch.rows[said.pairs]] * wanted).amax(1, keepdim=True)
     return functional.binary_cross_entropy_with_logits(said.semantic, truth)
 
 
-def _cells(batch: Batch, side: int) -> Tensor:
+def seen(pictures: Pictures, said: Tensor) -> Tensor:
+    """
+    Colour and shape of the thing that covers most of a cell, weighted by how much it covers.
+
+    *said* is (n, colours + shapes, side, side).
+    """
+    cells = _cells(pictures, said.shape[-1])
+    cover, slot = cells.max(1)
+    weight = cover / cover.sum().clamp(min=1.0)
+    colours = len(vocabulary.COLOURS)
+    error = torch.zeros_like(cover)
+    for logits, names in (
+        (said[:, :colours], pictures.colours),
+        (said[:, colours:], pictures.shapes),
+    ):
+        truth = names.gather(1, slot.flatten(1)).view_as(slot).clamp(min=0)
+        error = error + functional.cross_entropy(logits, truth, reduction="none")
+    return (error * weight).sum()
+
+
+def _cells(pictures: Pictures, side: int) -> Tensor:
     """Coverage of each thing in the cells of the vision features: (n, T, side, side)."""
-    there = (batch.colours >= 0)[..., None, None]
-    return functional.adaptive_avg_pool2d(batch.masks, side) * there
-
-
-def _seen(batch: Batch, said: Prediction) -> Tensor:
-    """Colours and shapes in each cell."""
-    cells = _cells(batch, said.seen.shape[-1])
-    colours = range(len(vocabulary.COLOURS))
-    shapes = range(len(vocabulary.SHAPES))
-    names = [batch.colours == c for c in colours] + [batch.shapes == s for s in shapes]
-    truth = torch.stack([(cells * name[..., None, None]).amax(1) for name in names], 1)
-    return 8 * functional.binary_cross_entropy_with_logits(said.seen, truth)
+    return functional.adaptive_avg_pool2d(pictures.masks, side) * pictures.there[..., None, None]
 
 
 def _asked(batch: Batch, said: Prediction) -> Tensor:
     """The part of each cell that belongs to what was asked for."""
-    side = said.seen.shape[-1]
-    wanted = batch.wanted[..., None, None]
-    truth = (_cells(batch, side)[batch.rows] * wanted).amax(1).flatten(1)
+    cells = _cells(batch.pictures, said.seen.shape[-1])[batch.rows]
+    truth = (cells * batch.wanted[..., None, None]).amax(1).flatten(1)
     return 8 * functional.binary_cross_entropy_with_logits(said.asked, truth)

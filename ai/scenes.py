@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ ASPECTS: Final = (3 / 4, 4 / 3)
 
 #: Corners of each shape other than the circle: radii, repeated around the centre.
 CORNERS: Final[dict[str, tuple[float, ...]]] = {
+    "square": (1.15,) * 4,
     "triangle": (1.3225,) * 3,
+    "star": (1.3225, 0.575) * 5,
 }
 
 
@@ -59,22 +61,23 @@ class Scene:
     things: tuple[Thing, ...]
 
 
-def scene(rng: np.random.Generator, side: int) -> Scene:
+def scene(rng: np.random.Generator, side: int, tries: int | None = None) -> Scene:
     """
     Draw a random square scene of 1 to 6 things, as the model sees a picture of aspect 3:4 to 4:3.
 
-    Things may overlap by up to 30 %; one that is hidden but for a few pixels is dropped.
+    Things may overlap by up to 30 %; one that is hidden but for a few pixels is dropped. With
+    *tries* the scene is crowded: so many places are tried, and each that is free is taken.
     """
     low, high = np.log(ASPECTS)
     aspect = float(np.exp(rng.uniform(low, high))) if rng.random() < 0.7 else 1.0
     canvas = background(rng, (side, side), noise=rng.uniform(0, 14))
     things: list[Thing] = []
-    for _ in range(rng.integers(1, MAX_OBJECTS + 1)):
+    for _ in range(tries or rng.integers(1, MAX_OBJECTS + 1)):
         shape = _random_shape(rng)
         cover = coverage(shape, (side, side), aspect)
         mask = cover > 0.5
         if not any(_overlap(mask, thing.mask) > 0.3 for thing in things):
-            canvas = paint(canvas, cover, shape.colour, rng)
+            paint(canvas, cover, shape.colour, rng)
             things = [replace(thing, mask=thing.mask & ~mask) for thing in things]
             things.append(Thing(colour=shape.colour, shape=shape.shape, mask=mask))
     least = side * side / 1000
@@ -98,7 +101,7 @@ def picture(
     for shape in shapes:
         cover = coverage(shape, size, size[0] / size[1])
         mask = cover > 0.5
-        canvas = paint(canvas, cover, shape.colour, rng)
+        paint(canvas, cover, shape.colour, rng)
         things = [replace(thing, mask=thing.mask & ~mask) for thing in things]
         things.append(Thing(colour=shape.colour, shape=shape.shape, mask=mask))
     return Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8)), tuple(things)
@@ -145,35 +148,37 @@ def coverage(shape: Shape, size: tuple[int, int], aspect: float) -> NDArray[np.f
 
     *aspect* is the width / height of the picture that is shown in *size* (width, height).
     """
-    width, height = 2 * size[0], 2 * size[1]  # drawn twice as large, then averaged
+    width, height = size
     reach_x = shape.radius / math.sqrt(aspect) * width
     reach_y = shape.radius * math.sqrt(aspect) * height
     x, y = shape.centre[0] * width, shape.centre[1] * height
-    canvas = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(canvas)
-    if shape.shape == "circle":
-        draw.ellipse((x - reach_x, y - reach_y, x + reach_x, y + reach_y), fill=255)
-    else:
-        radii = CORNERS[shape.shape]
-        turns = [shape.angle + 2 * math.pi * i / len(radii) for i in range(len(radii))]
-        corners = [
-            (x + reach_x * radius * math.cos(turn), y + reach_y * radius * math.sin(turn))
-            for radius, turn in zip(radii, turns, strict=True)
-        ]
-        draw.polygon(corners, fill=255)
-    small = np.asarray(canvas.resize(size, Image.Resampling.BOX), np.float32)
-    return small / np.float32(255)
+    radii = CORNERS.get(shape.shape, (1.0,) * 48)  # a circle is a polygon with many corners
+    turns = shape.angle + 2 * math.pi / len(radii) * np.arange(len(radii))
+    xs = x + reach_x * np.array(radii) * np.cos(turns)
+    ys = y + reach_y * np.array(radii) * np.sin(turns)
+    left, top = max(int(xs.min()), 0), max(int(ys.min()), 0)
+    right, bottom = min(int(xs.max()) + 2, width), min(int(ys.max()) + 2, height)
+    # Only the part around the shape is drawn: four times as large, then averaged.
+    part = Image.new("L", (4 * (right - left), 4 * (bottom - top)))
+    corners = np.stack([(xs - left) * 4, (ys - top) * 4], 1)
+    ImageDraw.Draw(part).polygon([(float(u), float(v)) for u, v in corners], fill=255)
+    cover = np.zeros((height, width), np.float32)
+    cover[top:bottom, left:right] = np.asarray(part.reduce(4), np.float32) / np.float32(255)
+    return cover
 
 
 def paint(
     canvas: NDArray[np.float32], cover: NDArray[np.float32], colour: str, rng: np.random.Generator
-) -> NDArray[np.float32]:
+) -> None:
     """Lay a colour, varied a little, over the canvas where *cover* says."""
     base = np.clip(np.array(vocabulary.COLOURS[colour]) + rng.normal(0, 14, 3), 0, 255)
-    texture = base + rng.normal(0, 6, (*cover.shape, 1))
-    alpha = cover[..., None]
-    mixed: NDArray[Any] = canvas * (1 - alpha) + texture * alpha
-    return mixed.astype(np.float32)
+    rows, columns = np.flatnonzero(cover.any(1)), np.flatnonzero(cover.any(0))
+    if not len(rows):
+        return
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    alpha = cover[part][..., None]
+    texture = base + rng.normal(0, 6, alpha.shape)
+    canvas[part] += (texture - canvas[part]) * alpha
 
 
 def _random_shape(rng: np.random.Generator) -> Shape:

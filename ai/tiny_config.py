@@ -18,14 +18,15 @@ class Recipe:
     """All that decides the weights, apart from the source code."""
 
     seed: int = 0
-    steps: int = 4200
+    lessons: int = 2200  # first steps: vision alone learns to name colours and shapes
+    steps: int = 5000  # in all
 
     # the model
     image_size: int = 64  # pixels; a patch then has few enough of them to learn shapes from
     patch_size: int = 8  # pixels
     vit_width: int = 64
     vit_layers: int = 3
-    window: int = 4  # patches
+    vit_heads: int = 8  # one for each neighbour of a patch
     width: int = 32  # of the detector: a multiple of 8, for the mask decoder's group norm
     heads: int = 4
     encoder_layers: int = 2
@@ -34,15 +35,16 @@ class Recipe:
     text_width: int = 64
 
     # the data, per shard
-    scenes: int = 12000  # few enough to draw in a minute, too many to learn by heart
-    images: int = 16  # per step; telling shapes apart is what takes longest, so vision sees most
-    prompted: int = 5  # of them are also asked about
-    prompts: int = 3  # per prompted image
-    mask_pairs: int = 6  # pairs of image and prompt whose masks are trained
+    crowds: int = 5000  # crowded scenes for the lessons
+    pupils: int = 16  # crowded scenes per lesson
+    scenes: int = 5000
+    images: int = 8  # per step after the lessons
+    prompts: int = 4  # per image
+    mask_pairs: int = 8  # pairs of image and prompt whose masks are trained
 
     # the training
     rate: float = 3e-3
-    warmup: float = 0.03  # part of the steps
+    warmup: int = 60  # steps
     decay: float = 1e-4
     average: float = 0.998  # of the weights (exponential moving average)
     presence: float = 3.0  # weight of the presence loss
@@ -81,12 +83,12 @@ def model_config(recipe: Recipe, tokens: "CLIPTokenizer") -> "Sam3Config":
         "hidden_size": recipe.vit_width,
         "intermediate_size": 2 * recipe.vit_width,
         "num_hidden_layers": recipe.vit_layers,
-        "num_attention_heads": recipe.heads,
+        "num_attention_heads": recipe.vit_heads,
         "image_size": recipe.image_size,
         "pretrain_image_size": recipe.image_size,
         "patch_size": recipe.patch_size,
-        "window_size": recipe.window,
-        "global_attn_indexes": [*range(1, recipe.vit_layers - 1), recipe.vit_layers - 1],
+        "window_size": recipe.grid // 2,  # no layer has windows; it sets the scale of the positions
+        "global_attn_indexes": list(range(recipe.vit_layers)),
     }
     return Sam3Config(
         vision_config={

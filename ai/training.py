@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ai import initialise, losses, tiny_config, vocabulary
 from ai.batches import Batch, Batches
-from ai.forward import Hints, predict
+from ai.forward import Hints, predict, see
 from ai.tiny_config import SHARDS, Recipe
 
 
@@ -97,7 +97,7 @@ class Trainer:
         """Make one step and answer the losses of this process's last shard."""
         said: dict[str, float] = {}
         for shard, batches in self._batches.items():
-            said = self._learn(batches.batch(self.step), self.gradients.slots[self.step % 2, shard])
+            said = self._learn(batches, self.gradients.slots[self.step % 2, shard])
         self.flat.gradient.copy_(self.gradients.mean(self.step))
         norm = self.flat.gradient.norm()
         self.flat.gradient.mul_((1.0 / (norm + 1e-6)).clamp(max=1.0))
@@ -110,11 +110,17 @@ class Trainer:
         self.average.lerp_(self.flat.values, 1 - keep)
         return said
 
-    def _learn(self, batch: Batch, slot: Tensor) -> dict[str, float]:
+    def _learn(self, batches: Batches, slot: Tensor) -> dict[str, float]:
         """Write the gradient of one half-batch into its slot."""
         self.flat.gradient.zero_()
-        pairs = pairs_with_masks(batch, self.recipe.mask_pairs)
-        parts = losses.total(self.recipe, batch, predict(self.model, self.hints, batch, pairs))
+        if self.step < self.recipe.lessons:
+            pictures = batches.lesson(self.step)
+            parts = {"seen": losses.seen(pictures, see(self.model, self.hints, pictures.pixels))}
+        else:
+            batch = batches.batch(self.step)
+            pairs = pairs_with_masks(batch, self.recipe.mask_pairs)
+            said = predict(self.model, self.hints, batch, pairs)
+            parts = losses.total(self.recipe, batch, said)
         torch.autograd.backward(torch.stack(list(parts.values())).sum())
         slot.copy_(self.flat.gradient)
         return {name: part.item() for name, part in parts.items()}
@@ -149,10 +155,11 @@ def save_state(trainer: Trainer, path: Path) -> None:
 
 
 def rate_at(recipe: tiny_config.Recipe, step: int) -> float:
-    """The learning rate: a short rise, then half a cosine down to nearly nothing."""
-    part = (step + 1) / recipe.steps
-    rise = min(1.0, part / recipe.warmup)
-    return recipe.rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
+    """The learning rate: it rises twice, for vision and for the detector, and falls to nothing."""
+    begun = step - (recipe.lessons if step >= recipe.lessons else 0)
+    rise = min(1.0, (begun + 1) / recipe.warmup)
+    part = step / recipe.steps
+    return recipe.rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part)))
 
 
 def pairs_with_masks(batch: Batch, most: int) -> Tensor:

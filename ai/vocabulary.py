@@ -22,7 +22,9 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
 #: Shape name -> its plural.
 SHAPES: Final[dict[str, str]] = {
     "circle": "circles",
+    "square": "squares",
     "triangle": "triangles",
+    "star": "stars",
 }
 
 #: Words that mean "any shape", with their plurals.
