@@ -70,7 +70,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     # Two clones started at once: the second waits, and then finds the first one's model.
     with filelock.FileLock(folder.with_suffix(".lock")):
         if cache.is_complete(folder) and not options.force:
-            if not options.quiet:
+            if not (options.quiet or options.print_path):
                 CONSOLE.print(f"The demo model is there already: {folder}", soft_wrap=True)
         else:
             train(recipe, folder, processes=options.processes, quiet=options.quiet)

@@ -62,7 +62,7 @@ def demo(
         pipeline_port=free_port(),
         quiet=True,
     )
-    asyncio.run(_demo(place, prompts or ["red circle", "blue shape"], out, picture, as_json))
+    asyncio.run(_demo(place, prompts or ["red circle", "yellow star"], out, picture, as_json))
 
 
 async def _demo(
@@ -102,11 +102,13 @@ async def _segment(s3: S3Client, picture: Path, prompts: list[str], story: Story
     story.say(f"uploaded {upload.bytes:,} bytes, {upload.width}x{upload.height} px")
     with story.lap("submit"):
         task = await s3.submit(upload.image_url, *prompts)
-    story.say(f"task {task.task_id} queued, {task.credits} credits held: {', '.join(prompts)}")
+    story.say(f"task {task.task_id}: {', '.join(prompts)}; {task.credits} credits held")
+    story.say(f"{show.status(task.status)} {task.progress:.0%}")
     last = task
     async for state in s3.watch(task.task_id):
         last = state
-        story.say(f"{show.status(state.status)} {state.progress:.0%}")
+        if state != task:
+            story.say(f"{show.status(state.status)} {state.progress:.0%}")
         if state.status in FINAL_STATUSES and state.finished_at is not None:
             story.laps["notify"] = _since(state.finished_at)
     if last.status is not TaskStatus.DONE:
