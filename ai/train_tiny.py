@@ -40,6 +40,8 @@ def train(recipe: Recipe, folder: Path, *, processes: int = SHARDS, quiet: bool 
     """Train, save, evaluate and put the finished model into *folder*."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     state = folder.with_suffix(".state")
+    if not quiet:
+        CONSOLE.print(f"Training the demo model, once for this machine ({recipe.steps} steps).")
     with _bar(quiet=quiet) as bar:
         line = bar.add_task("training the demo model", total=recipe.steps)
         trainer = workers.train(

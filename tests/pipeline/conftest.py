@@ -1,15 +1,19 @@
 """A random SAM3 of 268,000 parameters on disk, and the pieces around it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from aiohttp.test_utils import TestClient, TestServer
+from pipeline_client import Client, Open, until
 from random_sam3 import KEY, tiny_config, tiny_tokenizer
 
-from pipeline import model_setup, settings
+from contracts import pipeline as contract
+from pipeline import model_setup, server, settings
 from pipeline.sam3 import Sam3Segmenter
+from pipeline.segmenter import Segmenter
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +53,24 @@ def segmenter(checkpoint: Path, make_settings: Callable[..., settings.Settings])
     opened = model_setup.open_segmenter(given)
     assert isinstance(opened, Sam3Segmenter)
     return opened
+
+
+@pytest.fixture
+async def open_client(
+    make_settings: Callable[..., settings.Settings],
+) -> AsyncIterator[Open]:
+    """Start the app around what loads a segmenter, and wait until it is ready."""
+    clients: list[Client] = []
+
+    async def start(load: Callable[[], Segmenter], *, ready: bool = True, **options: Any) -> Client:
+        app = server.create_app(make_settings(), load, **options)
+        client = TestClient(TestServer(app))  # cancels handlers, as __main__ does
+        await client.start_server()
+        clients.append(client)
+        if ready:
+            await until(client, contract.Health.READY)
+        return client
+
+    yield start
+    for client in clients:
+        await client.close()

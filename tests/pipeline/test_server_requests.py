@@ -1,0 +1,138 @@
+"""What the pipeline's server answers to forms, pictures, batches and questions."""
+
+import pytest
+from aiohttp import FormData
+from pictures import shapes
+from pipeline_client import HEADERS, Open, code_of, form, predict
+
+from contracts.errors import ErrorCode
+from pipeline.standin import StandinSegmenter
+
+
+PART = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=b", **HEADERS}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (HEADERS, b"{}"),
+        ({**HEADERS, "Content-Type": "application/json"}, b"{}"),
+        ({**HEADERS, "Content-Type": "multipart/form-data"}, b"--b--"),
+        (MULTIPART, b""),
+        (MULTIPART, b"garbage without any boundary"),
+        (MULTIPART, b"--b\r\nno header end"),
+        (MULTIPART, b"--b--\r\n"),
+        (MULTIPART, PART % (b"image", b"x") + b"--b--\r\n"),
+        (MULTIPART, PART % (b"other", b"x") + b"--b--\r\n"),
+        (MULTIPART, PART % (b"request", b"{}") * 2 + b"--b--\r\n"),
+        (MULTIPART, b"--b\r\n" + b"X: " + b"y" * 20_000 + b"\r\n\r\nx\r\n--b--\r\n"),
+    ],
+)
+async def test_hostile_forms_are_refused(
+    open_client: Open, headers: dict[str, str], body: bytes
+) -> None:
+    """Whatever is sent instead of the form is a 400 with a reason, never a 500."""
+    client = await open_client(StandinSegmenter)
+    answer = await client.post("/api/v1/predict", data=body, headers=headers)
+    assert await code_of(answer) is ErrorCode.INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    "request_json",
+    [
+        "",
+        "[]",
+        "nope",
+        "{}",
+        '{"prompts": []}',
+        '{"prompts": [{"text": "a"}], "extra": 1}',
+        '{"prompts": [{"text": "a", "threshold": 2}]}',
+        '{"prompts": [{"boxes": [{"xyxy": [5, 5, 1, 1]}]}]}',
+        '{"prompts": [{"boxes": [{"xyxy": [0, 0, NaN, 1]}]}]}',
+        '{"prompts": [' + ",".join(['{"text": "a"}'] * 17) + "]}",
+        '{"prompts": [{"boxes": [{"xyxy": [9000, 0, 9001, 1]}]}]}',
+    ],
+)
+async def test_requests_that_do_not_fit_are_refused(open_client: Open, request_json: str) -> None:
+    """A wrong request names what is wrong."""
+    client = await open_client(StandinSegmenter)
+    answer = await predict(client, request=request_json)
+    assert await code_of(answer) is ErrorCode.INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        (b"", ErrorCode.EMPTY_BODY),
+        (b"GIF89a", ErrorCode.UNSUPPORTED_MEDIA_TYPE),
+        (shapes()[:500], ErrorCode.INVALID_IMAGE),
+        (b"\xff\xd8\xff" + b"x" * (50 * 1024 * 1024), ErrorCode.FILE_TOO_LARGE),
+    ],
+)
+async def test_bad_pictures_are_refused(open_client: Open, image: bytes, code: ErrorCode) -> None:
+    """Empty, of another kind, cut off, or too large: each has its code."""
+    client = await open_client(StandinSegmenter)
+    assert await code_of(await predict(client, image=image)) is code
+
+
+async def test_prompts_have_their_own_codes(open_client: Open) -> None:
+    """An empty and a too long prompt are told apart."""
+    client = await open_client(StandinSegmenter)
+    empty = await predict(client, request='{"prompts": [{"text": " "}]}')
+    assert await code_of(empty) is ErrorCode.PROMPT_EMPTY
+    assert await code_of(await predict(client, "x" * 401)) is ErrorCode.PROMPT_TOO_LONG
+
+
+async def test_unknown_paths_and_methods(open_client: Open) -> None:
+    """404 and 405 have the same form; the latter names what is allowed."""
+    client = await open_client(StandinSegmenter)
+    assert await code_of(await client.get("/nothing", headers=HEADERS)) is ErrorCode.NOT_FOUND
+    answer = await client.get("/api/v1/predict", headers=HEADERS)
+    assert await code_of(answer) is ErrorCode.METHOD_NOT_ALLOWED
+    assert answer.headers["Allow"] == "POST"
+
+
+async def test_a_batch_answers_each_picture(open_client: Open) -> None:
+    """Results in order; a bad picture has an error in its place and spoils no other."""
+    client = await open_client(StandinSegmenter)
+    batch = FormData()
+    for number, image in enumerate((shapes(), b"GIF89a", shapes((64, 48)))):
+        form("red", image=image, number=str(number), into=batch)
+    answer = await client.post("/api/v1/predict/batch", data=batch, headers=HEADERS)
+    first, second, third = await answer.json()
+    assert first["result"]["manifest"]["image"] == {"width": 320, "height": 240}
+    assert second["error"]["code"] == "unsupported_media_type"
+    assert third["result"]["manifest"]["image"] == {"width": 64, "height": 48}
+
+
+async def test_a_batch_with_a_gap_is_refused(open_client: Open) -> None:
+    """image1 without image0, or no picture at all, is no batch."""
+    client = await open_client(StandinSegmenter)
+    gap = form("red", number="1")
+    answer = await client.post("/api/v1/predict/batch", data=gap, headers=HEADERS)
+    assert await code_of(answer) is ErrorCode.INVALID_REQUEST
+    answer = await client.post("/api/v1/predict/batch", data=b"--b--", headers=MULTIPART)
+    assert await code_of(answer) is ErrorCode.INVALID_REQUEST
+
+
+async def test_metrics_count(open_client: Open) -> None:
+    """Pictures, instances and refusals appear in Prometheus' text format."""
+    client = await open_client(StandinSegmenter)
+    await predict(client, "shape")
+    await predict(client, image=b"GIF89a")
+    answer = await client.get("/metrics", headers=HEADERS)
+    lines = (await answer.text()).splitlines()
+    assert answer.content_type == "text/plain"
+    assert "s3_pipeline_instances_total 2" in lines
+    assert 's3_pipeline_requests_total{path="/api/v1/predict",code="ok"} 1' in lines
+    refused = 's3_pipeline_requests_total{path="/api/v1/predict",code="unsupported_media_type"} 1'
+    assert refused in lines
+    assert "s3_pipeline_ready 1" in lines
+
+
+async def test_model_info_is_the_contracts(open_client: Open) -> None:
+    """Who asks for the model gets what manifests carry."""
+    client = await open_client(StandinSegmenter)
+    answer = await client.get("/api/v1/model/info", headers=HEADERS)
+    assert await answer.json() == StandinSegmenter().info.model_dump()

@@ -1,0 +1,100 @@
+"""The internal contract over HTTP, as its tests speak it."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import FormData
+from aiohttp.test_utils import TestClient
+from pictures import shapes
+from random_sam3 import KEY
+from typing_extensions import override
+
+from contracts import pipeline as contract
+from contracts.errors import FACTS, ErrorCode
+from contracts.prompts import Prompt, SegmentOptions
+from pipeline.standin import Prepared, StandinSegmenter
+
+
+Client = TestClient[Any, Any]
+Open = Callable[..., Awaitable[Client]]
+HEADERS = {contract.API_KEY_HEADER: KEY}
+
+
+class Gated(StandinSegmenter):
+    """A stand-in whose model step waits for a gate, or raises what it is told."""
+
+    def __init__(self) -> None:
+        """Be open."""
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.error: Exception | None = None
+        self.found: list[str] = []
+
+    @override
+    def find(self, prepared: Prepared, options: SegmentOptions) -> Prepared:
+        """Wait, then raise or pass on."""
+        self.entered.release()
+        assert self.gate.wait(20)
+        self.found.append(prepared.wanted[0][0].text or "")
+        if self.error:
+            raise self.error
+        return super().find(prepared, options)
+
+
+async def until(client: Client, *states: contract.Health) -> contract.HealthAnswer:
+    """Ask for the health until it is one of *states*."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await client.get("/health")
+            assert answer.status == 200
+            health = contract.HealthAnswer.model_validate_json(await answer.read())
+            if health.status in states:
+                return health
+
+
+async def become(condition: Callable[..., bool]) -> None:
+    """Wait until the condition holds, at most ten seconds."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("the condition never held")
+
+
+def form(
+    *texts: str,
+    image: bytes | None = None,
+    request: str | None = None,
+    number: str = "",
+    into: FormData | None = None,
+) -> FormData:
+    """A form of one picture with text prompts, or two parts more in a form."""
+    asked = contract.PredictRequest(prompts=tuple(Prompt(text=text) for text in texts or ("red",)))
+    body = FormData() if into is None else into
+    body.add_field(f"request{number}", asked.model_dump_json() if request is None else request)
+    body.add_field(
+        f"image{number}", shapes() if image is None else image, filename="x", content_type="x/y"
+    )
+    return body
+
+
+async def predict(client: Client, *texts: str, **options: Any) -> Any:
+    """Post one picture."""
+    return await client.post("/api/v1/predict", data=form(*texts, **options), headers=HEADERS)
+
+
+async def code_of(answer: Any) -> ErrorCode:
+    """The code of an error answer, whose form and status are checked on the way."""
+    body = await answer.json()
+    error = body["error"]
+    assert error.keys() == {"code", "message", "retryable"}
+    code = ErrorCode(error["code"])
+    assert answer.status == FACTS[code].status
+    assert error["retryable"] is FACTS[code].retryable
+    assert error["message"]
+    return code
