@@ -1,5 +1,6 @@
 """Runs the training in one process or two, with its progress saved so that a stop costs little."""
 
+import importlib
 import logging
 import multiprocessing
 import time
@@ -71,6 +72,8 @@ def prepare() -> None:
     """Make SAM3 usable without torchvision, and quiet."""
     torchvision_gate.hide_if_broken()
     regions.install()
+    transformers_logging = importlib.import_module("transformers.utils.logging")
+    transformers_logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 

@@ -147,7 +147,12 @@ def new_owner(pool: Pool, operator: Caller) -> Callable[..., Awaitable[Caller]]:
     async def make(kind: str | None = None) -> Caller:
         """Insert the user."""
         owner = Caller(pool=pool, role="authenticated", id=str(uuid.uuid4()), kind=kind)
-        await operator.rows("insert into auth.users (id) values (%s)", owner.id)
+        # Complete as Auth writes it: other tests list the users of this database.
+        await operator.rows(
+            "insert into auth.users (id, aud, role, created_at, updated_at)"
+            " values (%s, 'authenticated', 'authenticated', now(), now())",
+            owner.id,
+        )
         return owner
 
     return make
