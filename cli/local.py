@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -121,8 +121,7 @@ class Local:
         if weights is not None:
             env["SAM3_WEIGHTS_PATH"] = str(weights)
         for program in worker.programs(env):
-            log = self.place.log(program.name)
-            self.programs.start(_with_log(program, log))
+            self.programs.start(replace(program, log=self.place.log(program.name)))
 
     async def model_ready(self) -> str:
         """Wait for the model; a sentence about it. Raises ModelSetupFailed with the reason."""
@@ -213,18 +212,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _with_log(program: Program, log: Path | None) -> Program:
-    return Program(
-        name=program.name,
-        module=program.module,
-        arguments=program.arguments,
-        env=program.env,
-        restart=program.restart,
-        stop_seconds=program.stop_seconds,
-        log=log,
-    )
 
 
 def _read_env(path: Path) -> dict[str, str]:
