@@ -1,5 +1,5 @@
 """
-Every error code of S3: whose fault it is, whether to try again, and what to tell the user.
+Every error code of S3: whose fault it is, whether to try again, what it costs, what to tell.
 
 A code is part of the contract: it never changes its meaning. "May it be retried?" is a fact of the
 code, not a decision of whoever catches it. The task codes stand in Postgres too
@@ -9,6 +9,10 @@ code, not a decision of whoever catches it. The task codes stand in Postgres too
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+
+_FIRST_OF_OURS: Final = 500
+"""HTTP statuses from here on say that the server is at fault."""
 
 
 class ErrorCode(StrEnum):
@@ -40,10 +44,27 @@ class ErrorCode(StrEnum):
     STORAGE_UNAVAILABLE = "storage_unavailable"
     LEASE_EXPIRED = "lease_expired"
     DEADLINE_EXCEEDED = "deadline_exceeded"
+    NO_CAPABLE_WORKER = "no_capable_worker"
+    EXPIRED = "expired"
     # Ours.
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
+
+
+class Fault(StrEnum):
+    """Who has to do something about an error."""
+
+    USER = "user"
+    OURS = "ours"
+
+
+class Refund(StrEnum):
+    """What of a task's hold is given back when the task ends with a code."""
+
+    ALL = "all"
+    UNCOMPUTED = "uncomputed"
+    """All but the prompts that were computed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +79,16 @@ class ErrorFact:
     """One sentence for the user that says what to do."""
     task: bool = False
     """Whether a task's row may carry it (then it stands in `segmentation.error_codes` too)."""
+
+    @property
+    def fault(self) -> Fault:
+        """The user's, when sending the same thing again can never help; else ours."""
+        return Fault.OURS if self.status >= _FIRST_OF_OURS else Fault.USER
+
+    @property
+    def refund(self) -> Refund:
+        """Our faults cost nothing; the user's cost what was computed."""
+        return Refund.ALL if self.fault is Fault.OURS else Refund.UNCOMPUTED
 
 
 FACTS: Final[dict[ErrorCode, ErrorFact]] = {
@@ -111,7 +142,10 @@ FACTS: Final[dict[ErrorCode, ErrorFact]] = {
         503, True, "No model is ready on the worker. The task is tried again.", task=True
     ),
     ErrorCode.OUT_OF_MEMORY: ErrorFact(
-        503, True, "The GPU ran out of memory on this picture.", task=True
+        503,
+        True,
+        "The picture needs more GPU memory than any machine online has. Send a smaller one.",
+        task=True,
     ),
     ErrorCode.PIPELINE_FAILED: ErrorFact(
         500, True, "The model failed on this picture. The task is tried again.", task=True
@@ -124,6 +158,18 @@ FACTS: Final[dict[ErrorCode, ErrorFact]] = {
     ),
     ErrorCode.DEADLINE_EXCEEDED: ErrorFact(
         504, True, "The attempt outlived its hard deadline.", task=True
+    ),
+    ErrorCode.NO_CAPABLE_WORKER: ErrorFact(
+        503,
+        True,
+        "No machine that can do this task is online. It waits until one comes.",
+        task=True,
+    ),
+    ErrorCode.EXPIRED: ErrorFact(
+        504,
+        False,
+        "The task still waited after its `deadline_seconds`. Nothing was charged.",
+        task=True,
     ),
     ErrorCode.UPSTREAM_UNAVAILABLE: ErrorFact(
         503, True, "The database or the object store does not answer. Try again shortly."

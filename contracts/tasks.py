@@ -55,3 +55,4 @@ class UsageAction(StrEnum):
     CAPTURE = "capture"
     RELEASE = "release"
     REFUND = "refund"
+    REMAINDER = "remainder"
