@@ -6,10 +6,10 @@ threads over one shared client. Signing a URL needs no network and is done in pl
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar
 
@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from adapters import multipart
+from adapters import listing, multipart
 
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 _THREADS: Final = 16
+_DELETES_AT_ONCE: Final = 8
+"""Half the threads, so that a large folder does not keep others waiting."""
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _SERVER_FAULT: Final = 500
 _TOO_MANY: Final = 429
@@ -58,6 +60,8 @@ class ObjectHead:
     """Bytes."""
     content_type: str
     etag: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What its writer noted beside it; names in lower case."""
 
 
 P = ParamSpec("P")
@@ -121,9 +125,16 @@ class ObjectStore:
             size=answer["ContentLength"],
             content_type=answer.get("ContentType", ""),
             etag=answer["ETag"].strip('"'),
+            metadata=answer.get("Metadata", {}),
         )
 
-    async def put(self, key: str, data: bytes | IO[bytes], content_type: str) -> None:
+    async def put(
+        self,
+        key: str,
+        data: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Write an object from memory, or from a seekable file without loading it."""
         await self._run(
             self._client.put_object,
@@ -131,6 +142,7 @@ class ObjectStore:
             Key=key,
             Body=data,
             ContentType=content_type,
+            Metadata=dict(metadata or {}),
         )
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> int:
@@ -176,12 +188,35 @@ class ObjectStore:
         """
         Delete every object under *prefix* and answer how many there were.
 
+        Eight at a time; a caller that is cancelled stops it between two objects.
         Raises: ValueError for a prefix that is no folder, so that `a/b` never takes `a/bc` along.
         """
         if not prefix.endswith("/") or not prefix.strip("/"):
             msg = "a prefix to delete must name a folder and end in a slash"
             raise ValueError(msg)
-        return await self._run(self._delete_prefix, prefix)
+        count = 0
+        async for page in self.pages(prefix):
+            await self.delete_many([item.key for item in page])
+            count += len(page)
+        return count
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete these objects, eight at a time; what is not there is success too."""
+        # One by one: delete_objects needs a checksum trailer that stores differ on.
+        for start in range(0, len(keys), _DELETES_AT_ONCE):
+            await asyncio.gather(
+                *(self.delete(key) for key in keys[start : start + _DELETES_AT_ONCE])
+            )
+
+    async def pages(self, prefix: str) -> AsyncIterator[list[listing.ListedObject]]:
+        """List what lies under *prefix*, by key, in pages of at most 1000."""
+        after = ""
+        while True:
+            page = await self._run(listing.page, self._client, self._bucket, prefix, after)
+            if not page:
+                return
+            yield page
+            after = page[-1].key
 
     def sign_get(self, key: str, seconds: int, download_name: str | None = None) -> str:
         """A URL that reads one object for *seconds*; *download_name* makes browsers save it."""
@@ -218,18 +253,6 @@ class ObjectStore:
             body.close()
             raise ObjectTooLarge(key)
         return body.read()
-
-    def _delete_prefix(self, prefix: str) -> int:
-        count = 0
-        pages = self._client.get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
-            keys = [item["Key"] for item in page.get("Contents", [])]
-            if keys:
-                # One by one: delete_objects needs a checksum trailer that stores differ on.
-                for key in keys:
-                    self._client.delete_object(Bucket=self._bucket, Key=key)
-                count += len(keys)
-        return count
 
     async def _run(self, call: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
         def translated() -> Answer:

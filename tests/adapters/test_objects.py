@@ -4,11 +4,13 @@ import asyncio
 import io
 import tracemalloc
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import pytest
+from typing_extensions import override
 
 from adapters import multipart
 from adapters.objects import (
@@ -229,3 +231,54 @@ async def test_a_store_that_is_gone_is_unavailable(stack: testing.Stack) -> None
     async with opened(stack, endpoint="http://127.0.0.1:9") as store:
         with pytest.raises(ObjectStoreUnavailable):
             await store.head("x")
+
+
+async def test_a_listing_names_what_lies_under_a_folder(store: ObjectStore, folder: str) -> None:
+    """By key, with size and age, at any depth, and nothing of a neighbour."""
+    for name in ("a/2", "a/1/x", "ab/1"):
+        await store.put(folder + name, b"12345", "text/plain")
+
+    (page,) = [page async for page in store.pages(folder + "a/")]
+
+    assert [(item.key, item.size) for item in page] == [(folder + "a/1/x", 5), (folder + "a/2", 5)]
+    age = datetime.now(UTC) - page[0].modified_at
+    assert timedelta(0) <= age < timedelta(minutes=1)
+
+
+class Interrupted(ObjectStore):
+    """A store whose deletions stop after the first eight."""
+
+    def __init__(self, stack: testing.Stack) -> None:
+        super().__init__(
+            endpoint=stack.r2_endpoint,
+            access_key_id=stack.r2_access_key_id,
+            secret_access_key=stack.r2_secret_access_key,
+            bucket=stack.r2_bucket,
+        )
+        self.left = 8
+        self.reached = asyncio.Event()
+
+    @override
+    async def delete(self, key: str) -> None:
+        self.left -= 1
+        if self.left < 0:
+            self.reached.set()
+            await asyncio.Event().wait()
+        await super().delete(key)
+
+
+async def test_deleting_a_folder_can_be_stopped(
+    stack: testing.Stack, store: ObjectStore, folder: str
+) -> None:
+    """A cancelled deletion ends between two objects, and a second one finishes it."""
+    for number in range(20):
+        await store.put(f"{folder}{number:02}", b"", "text/plain")
+    async with Interrupted(stack) as interrupted:
+        deleting = asyncio.create_task(interrupted.delete_prefix(folder))
+        await interrupted.reached.wait()
+        deleting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await deleting
+
+    assert await store.delete_prefix(folder) == 12
+    assert [page async for page in store.pages(folder)] == []

@@ -78,10 +78,12 @@ async def test_our_functions_speak_in_error_codes(rest: Rest, new_user: NewUser)
 
 
 async def test_a_function_answers_its_value(rest: Rest, new_user: NewUser) -> None:
-    """A scalar comes back as itself, null as None."""
+    """What it answers comes back as itself, null as None."""
     user = await new_user()
 
-    assert await rest.rpc("queue_position", {"p_id": user.id}, user.access_token) is None
+    answer = await rest.rpc("task_outlook", {"p_id": user.id}, user.access_token)
+
+    assert answer == {"queue_position": None, "eta_seconds": None}
 
 
 async def test_reads_are_repeated(weak: Rest, flaky: Flaky) -> None:

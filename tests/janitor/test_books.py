@@ -1,0 +1,105 @@
+"""Retention by tier, and the ledger's check."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from janitors import House
+
+from devstack.testing import SignedUpUser
+from janitor.deletions import Deletions
+from janitor.ledger import LedgerCheck
+from janitor.retention import Retention
+from janitor.state import State
+
+
+@pytest.fixture
+async def keep_free_for_a_week(house: House) -> AsyncIterator[None]:
+    """The free tier keeps final rows for 7 days; as before at the end."""
+    query = "update segmentation.tiers set retention_days = %s where tier = 'free'"
+    await house.rows(query, 7)
+    yield
+    await house.rows(query, None)
+
+
+async def prune(house: House, state: State) -> None:
+    """All rounds of retention, and of the outbox after it."""
+    for chore in (
+        Retention(house.database, state),
+        Deletions(house.database, house.bucket, state),
+    ):
+        while await chore():
+            pass
+
+
+@pytest.mark.usefixtures("keep_free_for_a_week")
+async def test_old_final_rows_go_with_their_objects(
+    house: House, user: SignedUpUser, state: State
+) -> None:
+    """A row that is too old goes with its results; a younger one and the ledger stay."""
+    old, young = await house.done_task(user), await house.done_task(user)
+    await house.grow_old(old, days=8)
+    await house.grow_old(young, days=6)
+
+    await prune(house, state)
+
+    rows = await house.rows("select id from segmentation_results")
+    assert [str(row["id"]) for row in rows] == [young]
+    assert not [key for key in await house.keys() if old in key]
+    assert [key for key in await house.keys() if young in key]
+    assert len(await house.rows("select 1 from usage_logs where result_id = %s", old)) == 2
+    assert state.pruned_results == 1
+    assert await house.database.mismatches() == []
+
+
+@pytest.mark.usefixtures("keep_free_for_a_week")
+async def test_what_is_not_final_is_never_pruned(
+    house: House, user: SignedUpUser, state: State
+) -> None:
+    """A task that waits or is at work stays, however old."""
+    waiting = await house.pending_task(user)
+    await house.grow_old(waiting, days=100)
+
+    await prune(house, state)
+
+    assert len(await house.rows("select 1 from segmentation_results where id = %s", waiting)) == 1
+
+
+async def test_by_default_everything_is_kept(
+    house: House, user: SignedUpUser, state: State
+) -> None:
+    """Control: without a policy the oldest row stays."""
+    await house.grow_old(await house.done_task(user), days=4000)
+
+    await prune(house, state)
+
+    assert state.pruned_results == 0
+    assert len(await house.keys()) == 4
+
+
+async def test_a_right_ledger_is_not_reported(
+    house: House, user: SignedUpUser, state: State
+) -> None:
+    """After a task's whole way there is no mismatch."""
+    await house.done_task(user)
+
+    await LedgerCheck(house.database, state)()
+
+    assert (state.mismatches, state.status) == ([], "ok")
+
+
+async def test_a_wrong_ledger_is_in_the_state_until_it_is_right(
+    house: House, user: SignedUpUser, state: State
+) -> None:
+    """Negative control: a balance changed behind the ledger's back is named with its user."""
+    check = LedgerCheck(house.database, state)
+    await house.rows("update users_profile set credits = credits + 1 where id = %s", user.id)
+
+    await check()
+    wrong = list(state.mismatches)
+    status = state.status
+    await house.rows("update users_profile set credits = credits - 1 where id = %s", user.id)
+    await check()
+
+    assert [str(each.user_id) for each in wrong] == [user.id]
+    assert "balance" in wrong[0].problem
+    assert (status, state.status) == ("wrong", "ok")

@@ -1,0 +1,248 @@
+"""What is deleted in the database is gone from the bucket, whatever fails in between."""
+
+import signal
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import pytest
+from cable import Cable
+from janitors import House, Spawn, until
+from typing_extensions import override
+
+from adapters.objects import ObjectStoreUnavailable
+from devstack.testing import SignedUpUser
+from janitor.deletions import Deletions
+from janitor.housekeeping import Deletion, Housekeeping
+from janitor.state import State
+
+
+DeleteUser = Callable[[House, SignedUpUser], Awaitable[None]]
+
+
+async def by_auth(house: House, user: SignedUpUser) -> None:
+    """Delete a user as an operator does, by Auth's admin API."""
+    key = house.stack.service_key
+    headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+    url = f"{house.stack.url}/auth/v1/admin/users/{user.id}"
+    async with aiohttp.ClientSession() as http, http.delete(url, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def by_sql(house: House, user: SignedUpUser) -> None:
+    """Delete a user at psql."""
+    await house.rows("delete from auth.users where id = %s", user.id)
+
+
+async def test_deleting_a_result_by_the_api_leaves_none_of_its_objects(
+    house: House, user: SignedUpUser, stranger: SignedUpUser, api_url: str, spawn: Spawn
+) -> None:
+    """DELETE /results/{id} and a janitor: its objects are gone, every other object is there."""
+    task_id, kept_id = await house.done_task(user), await house.done_task(user)
+    await house.done_task(stranger)
+    others = await house.keys()
+    gone = {key for key in others if task_id in key}
+
+    headers = {"Authorization": f"Bearer {user.access_token}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.delete(f"{api_url}/api/v1/results/{task_id}") as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+    await spawn()
+    await until(house.outbox_is_empty)
+
+    assert len(gone) == 3
+    assert await house.keys() == others - gone
+    assert [key for key in others - gone if kept_id in key]
+
+
+@pytest.mark.parametrize("delete_user", [by_auth, by_sql])
+async def test_deleting_a_user_leaves_nothing_of_theirs(
+    house: House,
+    user: SignedUpUser,
+    stranger: SignedUpUser,
+    spawn: Spawn,
+    delete_user: DeleteUser,
+) -> None:
+    """Rows and objects are gone, results and uploads; another user's are there."""
+    await house.done_task(user)
+    await house.pending_task(user)
+    await house.claim()
+    await house.done_task(stranger)
+    theirs = await house.keys(stranger)
+
+    await delete_user(house, user)
+    await spawn()
+    await until(house.outbox_is_empty)
+
+    assert await house.keys() == theirs
+    assert len(theirs) == 4
+    for table in ("users_profile where id", "segmentation_results where user_id"):
+        assert await house.rows(f"select 1 from {table} = %s", user.id) == []
+        assert await house.rows(f"select 1 from {table} = %s", stranger.id) != []
+
+
+POINTS = {
+    "before anything is deleted": ("store", b"GET /", 0),
+    "at the first object": ("store", b"DELETE /", 0),
+    "in the middle": ("store", b"DELETE /", 2),
+    "before the line is finished": ("database", b"finish_object_deletion", 0),
+    "between two lines": ("database", b"finish_object_deletion", 1),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_kill_at_any_point_is_made_up_for(
+    house: House,
+    user: SignedUpUser,
+    stranger: SignedUpUser,
+    spawn: Spawn,
+    store_cable: Cable,
+    database_cable: Cable,
+    point: str,
+) -> None:
+    """After kill -9 amid a user's deletion: the next janitor ends it, and no more."""
+    await house.done_task(user)
+    await house.done_task(stranger)
+    theirs = await house.keys(stranger)
+    where, word, passes = POINTS[point]
+    cable = {"store": store_cable, "database": database_cable}[where]
+    cable.hold_at(word, passes=passes)
+    await by_sql(house, user)
+
+    killed = await spawn(SUPABASE_URL=database_cable.url, R2_ENDPOINT=store_cable.url)
+    await cable.held.wait()
+    killed.process.send_signal(signal.SIGKILL)
+    await killed.process.wait()
+    left = await house.open_lines()
+    await spawn()
+    await until(house.outbox_is_empty)
+
+    assert left > 0
+    assert await house.keys() == theirs
+
+
+async def test_a_stopped_store_is_waited_for(
+    house: House, user: SignedUpUser, spawn: Spawn, store_cable: Cable
+) -> None:
+    """While the store is away nothing is lost and the process lives; then the objects go."""
+    await house.done_task(user)
+    await store_cable.cut()
+    janitor = await spawn(R2_ENDPOINT=store_cable.url)
+    await until(lambda: janitor.said("janitor_started"))
+
+    await by_sql(house, user)
+    await until(lambda: janitor.said("chore_postponed"))
+    before = await house.keys(user)
+    await store_cable.mend()
+    await until(house.outbox_is_empty)
+
+    assert len(before) == 4
+    assert await house.keys(user) == set()
+    assert janitor.process.returncode is None
+
+
+class Lying(Housekeeping):
+    """A database that wants the wrong things deleted, and then the right one."""
+
+    def __init__(self, *lines: Deletion) -> None:
+        self.lines = list(lines)
+        self.finished: list[int] = []
+
+    @override
+    async def take_deletions(self, limit: int) -> list[Deletion]:
+        return self.lines
+
+    @override
+    async def finish_deletion(self, deletion_id: int) -> None:
+        self.finished.append(deletion_id)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "",
+        "/",
+        "uploads/",
+        "results/",
+        "weights/",
+        "uploads/../",
+        "results/{user}",
+        "uploads/{user}/{user}/",
+        "uploads/{user}/\n",
+        "results/{user}/../",
+        "results/{user}/{user}/1/",
+        "/results/{user}/",
+    ],
+)
+async def test_a_wrong_prefix_is_refused(
+    house: House, user: SignedUpUser, stranger: SignedUpUser, state: State, prefix: str
+) -> None:
+    """A prefix that is no user's or task's folder deletes nothing; the right one beside it goes."""
+    await house.done_task(user)
+    await house.done_task(stranger)
+    before = await house.keys(user)
+    database = Lying(
+        Deletion(id=1, prefix=prefix.format(user=user.id)),
+        Deletion(id=2, prefix=f"results/{stranger.id}/"),
+    )
+
+    await Deletions(database, house.bucket, state)()
+
+    assert await house.keys(user) == before
+    assert database.finished == [2]
+    assert (state.refused_prefixes, state.deleted_objects) == (1, 3)
+
+
+async def test_without_the_lease_a_kill_would_lose_objects(
+    house: House, user: SignedUpUser
+) -> None:
+    """Negative control: a line finished before its objects are deleted does not bring them back."""
+    await house.done_task(user)
+    await by_sql(house, user)
+    for line in await house.database.take_deletions(100):
+        await house.database.finish_deletion(line.id)
+
+    await Deletions(house.database, house.bucket, State())()
+
+    assert len(await house.keys(user)) == 4
+
+
+async def test_a_line_is_finished_once_its_objects_are_gone(
+    house: House, user: SignedUpUser, store_cable: Cable, state: State
+) -> None:
+    """A store that refuses an object leaves the line open; finishing twice is harmless."""
+    await house.done_task(user)
+    await by_sql(house, user)
+    await store_cable.cut()
+    from_afar = type(house.bucket)(
+        endpoint=store_cable.url,
+        access_key_id=house.stack.r2_access_key_id,
+        secret_access_key=house.stack.r2_secret_access_key,
+        bucket=house.stack.r2_bucket,
+    )
+    lines = await house.open_lines()
+    async with from_afar:
+        with pytest.raises(ObjectStoreUnavailable):
+            await Deletions(house.database, from_afar, state)()
+
+    assert await house.open_lines() == lines > 0
+
+
+async def test_what_a_zombie_writes_after_the_deletion_goes_an_hour_later(
+    house: House, user: SignedUpUser, spawn: Spawn
+) -> None:
+    """A worker that wrote into a deleted task's folder leaves nothing: the line has a twin."""
+    task_id = await house.pending_task(user)
+    claim = await house.claim()
+    await house.delete_result(user, task_id)
+    await spawn()
+    await until(house.outbox_is_empty)
+    await house.deposit(claim)
+
+    await house.rows(
+        "update segmentation.object_deletions set due_at = now() where done_at is null"
+    )
+    await until(house.outbox_is_empty)
+
+    assert [key for key in await house.keys() if key.startswith("results/")] == []
