@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from api import answers
 from api.routes import ROUTES, Route, error_codes
 from contracts.envelope import ErrorBody, Meta
-from contracts.errors import FACTS
+from contracts.errors import FACTS, ErrorCode
 from contracts.limits import IMAGE_TYPES
 
 
@@ -120,12 +120,16 @@ def _success(route: Route) -> dict[str, Any]:
 
 def _failures(route: Route) -> dict[str, Any]:
     """One response per status; its description names the codes."""
-    by_status: dict[int, list[str]] = {}
+    by_status: dict[int, list[ErrorCode]] = {}
     for code in error_codes(route):
-        by_status.setdefault(FACTS[code].status, []).append(code.value)
+        by_status.setdefault(FACTS[code].status, []).append(code)
     reference = {"$ref": _REFERENCE.format(model="ErrorBody")}
     return {
-        str(status): _response(", ".join(codes), _envelope(error=reference))
+        str(status): _response(
+            ", ".join(codes),
+            _envelope(error=reference),
+            *(["Retry-After"] if any(FACTS[code].retryable for code in codes) else []),
+        )
         for status, codes in sorted(by_status.items())
     }
 
@@ -144,10 +148,10 @@ def _envelope(*, data: Any = None, error: Any = None) -> dict[str, Any]:
     }
 
 
-def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _response(description: str, schema: dict[str, Any], *headers: str) -> dict[str, Any]:
     header = {"schema": {"type": "string"}}
     return {
         "description": description,
-        "headers": {answers.REQUEST_ID_HEADER: header},
+        "headers": dict.fromkeys((answers.REQUEST_ID_HEADER, *headers), header),
         "content": {_JSON: {"schema": schema}},
     }

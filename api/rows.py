@@ -11,16 +11,17 @@ from contracts.tasks import TaskStatus
 Row = dict[str, Any]
 
 RESULT_COLUMNS: Final = (
-    "id,status,progress,cost,attempt_count,error_code,error_message,"
-    "created_at,started_at,finished_at,project_id,source_image_url,text_prompt,prompts,options,"
+    "id,status,progress,cost,charged,attempt_count,error_code,error_message,blocked_by,"
+    "created_at,expires_at,started_at,finished_at,"
+    "project_id,source_image_url,text_prompt,prompts,options,needs,"
     "instance_count,summary,mask_image_url,overlay_image_url,manifest_url"
 )
 """Named, never `*`: columns are granted one by one."""
 
 
-def task(row: Row, queue_position: int | None = None) -> bodies.Task:
-    """A row as the state of a task."""
-    return bodies.Task(**_state(row), queue_position=queue_position)
+def task(row: Row, outlook: Row | None = None) -> bodies.Task:
+    """A row as the state of a task, with what `task_outlook` says of it."""
+    return bodies.Task(**_state(row), **(outlook or {}))
 
 
 def result(row: Row) -> bodies.Result:
@@ -38,10 +39,13 @@ def _state(row: Row) -> Row:
         "task_id": row["id"],
         "status": row["status"],
         "progress": row["progress"],
+        "blocked_by": _blocked_by(row),
         "credits": row["cost"],
+        "credits_charged": row["charged"],
         "attempt_count": row["attempt_count"],
         "error": _error(row),
         "created_at": row["created_at"],
+        "expires_at": row["expires_at"],
         "started_at": row["started_at"],
         "finished_at": row["finished_at"],
     }
@@ -54,18 +58,29 @@ def _question(row: Row) -> Row:
         "text_prompt": row["text_prompt"],
         "prompts": row["prompts"],
         "options": SegmentOptions.model_validate(row["options"] or {}),
+        "needs": bodies.TaskNeeds.model_validate(row["needs"] or {}),
         "instance_count": row["instance_count"],
         "summary": row["summary"],
     }
 
 
 def _error(row: Row) -> bodies.TaskError | None:
-    """Why it failed. A task that will be tried again carries no error."""
-    if row["status"] != TaskStatus.FAILED:
-        return None
-    known = row["error_code"] in set(ErrorCode)
-    code = ErrorCode(row["error_code"]) if known else ErrorCode.INTERNAL
-    fact = FACTS[code]
-    return bodies.TaskError(
-        code=code, message=row["error_message"] or fact.message, retryable=fact.retryable
+    """Why it failed or expired. A task that will be tried again carries no error."""
+    ended_badly = row["status"] == TaskStatus.FAILED or (
+        row["status"] == TaskStatus.CANCELLED and row["error_code"] is not None
     )
+    return _told(row["error_code"], row["error_message"]) if ended_badly else None
+
+
+def _blocked_by(row: Row) -> bodies.TaskError | None:
+    """Why nobody can start it now."""
+    waits = row["status"] == TaskStatus.PENDING and row["blocked_by"] is not None
+    return _told(row["blocked_by"], None) if waits else None
+
+
+def _told(code_of_row: str | None, message: str | None) -> bodies.TaskError:
+    """A code of the database, which may be newer than this server, as the contract's error."""
+    known = {code.value: code for code in ErrorCode}
+    code = known.get(code_of_row or "", ErrorCode.INTERNAL)
+    fact = FACTS[code]
+    return bodies.TaskError(code=code, message=message or fact.message, retryable=fact.retryable)

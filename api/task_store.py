@@ -19,6 +19,8 @@ from contracts.tasks import TaskStatus
 
 _TABLE: Final = "segmentation_results"
 _OPTION_NAMES: Final = frozenset(SegmentOptions.model_fields)
+_LATER_FIELDS: Final = {"deadline_seconds", "needs"}
+"""Fields that came after the first release; the hash of a body without them is the first one's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +32,18 @@ class Submission:
 
 
 async def submit(
-    rest: Rest, who: Principal, request: bodies.SegmentRequest, idempotency_key: str | None
+    rest: Rest,
+    who: Principal,
+    request: bodies.SegmentRequest,
+    *,
+    idempotency_key: str | None,
+    pixels: int | None,
 ) -> Submission:
-    """Queue a task and hold its credits, or find the one of the same key; one transaction."""
+    """
+    Queue a task and hold its credits, or find the one of the same key; one transaction.
+
+    *pixels* of the picture, where they are known, are a need like those that the caller names.
+    """
     answer = await rest.rpc(
         "submit_task",
         {
@@ -45,6 +56,8 @@ async def submit(
             "p_project_id": None if request.project_id is None else str(request.project_id),
             "p_idempotency_key": idempotency_key,
             "p_request_hash": request_hash(request),
+            "p_deadline_seconds": request.deadline_seconds,
+            "p_needs": needs(request, pixels),
         },
         who.token,
         # Only a key makes a second call harmless.
@@ -53,10 +66,28 @@ async def submit(
     return Submission(row=answer["task"], replayed=answer["replayed"])
 
 
+def needs(request: bodies.SegmentRequest, pixels: int | None) -> dict[str, Any]:
+    """What a machine must have for the task, as the queue keeps it: only what is asked."""
+    asked = _needs_asked(request)
+    return asked if pixels is None else {**asked, "pixels": pixels}
+
+
 def request_hash(request: bodies.SegmentRequest) -> str:
-    """Two bodies that mean the same have the same hash: sha256 of the canonical JSON."""
-    canonical = json.dumps(request.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """
+    Two bodies that mean the same have the same hash: sha256 of the canonical JSON.
+
+    What the service finds out by itself is no part of it, nor is a later field that is not used:
+    the same body has one hash before and after an update, or a retry across it would be refused.
+    """
+    meant = request.model_dump(mode="json", exclude=_LATER_FIELDS)
+    later = {"deadline_seconds": request.deadline_seconds, "needs": _needs_asked(request)}
+    meant |= {name: value for name, value in later.items() if value}
+    canonical = json.dumps(meant, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _needs_asked(request: bodies.SegmentRequest) -> dict[str, Any]:
+    return request.needs.model_dump(mode="json", exclude_none=True) if request.needs else {}
 
 
 async def read(rest: Rest, who: Principal, task_id: UUID) -> rows.Row:
@@ -67,14 +98,14 @@ async def read(rest: Rest, who: Principal, task_id: UUID) -> rows.Row:
     return row
 
 
-async def queue_position(rest: Rest, who: Principal, row: rows.Row) -> int | None:
-    """How many pending tasks are in front of a pending one."""
+async def outlook(rest: Rest, who: Principal, row: rows.Row) -> rows.Row:
+    """Fields of a pending task that no row holds: `queue_position` and `eta_seconds`."""
     if row["status"] != TaskStatus.PENDING:
-        return None
-    answer: int | None = await rest.rpc(
-        "queue_position", {"p_id": row["id"]}, who.token, idempotent=True
+        return {}
+    answer: rows.Row | None = await rest.rpc(
+        "task_outlook", {"p_id": row["id"]}, who.token, idempotent=True
     )
-    return answer
+    return answer or {}
 
 
 async def page(rest: Rest, who: Principal, query: ResultsQuery) -> bodies.ResultPage:
@@ -107,9 +138,6 @@ async def cancel(rest: Rest, who: Principal, task_id: UUID) -> None:
         raise Problem(ErrorCode.ALREADY_FINAL)
 
 
-async def delete(rest: Rest, who: Principal, task_id: UUID) -> tuple[str, ...]:
-    """Delete a row and answer the prefixes of its objects, which nobody can reach any more."""
-    answer = await rest.rpc("delete_result", {"p_id": str(task_id)}, who.token)
-    owned = f"results/{who.user_id}/{task_id}/"
-    # Whatever the database says, only this result's own folder is ever deleted.
-    return tuple(prefix for prefix in answer["object_prefixes"] if prefix.startswith(owned))
+async def delete(rest: Rest, who: Principal, task_id: UUID) -> None:
+    """Delete a row. The same transaction notes its objects in the outbox of deletions."""
+    await rest.rpc("delete_result", {"p_id": str(task_id)}, who.token)

@@ -39,8 +39,7 @@ def status(
         if as_json:
             show.as_json(task)
             return
-        detail = f" {task.error.message} ({task.error.code})" if task.error else ""
-        show.out.print(f"{show.status(task.status)} {task.progress:.0%}{detail}")
+        show.out.print(show.standing(task), soft_wrap=True)
         return
     answer = asyncio.run(_service())
     if as_json:

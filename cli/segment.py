@@ -27,10 +27,31 @@ def segment(
     timeout: Annotated[
         float | None, typer.Option(help="Stop waiting after so many seconds; the task goes on.")
     ] = None,
+    deadline: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=limits.MAX_DEADLINE_SECONDS,
+            help="Cancel it if it still waits after so many seconds; that costs nothing.",
+        ),
+    ] = None,
+    memory_mb: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only on a machine with so much GPU memory (MiB)."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Find every instance of each concept in a picture."""
-    found = asyncio.run(_segment(picture, prompts, SegmentOptions(threshold=threshold), timeout))
+    found = asyncio.run(
+        _segment(
+            picture,
+            prompts,
+            options=SegmentOptions(threshold=threshold),
+            needs=None if memory_mb is None else bodies.Needs(memory_mb=memory_mb),
+            deadline=deadline,
+            timeout=timeout,
+        )
+    )
     paths = found.save(out) if out is not None else {}
     if as_json:
         show.as_json(
@@ -51,7 +72,13 @@ def segment(
 
 
 async def _segment(
-    picture: Path, prompts: list[str], options: SegmentOptions, timeout: float | None
+    picture: Path,
+    prompts: list[str],
+    *,
+    options: SegmentOptions,
+    needs: bodies.Needs | None,
+    deadline: int | None,
+    timeout: float | None,
 ) -> Segmentation:
     with Progress(
         SpinnerColumn(),
@@ -64,10 +91,15 @@ async def _segment(
         bar = progress.add_task("uploading", total=1.0)
 
         def moved(task: bodies.Task) -> None:
-            place = f", {task.queue_position} in front" if task.queue_position else ""
-            progress.update(bar, description=f"{task.status}{place}", completed=task.progress)
+            progress.update(bar, description=show.waits(task), completed=task.progress)
 
         async with config.client() as s3:
             return await s3.segment(
-                picture, *prompts, options=options, timeout_seconds=timeout, on_change=moved
+                picture,
+                *prompts,
+                options=options,
+                deadline_seconds=deadline,
+                needs=needs,
+                timeout_seconds=timeout,
+                on_change=moved,
             )

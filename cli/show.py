@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from contracts import bodies
+from contracts import bodies, limits
+from contracts.errors import ErrorCode
 from contracts.manifest import Manifest
 from contracts.tasks import TaskStatus
 
@@ -38,6 +39,36 @@ def as_json(answer: BaseModel | dict[str, Any]) -> None:
 def status(value: TaskStatus) -> str:
     """A status in its colour."""
     return f"[{COLOURS[value]}]{value}[/]"
+
+
+def waits(task: bodies.Task) -> str:
+    """What a pending task waits for: "waits: 3 in front, about 12 s"; else its status."""
+    if task.status is not TaskStatus.PENDING:
+        return task.status
+    if task.blocked_by is not None:
+        if task.blocked_by.code is ErrorCode.NO_CAPABLE_WORKER:
+            return "waits: no machine online can do this"
+        return f"waits: {task.blocked_by.message}"
+    known = []
+    if task.queue_position is not None:
+        known.append(_in_front(task.queue_position))
+    if task.eta_seconds is not None:
+        known.append(f"about {_largest_unit(task.eta_seconds)}")
+    return f"waits: {', '.join(known)}" if known else "waits"
+
+
+def standing(task: bodies.Task) -> str:
+    """One line: status, progress or what it waits for, why it ended badly, what it cost."""
+    parts = [status(task.status)]
+    if task.status is TaskStatus.PENDING:
+        parts.append(waits(task))
+    else:
+        parts.append(f"{task.progress:.0%}")
+    if task.error is not None:
+        parts.append(f"{task.error.message} ({task.error.code})")
+    if task.credits_charged is not None:
+        parts.append(f"[dim]{task.credits_charged} of {task.credits} credits charged[/]")
+    return " ".join(parts)
 
 
 def instances(manifest: Manifest) -> Table:
@@ -70,7 +101,7 @@ def results(items: Iterable[bodies.Result]) -> Table:
             status(item.status),
             ", ".join(prompt.text or prompt.id or "boxes" for prompt in item.prompts),
             "" if item.instance_count is None else str(item.instance_count),
-            str(item.credits),
+            str(item.credits if item.credits_charged is None else item.credits_charged),
             age(item.created_at),
         )
     return table
@@ -78,7 +109,16 @@ def results(items: Iterable[bodies.Result]) -> Table:
 
 def age(moment: datetime) -> str:
     """How long ago, in the largest unit that fits."""
-    seconds = (datetime.now(UTC) - moment).total_seconds()
+    return _largest_unit((datetime.now(UTC) - moment).total_seconds())
+
+
+def _in_front(position: int) -> str:
+    if position >= limits.MAX_QUEUE_POSITION:
+        return f"{limits.MAX_QUEUE_POSITION:,} or more in front"
+    return f"{position:,} in front" if position else "next"
+
+
+def _largest_unit(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from client import errors
 from client.api import Api
@@ -79,16 +79,27 @@ class S3Client:
         *prompts: str | Prompt,
         options: SegmentOptions | None = None,
         project_id: uuid.UUID | None = None,
+        deadline_seconds: int | None = None,
+        needs: bodies.Needs | None = None,
         timeout_seconds: float | None = None,
         on_change: Callable[[bodies.Task], None] | None = None,
     ) -> Segmentation:
         """
         Upload, submit, watch and download, in one call.
 
+        After *timeout_seconds* you stop waiting and the task goes on; after *deadline_seconds* a
+        task that still waits is cancelled and costs nothing.
         Raises TaskFailed, TaskCancelled, WaitedTooLong, ApiError or Unreachable.
         """
         upload = await self.upload(picture)
-        task = await self.submit(upload.image_url, *prompts, options=options, project_id=project_id)
+        task = await self.submit(
+            upload.image_url,
+            *prompts,
+            options=options,
+            project_id=project_id,
+            deadline_seconds=deadline_seconds,
+            needs=needs,
+        )
         await self.wait(task.task_id, timeout_seconds=timeout_seconds, on_change=on_change)
         return await self.fetch(task.task_id)
 
@@ -107,17 +118,24 @@ class S3Client:
         *prompts: str | Prompt,
         options: SegmentOptions | None = None,
         project_id: uuid.UUID | None = None,
+        deadline_seconds: int | None = None,
+        needs: bodies.Needs | None = None,
         idempotency_key: str | None = None,
     ) -> bodies.Task:
         """Queue a task. A key is made up when you give none, so that a retry is no second task."""
         asked = tuple(Prompt(text=each) if isinstance(each, str) else each for each in prompts)
-        request = {
+        request: dict[str, Any] = {
             "image_url": image_url,
             "prompts": [prompt.model_dump(mode="json", exclude_none=True) for prompt in asked],
             **(options or SegmentOptions()).model_dump(mode="json"),
         }
+        # What is not asked is not sent, so that an older server is asked nothing it does not know.
         if project_id is not None:
             request["project_id"] = str(project_id)
+        if deadline_seconds is not None:
+            request["deadline_seconds"] = deadline_seconds
+        if needs is not None:
+            request["needs"] = needs.model_dump(mode="json", exclude_none=True)
         return await self.api.call(
             "POST",
             "/api/v1/segment",
@@ -166,7 +184,7 @@ class S3Client:
         if task.status is TaskStatus.FAILED:
             raise errors.TaskFailed(task_id, task.error)
         if task.status is TaskStatus.CANCELLED:
-            raise errors.TaskCancelled(task_id)
+            raise errors.TaskCancelled(task_id, task.error)
         return task
 
     async def fetch(self, task_id: uuid.UUID) -> Segmentation:
@@ -203,7 +221,7 @@ class S3Client:
         return await self.api.call("GET", f"/api/v1/tasks/{task_id}", bodies.Task)
 
     async def cancel(self, task_id: uuid.UUID) -> bodies.Task:
-        """Cancel a task that has not ended; its credits come back."""
+        """Cancel a task that has not ended; what was not computed comes back."""
         return await self.api.call("DELETE", f"/api/v1/tasks/{task_id}", bodies.Task)
 
     async def result(self, task_id: uuid.UUID) -> bodies.ResultDetail:
@@ -228,7 +246,7 @@ class S3Client:
         )
 
     async def delete_result(self, task_id: uuid.UUID) -> bodies.Deleted:
-        """Delete a result's row and objects."""
+        """Delete a result at once; its objects follow within seconds."""
         return await self.api.call("DELETE", f"/api/v1/results/{task_id}", bodies.Deleted)
 
     async def projects(self) -> bodies.ProjectList:

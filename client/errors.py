@@ -70,7 +70,7 @@ class _Ended(S3Error):
 
 
 class TaskFailed(_Ended):
-    """The task ended `failed`; `error` says why. Its credits were given back."""
+    """The task ended `failed`; `error` says why, the task's `credits_charged` what it cost."""
 
     def __init__(self, task_id: UUID, error: TaskError | None) -> None:
         reason = f"{error.message} ({error.code})" if error else "no reason given"
@@ -79,10 +79,12 @@ class TaskFailed(_Ended):
 
 
 class TaskCancelled(_Ended):
-    """The task ended `cancelled`."""
+    """The task ended `cancelled`; `error` is there when nobody did it but the clock."""
 
-    def __init__(self, task_id: UUID) -> None:
-        super().__init__(task_id, f"Task {task_id} was cancelled.")
+    def __init__(self, task_id: UUID, error: TaskError | None = None) -> None:
+        reason = f": {error.message} ({error.code})" if error else "."
+        super().__init__(task_id, f"Task {task_id} was cancelled{reason}")
+        self.error = error
 
 
 class WaitedTooLong(_Ended):

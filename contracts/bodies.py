@@ -1,7 +1,7 @@
 """The public bodies: what the API takes and answers, shared with the SDK."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -33,6 +33,37 @@ class Upload(_Answer):
     sha256: str
 
 
+class Needs(_Request):
+    """What a machine must have to be given the task; nothing asked for: any machine."""
+
+    # A model_* name is a plain field here, not pydantic's namespace.
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_revision: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=limits.MAX_MODEL_REVISION_CHARACTERS,
+        description="Exactly this model, as the manifest names it.",
+    )
+    dtype: Literal["fp32", "bf16", "fp16"] | None = Field(
+        default=None, description="`fp32`, `bf16` or `fp16`."
+    )
+    memory_mb: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.MAX_NEEDED_MEMORY_MB,
+        description="At least so much GPU memory, in MiB.",
+    )
+
+
+class TaskNeeds(Needs):
+    """What was asked for, and what the service found out itself."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    pixels: int | None = Field(default=None, description="Width x height of the picture.")
+
+
 class SegmentRequest(SegmentOptions):
     """One picture, 1-16 prompts. `text_prompt` is the short form of one text prompt."""
 
@@ -40,6 +71,13 @@ class SegmentRequest(SegmentOptions):
     text_prompt: str | None = None
     prompts: Annotated[tuple[Prompt, ...], Field(max_length=limits.MAX_PROMPTS_PER_TASK)] = ()
     project_id: UUID | None = None
+    deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.MAX_DEADLINE_SECONDS,
+        description="Still waiting after so long: `cancelled` with `expired`, nothing charged.",
+    )
+    needs: Needs | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -58,7 +96,7 @@ class SegmentRequest(SegmentOptions):
 
 
 class TaskError(_Answer):
-    """Why a task failed."""
+    """Why a task failed, expired or waits."""
 
     code: ErrorCode
     message: str
@@ -72,12 +110,28 @@ class Task(_Answer):
     status: TaskStatus
     progress: float = Field(ge=0, le=1)
     queue_position: int | None = Field(
-        default=None, description="Tasks in front of it while pending; 0 is next."
+        default=None,
+        description="Tasks in front of it while pending, counted up to 10,000; 0 is next.",
     )
-    credits: int = Field(description="Credits held or captured for it.")
+    eta_seconds: int | None = Field(
+        default=None,
+        description="About so long until it ends, while pending; null: nobody can say.",
+    )
+    blocked_by: TaskError | None = Field(
+        default=None, description="Why it cannot be started now; it waits for that to pass."
+    )
+    credits: int = Field(description="Its price: credits held for it until it is final.")
+    credits_charged: int | None = Field(
+        default=None, description="Credits kept when it became final; the rest came back."
+    )
     attempt_count: int
-    error: TaskError | None = None
+    error: TaskError | None = Field(
+        default=None, description="Of a failed task, and of one that expired."
+    )
     created_at: datetime
+    expires_at: datetime | None = Field(
+        default=None, description="Still waiting by then: cancelled, nothing charged."
+    )
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -90,6 +144,7 @@ class Result(Task):
     text_prompt: str | None = None
     prompts: tuple[Prompt, ...]
     options: SegmentOptions
+    needs: TaskNeeds = TaskNeeds()
     instance_count: int | None = None
     summary: dict[str, Any] | None = Field(
         default=None, description="Instances per prompt, model, timings."

@@ -42,6 +42,21 @@ SIGNED_URL_SECONDS: Final = 900
 IDEMPOTENCY_KEY_CHARACTERS: Final = 255
 """Longest accepted `Idempotency-Key`."""
 
+IDEMPOTENCY_HOURS: Final = 24
+"""An `Idempotency-Key` is remembered as long as its task and at least so long."""
+
+MAX_DEADLINE_SECONDS: Final = 604_800
+"""Longest `deadline_seconds` of a task: one week."""
+
+MAX_MODEL_REVISION_CHARACTERS: Final = 200
+"""Characters of the model revision that a task asks for."""
+
+MAX_NEEDED_MEMORY_MB: Final = 1_048_576
+"""MiB of GPU memory that a task may ask for."""
+
+MAX_QUEUE_POSITION: Final = 10_000
+"""Tasks in front are counted up to here."""
+
 MAX_WAIT_SECONDS: Final = 60
 """Longest `?wait=` of `POST /api/v1/segment`."""
 

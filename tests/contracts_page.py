@@ -15,11 +15,13 @@ PAGE: Final = Path(__file__).parents[1] / "docs/contracts/api-contracts.md"
 PUBLIC_MODELS: Final = (
     bodies.Upload,
     bodies.SegmentRequest,
+    bodies.Needs,
     prompts.Prompt,
     prompts.Box,
     prompts.SegmentOptions,
     bodies.Task,
     bodies.TaskError,
+    bodies.TaskNeeds,
     bodies.Result,
     bodies.ResultDetail,
     bodies.ResultPage,
@@ -36,6 +38,7 @@ PUBLIC_MODELS: Final = (
 INTERNAL_MODELS: Final = (
     pipeline.PredictRequest,
     pipeline.PredictAnswer,
+    pipeline.PredictProgress,
     pipeline.HealthAnswer,
     manifest.Manifest,
     manifest.ImageSize,
@@ -119,6 +122,8 @@ def _error(code: ErrorCode) -> tuple[str, ...]:
         str(fact.status),
         "yes" if fact.retryable else "no",
         "yes" if fact.task else "no",
+        fact.fault.value,
+        fact.refund.value if fact.task else "",
         fact.message.replace("|", "\\|"),
     )
 
@@ -139,7 +144,7 @@ def _type(field: dict[str, Any]) -> str:
 
 def _default(field: dict[str, Any]) -> str:
     value = field.get("default")
-    if value is None or value == []:
+    if value is None or value in ([], ""):
         return "no"
     return f"no: {value}" if not isinstance(value, dict) else "no"
 

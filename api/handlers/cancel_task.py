@@ -6,7 +6,7 @@ from api import answers, incoming, keys, rows, task_store
 
 
 async def cancel_task(request: web.Request) -> web.Response:
-    """Cancel a task that has not ended; its held credits go back."""
+    """Cancel a task that has not ended; what was not computed is given back."""
     rest = request.app[keys.REST]
     who = request[keys.PRINCIPAL]
     task_id = incoming.path_id(request)

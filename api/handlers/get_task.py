@@ -6,9 +6,9 @@ from api import answers, incoming, keys, rows, task_store
 
 
 async def get_task(request: web.Request) -> web.Response:
-    """Answer status, progress and, while pending, the place in the queue."""
+    """Answer status, progress and, while pending, its place, how long still, and what it lacks."""
     rest = request.app[keys.REST]
     who = request[keys.PRINCIPAL]
     row = await task_store.read(rest, who, incoming.path_id(request))
-    position = await task_store.queue_position(rest, who, row)
-    return answers.ok(request, rows.task(row, position))
+    outlook = await task_store.outlook(rest, who, row)
+    return answers.ok(request, rows.task(row, outlook))

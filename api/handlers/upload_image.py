@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api import answers, intake, keys
+from api import answers, intake, keys, sources
 from contracts import bodies, object_keys
 from contracts.tasks import MediaKind
 
@@ -15,7 +15,8 @@ async def upload_image(request: web.Request) -> web.Response:
         picture = await app[keys.INSPECTOR].inspect(received.file)
         key = object_keys.upload_key(who.user_id, received.sha256, picture.format)
         received.file.seek(0)
-        await app[keys.OBJECTS].put(key, received.file, picture.content_type)
+        size = sources.size_metadata(picture.width, picture.height)
+        await app[keys.OBJECTS].put(key, received.file, picture.content_type, size)
     app[keys.METRICS].uploaded_bytes.inc(received.size)
     upload = bodies.Upload(
         image_url=key,

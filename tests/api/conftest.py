@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from adapters.objects import ObjectStore
+from adapters.rest import Rest
 from devstack import testing
 
 
@@ -65,6 +67,45 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """The other side of the queue, with the operator's keys."""
+
+    rest: Rest
+    store: ObjectStore
+    in_hand: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Claimed beside the one that was sought, and not yet asked for."""
+
+    async def claim(self, task_id: str) -> dict[str, Any]:
+        """Claim tasks until that one is in hand; others belong to tests that have ended."""
+        asked = {"p_worker": "test", "p_limit": 10}
+        for _ in range(200):
+            if task_id in self.in_hand:
+                return self.in_hand.pop(task_id)
+            for claimed in await self.rest.rpc("claim_tasks", asked):
+                self.in_hand[claimed["id"]] = claimed
+        raise AssertionError(task_id)
+
+    async def complete(self, claimed: dict[str, Any]) -> str:
+        """Store results and settle; the prefix they lie under."""
+        prefix = f"results/{claimed['user_id']}/{claimed['id']}/{claimed['token']}/"
+        for name in ("manifest.json", "mask.png", "overlay.webp"):
+            await self.store.put(prefix + name, name.encode(), "application/octet-stream")
+        settled = await self.rest.rpc(
+            "complete_task",
+            {
+                "p_token": claimed["token"],
+                "p_manifest_url": prefix + "manifest.json",
+                "p_mask_image_url": prefix + "mask.png",
+                "p_overlay_image_url": prefix + "overlay.webp",
+                "p_instance_count": 3,
+                "p_summary": {"instances": [3]},
+            },
+        )
+        assert settled == "ok"
+        return prefix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Somebody who talks to the API; every answer to them must be an envelope."""
 
@@ -93,6 +134,21 @@ class Caller:
         """Submit a task of one text prompt."""
         body = {"image_url": image_url, "text_prompt": text}
         return await self.ask("POST", "/api/v1/segment", json=body, **how)
+
+    async def segment(self, **body: Any) -> Reply:
+        """Submit a task of that body; one text prompt unless it says otherwise."""
+        if "prompts" not in body:
+            body.setdefault("text_prompt", "red circle")
+        return await self.ask("POST", "/api/v1/segment", json=body)
+
+    async def balance(self) -> int:
+        """Credits free to spend."""
+        return int((await self.ask("GET", "/api/v1/me")).data["credits"])
+
+    async def ledger(self) -> list[tuple[str, int]]:
+        """The ledger's newest page, oldest first: action and credits."""
+        entries = (await self.ask("GET", "/api/v1/usage?limit=100")).data["items"]
+        return [(entry["action"], entry["credits_used"]) for entry in reversed(entries)]
 
 
 def start_api(stack: testing.Stack, log: Path, **environ: str) -> Server:
@@ -144,6 +200,21 @@ async def new_caller(
 async def caller(new_caller: Callable[[], Awaitable[Caller]]) -> Caller:
     """One caller."""
     return await new_caller()
+
+
+@pytest.fixture
+async def worker(stack: testing.Stack) -> AsyncIterator[Worker]:
+    """A worker and operator of the same stack."""
+    async with (
+        Rest(url=stack.url, key=stack.service_key) as rest,
+        ObjectStore(
+            endpoint=stack.r2_endpoint,
+            access_key_id=stack.r2_access_key_id,
+            secret_access_key=stack.r2_secret_access_key,
+            bucket=stack.r2_bucket,
+        ) as store,
+    ):
+        yield Worker(rest=rest, store=store)
 
 
 def picture(

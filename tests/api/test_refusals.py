@@ -79,6 +79,21 @@ SEGMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"text_prompt": "cat", "project_id": str(uuid4())},
         "not_found",
     ),
+    "a deadline at once": ({"text_prompt": "cat", "deadline_seconds": 0}, "invalid_request"),
+    "a deadline over a week": (
+        {"text_prompt": "cat", "deadline_seconds": 604_801},
+        "invalid_request",
+    ),
+    "a need nobody knows": ({"text_prompt": "cat", "needs": {"pixels": 1}}, "invalid_request"),
+    "a dtype nobody computes in": (
+        {"text_prompt": "cat", "needs": {"dtype": "int4"}},
+        "invalid_request",
+    ),
+    "no memory at all": ({"text_prompt": "cat", "needs": {"memory_mb": 0}}, "invalid_request"),
+    "a model that no machine has": (
+        {"text_prompt": "cat", "needs": {"model_revision": "none"}},
+        "invalid_request",
+    ),
     "a NUL in the text": ({"text_prompt": "a\0b"}, "invalid_request"),
 }
 

@@ -65,6 +65,15 @@ def test_openapi_has_the_routes_and_their_statuses() -> None:
         assert failures | {str(route.status)} <= answers
 
 
+def test_openapi_says_where_to_try_again() -> None:
+    """A response of retryable codes has `Retry-After`, and no other has."""
+    segment = openapi.document()["paths"]["/api/v1/segment"]["post"]["responses"]
+
+    told = {status for status, answer in segment.items() if "Retry-After" in answer["headers"]}
+
+    assert told == {"429", "500", "503"}
+
+
 def test_openapi_has_the_models_fields() -> None:
     """A schema of the document has exactly the fields of the page's table."""
     schemas: dict[str, Any] = openapi.document()["components"]["schemas"]

@@ -89,6 +89,21 @@ def test_results_and_status_tell_what_was_asked(signed_in: Run, picture: Path) -
     assert json.loads(signed_in("status", "--json").stdout)["credits"] == "99"
 
 
+def test_a_task_that_nobody_can_do_says_so(signed_in: Run, picture: Path) -> None:
+    """`s3 status` tells that no machine online can do it; at its deadline it ends, uncharged."""
+    asked = ("segment", str(picture), "red circle", "--memory-mb", "1000000")
+    left = signed_in(*asked, "--timeout", "0.2")
+    task = json.loads(signed_in("results", "--json").stdout)["items"][0]["task_id"]
+    told = signed_in("status", task)
+    expired = signed_in(*asked, "--deadline", "1")
+
+    assert left.returncode == 5
+    assert "waits: no machine online can do this" in told.stdout
+    assert expired.returncode == 1
+    assert "expired" in expired.stderr
+    assert json.loads(signed_in("status", "--json").stdout)["credits"] == "99"
+
+
 def test_without_a_session_it_says_so(run: Run, picture: Path) -> None:
     """A command without a session exits 3 and names the command that makes one."""
     refused = run("segment", str(picture), "red circle")

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from journeys.service import Service, new_session
 from pictures import shapes
+from task_queue import until
 
 from client import ApiError, S3Client, TaskCancelled, Unreachable, WaitedTooLong
+from contracts import bodies
 from contracts.errors import ErrorCode
 from contracts.prompts import Prompt
 from contracts.tasks import TaskStatus
@@ -102,14 +104,23 @@ async def test_results_are_paged_newest_first(s3: S3Client) -> None:
 
 
 async def test_a_deleted_result_is_gone_with_its_objects(s3: S3Client) -> None:
-    """Deleting takes the row and the files; the old URL answers nothing."""
+    """Deleting takes the row at once and the files soon; then the old URL answers nothing."""
     found = await s3.segment(shapes(), "red circle")
+    url = found.result.mask_download_url
+    assert await s3.download(url) == found.mask_png
     await s3.delete_result(found.result.task_id)
 
     with pytest.raises(ApiError, match="not_found"):
         await s3.result(found.result.task_id)
-    with pytest.raises(ApiError):
-        await s3.download(found.result.mask_download_url)
+
+    async def gone() -> bool:
+        try:
+            await s3.download(url)
+        except ApiError:
+            return True
+        return False
+
+    await until(gone, seconds=30)
 
 
 async def test_cancelling_gives_the_credits_back(s3: S3Client) -> None:
@@ -124,6 +135,37 @@ async def test_cancelling_gives_the_credits_back(s3: S3Client) -> None:
     ended = await s3.task(task.task_id)
     paid = 1 if ended.status is TaskStatus.DONE else 0
     assert (await s3.me()).credits == 100 - paid
+
+
+async def test_a_task_that_nobody_can_do_says_so_and_ends_at_its_deadline(s3: S3Client) -> None:
+    """It names what it waits for, then it is cancelled as `expired`, and costs nothing."""
+    seen: list[bodies.Task] = []
+    with pytest.raises(TaskCancelled) as ended:
+        await s3.segment(
+            shapes(),
+            "red circle",
+            deadline_seconds=1,
+            needs=bodies.Needs(memory_mb=1_000_000),
+            on_change=seen.append,
+        )
+
+    assert seen[0].blocked_by is not None
+    assert seen[0].blocked_by.code is ErrorCode.NO_CAPABLE_WORKER
+    assert seen[0].expires_at is not None
+    assert ended.value.error is not None
+    assert ended.value.error.code is ErrorCode.EXPIRED
+    assert seen[-1].credits_charged == 0
+    assert (await s3.me()).credits == 100
+
+
+async def test_what_a_machine_has_is_no_hindrance(s3: S3Client) -> None:
+    """Negative control: a need that the machine meets, and a deadline far away, change nothing."""
+    found = await s3.segment(
+        shapes(), "red circle", deadline_seconds=600, needs=bodies.Needs(memory_mb=None)
+    )
+
+    assert found.result.credits_charged == 1
+    assert found.result.needs.pixels == found.manifest.image.width * found.manifest.image.height
 
 
 async def test_an_ended_task_cannot_be_cancelled(s3: S3Client) -> None:
