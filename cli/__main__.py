@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from cli import demo, login, machine, results, segment, show, up, worker
+from cli import demo, janitor, login, machine, results, segment, show, up, worker
 from cli.exits import Exit, code_of
 from client import S3Error
 
@@ -32,6 +32,7 @@ for command in (
 ):
     app.command()(command)
 app.command("add-machine")(machine.add_machine)
+app.add_typer(janitor.app, name="janitor")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import httpx
 import supabase_auth
 from supabase_auth import errors as auth_errors
 
-from cli import worker
+from cli import janitor, worker
 from cli.processes import Program, Programs
 from client import ClientSettings, S3Error
 
@@ -122,6 +122,11 @@ class Local:
             env["SAM3_WEIGHTS_PATH"] = str(weights)
         for program in worker.programs(env):
             self.programs.start(replace(program, log=self.place.log(program.name)))
+
+    def start_janitor(self) -> None:
+        """The housekeeper; of all programs here only it is told the service key."""
+        program = janitor.program(self.env)
+        self.programs.start(replace(program, log=self.place.log(program.name)))
 
     async def model_ready(self) -> str:
         """Wait for the model; a sentence about it. Raises ModelSetupFailed with the reason."""

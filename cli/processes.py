@@ -24,6 +24,9 @@ LONGEST_PAUSE_SECONDS = 30.0
 READY_STEP_SECONDS = 0.05
 """Between two looks at a program that is starting."""
 
+SICK_STEP_SECONDS = 5.0
+"""Between two looks at a program that may be sick."""
+
 STEADY_SECONDS = 60.0
 """A program that lived this long is restarted at once."""
 
@@ -47,6 +50,8 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     restart: bool = False
     """Start it again when it dies, unless it died of its configuration."""
+    sick: Callable[[], Awaitable[bool]] | None = None
+    """Whether it lives but is of no use any more; then it is killed, to be started again."""
     stop_seconds: float = 10.0
     """How long a SIGTERM may take before SIGKILL."""
     log: Path | None = None
@@ -110,7 +115,21 @@ class Running:
                 start_new_session=True,
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
-            return await self._process.wait()
+            watching = asyncio.create_task(self._watch(self._process))
+            try:
+                return await self._process.wait()
+            finally:
+                watching.cancel()
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        while self.program.sick is not None:
+            await asyncio.sleep(SICK_STEP_SECONDS)
+            if await self.program.sick():
+                self._note(f"{self.program.name} is of no use any more and is killed")
+                # Not asked politely: it has nothing to save, and its GPU may never answer.
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                return
 
 
 class Programs:

@@ -1,14 +1,22 @@
-"""`s3 worker`: the model and the listener together, on one GPU host."""
+"""`s3 worker`: the model and the listener together on a GPU host, a pair for each device."""
 
 import asyncio
+import functools
 import os
 import secrets
 import signal
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
-from cli import show
+import httpx
+import typer
+
+from cli import devices, show
+from cli.devices import Device
 from cli.exits import Exit
 from cli.processes import Program, ProgramEnded, Programs
 from client import S3Error
+from contracts import pipeline
 
 
 PIPELINE_STOP_SECONDS = 10.0
@@ -17,6 +25,12 @@ DEFAULT_GRACE_SECONDS = 30.0
 
 LISTENER_MARGIN_SECONDS = 10.0
 """Over the listener's own grace, before it is killed."""
+
+HEALTH_SECONDS = 2.0
+"""For a pipeline to say how it is."""
+
+DEFAULT_PORT: Final = "8081"
+"""The pipeline's own default."""
 
 
 class SettingMissing(S3Error):
@@ -36,30 +50,33 @@ REQUIRED = (
 )
 
 
-def programs(env: dict[str, str]) -> tuple[Program, Program]:
+def programs(env: dict[str, str], device: Device = devices.ONLY) -> tuple[Program, Program]:
     """The pipeline, which is restarted when it dies, and the listener, which feeds it."""
-    port = env.get("PIPELINE_PORT") or os.environ.get("PIPELINE_PORT") or "8081"
-    key = env.get("API_SECRET_KEY") or os.environ.get("API_SECRET_KEY") or secrets.token_hex(32)
-    grace = float(os.environ.get("LISTENER_GRACE_SECONDS") or DEFAULT_GRACE_SECONDS)
+    given = {**os.environ, **env}
+    own = device.environment(
+        worker=given.get("LISTENER_WORKER", ""), port=given.get("PIPELINE_PORT") or DEFAULT_PORT
+    )
+    grace = float(given.get("LISTENER_GRACE_SECONDS") or DEFAULT_GRACE_SECONDS)
     shared = {
         **env,
-        "API_SECRET_KEY": key,
-        "PIPELINE_PORT": port,
-        "LISTENER_PIPELINE_URL": f"http://127.0.0.1:{port}",
+        **own,
+        "API_SECRET_KEY": given.get("API_SECRET_KEY") or secrets.token_hex(32),
+        "LISTENER_PIPELINE_URL": f"http://127.0.0.1:{own['PIPELINE_PORT']}",
     }
     # The model's process needs no way to the platform, so it gets none.
     sealed = dict.fromkeys(("SUPABASE_SERVICE_KEY", "S3_MACHINE_PASSWORD"), "")
     sealed |= {name: "" for name in REQUIRED if name.startswith("R2_")}
     return (
         Program(
-            name="pipeline",
+            name=f"pipeline{device.suffix}",
             module="pipeline",
             env={**shared, **sealed},
             restart=True,
+            sick=functools.partial(_lost_its_gpu, own["PIPELINE_PORT"]),
             stop_seconds=PIPELINE_STOP_SECONDS,
         ),
         Program(
-            name="listener",
+            name=f"listener{device.suffix}",
             module="listener",
             env=shared,
             restart=True,
@@ -68,39 +85,83 @@ def programs(env: dict[str, str]) -> tuple[Program, Program]:
     )
 
 
-def worker() -> None:
-    """Run the model and the listener until Ctrl-C; claimed tasks are finished or given back."""
+def worker(
+    device_list: Annotated[
+        str | None,
+        typer.Option(
+            "--devices",
+            metavar="LIST",
+            help="A model for each of these, as cuda:0,cuda:1. Without it: SAM3_DEVICE.",
+        ),
+    ] = None,
+) -> None:
+    """Run models and listeners until Ctrl-C; claimed tasks are finished or given back."""
+    port = os.environ.get("PIPELINE_PORT") or DEFAULT_PORT
+    chosen = devices.parse(device_list, port=port)
     missing = [name for name in REQUIRED if not os.environ.get(name)]
     if missing:
         raise SettingMissing(missing)
-    raise SystemExit(asyncio.run(_work()))
+    raise SystemExit(asyncio.run(_work(chosen)))
 
 
-async def _work() -> int:
+async def _work(chosen: Sequence[Device]) -> int:
     stop = stop_asked()
-    group = Programs(note=lambda text: show.err.print(f"[yellow]{text}[/]"))
-    for program in programs({}):
-        group.start(program)
+    pairs = [Programs(note=_note) for _ in chosen]
+    for pair, device in zip(pairs, chosen, strict=True):
+        for program in programs({}, device):
+            pair.start(program)
     try:
-        return await run_until(group, stop)
+        return await run_until_last(pairs, stop)
     finally:
-        await group.stop()
+        await asyncio.gather(*(pair.stop() for pair in pairs))
 
 
 async def run_until(group: Programs, stop: asyncio.Event) -> int:
     """Run until *stop* or until a program ends for good; the exit code."""
+    return await run_until_last([group], stop)
+
+
+async def run_until_last(groups: Sequence[Programs], stop: asyncio.Event) -> int:
+    """Run until *stop* or until each group has lost a program for good; the exit code."""
     stopped = asyncio.create_task(stop.wait())
-    ended = asyncio.create_task(group.wait())
+    lives = [asyncio.create_task(_live(group)) for group in groups]
+    ended = asyncio.gather(*lives)
+    either: set[asyncio.Future[Any]] = {stopped, ended}
     try:
-        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done() and (error := ended.exception()) is not None:
-            show.err.print(f"[red]{error}[/]")
-            return error.code if isinstance(error, ProgramEnded) else Exit.REFUSED
-        return Exit.OK
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return max(ended.result()) if ended.done() and not stopped.done() else Exit.OK
     finally:
-        for task in (stopped, ended):
-            task.cancel()
-        await asyncio.gather(stopped, ended, return_exceptions=True)
+        stopped.cancel()
+        ended.cancel()
+        await asyncio.gather(stopped, *lives, return_exceptions=True)
+
+
+async def _live(group: Programs) -> int:
+    """Run a group until one of its programs ends for good, then stop the rest of it."""
+    try:
+        await group.wait()
+    except (S3Error, OSError) as error:
+        show.err.print(f"[red]{error}[/]")
+        code = error.code if isinstance(error, ProgramEnded) else Exit.REFUSED
+    else:
+        code = Exit.OK
+    await group.stop()
+    return code
+
+
+async def _lost_its_gpu(port: str) -> bool:
+    """Whether the pipeline says that it must be started again."""
+    try:
+        async with httpx.AsyncClient(timeout=HEALTH_SECONDS) as http:
+            found = (await http.get(f"http://127.0.0.1:{port}/health")).json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        # Loading, or dying: neither is for this look to decide.
+        return False
+    return isinstance(found, dict) and found.get("status") == pipeline.Health.DEFUNCT
+
+
+def _note(text: str) -> None:
+    show.err.print(f"[yellow]{text}[/]")
 
 
 def stop_asked() -> asyncio.Event:

@@ -59,6 +59,7 @@ class ModelInfo(_Frozen):
     device: str
     code_version: str
     demo: bool = Field(description="True: the tiny demo model, which knows a few dozen words.")
+    memory_mb: int = Field(default=0, ge=0, description="The GPU's memory in MiB; 0 on a CPU.")
 
 
 class Timings(_Frozen):

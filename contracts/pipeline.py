@@ -19,6 +19,9 @@ IMAGE_PART: Final = "image"
 REQUEST_PART: Final = "request"
 """Form part with a PredictRequest as JSON."""
 
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+"""Names a request, so that `GET /api/v1/progress/{id}` can tell how far it is."""
+
 
 class Health(StrEnum):
     """What the model process says of itself at `GET /health`, always with 200."""
@@ -49,6 +52,25 @@ class PredictRequest(BaseModel):
         tuple[Prompt, ...], Field(min_length=1, max_length=limits.MAX_PROMPTS_PER_TASK)
     ]
     options: SegmentOptions = SegmentOptions()
+    scope: str = Field(
+        default="",
+        max_length=64,
+        description="Whose picture it is, in any words: what the model saw of a picture is"
+        " remembered for its scope alone.",
+    )
+    frugal: bool = Field(
+        default=False,
+        description="Drop what is remembered, then take prompts and masks one by one: for a"
+        " second try after `out_of_memory`.",
+    )
+
+
+class PredictProgress(BaseModel):
+    """How far a request is that is under way."""
+
+    model_config = ConfigDict(frozen=True)
+
+    computed: int = Field(ge=0, description="Prompts that the model is done with.")
 
 
 class PredictAnswer(BaseModel):

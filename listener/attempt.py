@@ -3,21 +3,20 @@
 import asyncio
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
 
 from adapters import telemetry
-from contracts import pipeline, prompts
 from listener import errors, settle
-from listener.deposit import deposit
-from listener.fetch import fetch
+from listener.capabilities import Capabilities
 from listener.lease import Lease
 from listener.lease_store import Claim, LeaseStore
 from listener.model_watch import ModelWatch
 from listener.progress import Milestone, Progress
-from listener.segment import Segmented, Segmenter
+from listener.ride import Ride
+from listener.segment import Segmenter
 from listener.shielded import to_the_end
 from listener.stopwatch import Stopwatch
 from listener.task_objects import TaskObjects
+from listener.work import work
 
 
 log = telemetry.get_logger(__name__)
@@ -31,12 +30,28 @@ class Bench:
     objects: TaskObjects
     segmenter: Segmenter
     model: ModelWatch
+    capabilities: Capabilities
     lease_seconds: float
     renew_seconds: float
     deadline_seconds: float
 
 
-async def attempt(claim: Claim, bench: Bench) -> None:
+async def attempt_together(claims: list[Claim], bench: Bench) -> None:
+    """
+    Work on claims of one picture, each with its own lease and its own end.
+
+    Raises only the caller's cancellation, after all are released.
+    """
+    ride = Ride(bench.objects)
+    try:
+        async with asyncio.TaskGroup() as riders:
+            for claim in claims:
+                riders.create_task(attempt(claim, bench, ride))
+    finally:
+        await ride.close()
+
+
+async def attempt(claim: Claim, bench: Bench, ride: Ride) -> None:
     """Work on *claim* and settle it. Raises only the caller's cancellation, after a release."""
     lease = Lease(
         claim,
@@ -47,7 +62,7 @@ async def attempt(claim: Claim, bench: Bench) -> None:
     watch = Stopwatch(_queue_ms(claim, bench.lease_seconds))
     with telemetry.bound(task_id=str(claim.id), token=claim.token):
         try:
-            outcome = await _outcome(claim, bench, lease, watch)
+            outcome = await _outcome(claim, bench, ride, lease, watch)
         except errors.LeaseLost as error:
             log.warning("lease_lost", at="work", reason=str(error), **watch.timings)
             return
@@ -57,12 +72,16 @@ async def attempt(claim: Claim, bench: Bench) -> None:
         await _settle(claim, outcome, bench, lease, watch)
 
 
-async def _outcome(claim: Claim, bench: Bench, lease: Lease, watch: Stopwatch) -> settle.Outcome:
+async def _outcome(
+    claim: Claim, bench: Bench, ride: Ride, lease: Lease, watch: Stopwatch
+) -> settle.Outcome:
     """How the work ended. Raises: LeaseLost."""
     try:
-        return await _guarded_work(claim, bench, lease, watch)
+        return await _guarded_work(claim, bench, ride, lease, watch)
     except errors.LeaseLost:
         raise
+    except errors.TurnNeverCame as error:
+        return settle.Released(reason=str(error))
     except errors.PipelineGone as error:
         bench.model.gone()
         return settle.Released(reason=str(error))
@@ -75,10 +94,10 @@ async def _outcome(claim: Claim, bench: Bench, lease: Lease, watch: Stopwatch) -
 
 
 async def _guarded_work(
-    claim: Claim, bench: Bench, lease: Lease, watch: Stopwatch
+    claim: Claim, bench: Bench, ride: Ride, lease: Lease, watch: Stopwatch
 ) -> settle.Completed:
     """The work, while the lease is kept and the deadline has not come."""
-    progress = Progress(claim.token, bench.store)
+    progress = Progress(claim, bench.store, bench.segmenter)
     deadline = asyncio.timeout_at(claim.asked_at + bench.deadline_seconds)
     try:
         async with deadline:
@@ -88,37 +107,23 @@ async def _guarded_work(
                         beside.create_task(lease.keep()),
                         beside.create_task(progress.tell()),
                     ]
-                    completed = await _work(claim, bench, progress, watch)
+                    completed = await work(
+                        claim,
+                        ride,
+                        segmenter=bench.segmenter,
+                        objects=bench.objects,
+                        progress=progress,
+                        watch=watch,
+                    )
                     for task in side_tasks:
                         task.cancel()
     except TimeoutError:
+        if deadline.expired() and progress.milestone is Milestone.FETCHED:
+            raise errors.TurnNeverCame from None
         if deadline.expired():
             raise errors.DeadlineExceeded from None
         raise
     return completed
-
-
-async def _work(
-    claim: Claim, bench: Bench, progress: Progress, watch: Stopwatch
-) -> settle.Completed:
-    with watch.span("fetch"):
-        image = await fetch(claim, bench.objects)
-    progress.reach(Milestone.FETCHED)
-    request = pipeline.PredictRequest(
-        prompts=prompts.with_ids(claim.prompts), options=claim.options
-    )
-    progress.reach(Milestone.SENT)
-    with watch.span("model"):
-        segmented = await bench.segmenter.segment(image, request)
-    progress.reach(Milestone.PREDICTED)
-    with watch.span("store"):
-        stored = await deposit(claim, segmented, bench.objects)
-    progress.reach(Milestone.STORED)
-    return settle.Completed(
-        deposit=stored,
-        instance_count=segmented.manifest.instance_count,
-        summary=_summary(segmented, watch),
-    )
 
 
 async def _settle(
@@ -129,27 +134,6 @@ async def _settle(
             claim.token, outcome, bench.store, ends_at=lease.ends_at, timings=watch.timings
         )
     )
-
-
-def _summary(segmented: Segmented, watch: Stopwatch) -> dict[str, Any]:
-    """What a list of results shows without reading the manifest."""
-    manifest = segmented.manifest
-    return {
-        "image": manifest.image.model_dump(),
-        "model": manifest.model.model_dump(),
-        "prompts": [
-            {
-                "id": prompt.id,
-                "text": prompt.text,
-                "instances": len(prompt.instances),
-                "presence": round(prompt.presence, 4),
-                "truncated": prompt.truncated,
-            }
-            for prompt in manifest.prompts
-        ],
-        "timings": dict(watch.timings),
-        "pipeline": manifest.timings.model_dump(),
-    }
 
 
 def _queue_ms(claim: Claim, lease_seconds: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from adapters import machine_auth, objects, rest, telemetry
 from listener import segment
 from listener.attempt import Bench
+from listener.capabilities import Capabilities
 from listener.claim import Claimer
 from listener.clock import tick
 from listener.hints import hint_channel
@@ -95,6 +96,9 @@ async def _bench(
         objects=BucketObjects(bucket),
         segmenter=segmenter,
         model=ModelWatch(segmenter),
+        capabilities=Capabilities(
+            slots=config.listener_concurrency, memory_mb=config.listener_memory_mb
+        ),
         lease_seconds=config.listener_lease_seconds,
         renew_seconds=config.listener_renew_seconds,
         deadline_seconds=config.listener_deadline_seconds,

@@ -5,8 +5,9 @@ from collections import Counter
 from typing import Final
 
 from adapters import machine_auth, rest, telemetry
-from listener.attempt import Bench, attempt
+from listener.attempt import Bench, attempt_together
 from listener.lease_store import Claim
+from listener.ride import rides
 from listener.shielded import to_the_end
 from listener.wake import Wake, WakeSource
 
@@ -22,12 +23,12 @@ class Claimer:
     def __init__(self, wake: Wake, bench: Bench, *, concurrency: int) -> None:
         self.claims_by_source: Counter[WakeSource] = Counter()
         self.running: set[asyncio.Task[None]] = set()
+        """One for each picture in hand, with all its tasks."""
         self._wake = wake
         self._bench = bench
         self._concurrency = concurrency
         self._room = asyncio.Event()
         self._room.set()
-        self._attempts: asyncio.TaskGroup | None = None
 
     async def run(self, attempts: asyncio.TaskGroup) -> None:
         """
@@ -44,28 +45,32 @@ class Claimer:
 
     async def _look(self, source: WakeSource, attempts: asyncio.TaskGroup) -> None:
         free = self._concurrency - len(self.running)
+        capabilities = self._bench.capabilities.with_model(self._bench.model.model)
         try:
-            taken, claims = await self._bench.store.claim(free)
+            taken = await self._bench.store.claim(free, capabilities)
         except (rest.RestError, machine_auth.MachineAuthError) as error:
             _explain(error)
             return
-        self.claims_by_source[source] += taken
-        for claim in claims:
-            self._start(claim, source, attempts)
-        if taken == free:
+        self.claims_by_source[source] += taken.tasks
+        for claims in rides(taken.claims):
+            self._start(claims, source, attempts)
+        if taken.pictures >= free:
             # There may be more; the clock or another hint is not waited for.
             self._wake.hint(source)
 
-    def _start(self, claim: Claim, source: WakeSource, attempts: asyncio.TaskGroup) -> None:
-        log.info(
-            "task_claimed",
-            task_id=str(claim.id),
-            token=claim.token,
-            source=source.value,
-            attempt=claim.attempt_count,
-            claims_by_source={name.value: count for name, count in self.claims_by_source.items()},
-        )
-        task = attempts.create_task(attempt(claim, self._bench))
+    def _start(self, claims: list[Claim], source: WakeSource, attempts: asyncio.TaskGroup) -> None:
+        by_source = {name.value: count for name, count in self.claims_by_source.items()}
+        for claim in claims:
+            log.info(
+                "task_claimed",
+                task_id=str(claim.id),
+                token=claim.token,
+                rides_with=claim.lead_token,
+                source=source.value,
+                attempt=claim.attempt_count,
+                claims_by_source=by_source,
+            )
+        task = attempts.create_task(attempt_together(claims, self._bench))
         self.running.add(task)
         task.add_done_callback(self._ended)
         if len(self.running) >= self._concurrency:

@@ -4,6 +4,7 @@ What can go wrong in an attempt, by what follows from it.
     ListenerError
     ├── LeaseLost              the task is not ours any more: nothing is settled
     ├── PipelineGone           nothing was asked of the model: the task is released unharmed
+    ├── TurnNeverCame          nor here
     └── TaskFault              the attempt failed with a code: `fail_task` decides about a retry
         ├── SourceNotFound
         ├── StorageUnavailable
@@ -32,6 +33,16 @@ _BAD_PICTURE: Final = frozenset(
 )
 """Refusals of a request that, said of a task, mean that its picture is no good."""
 
+_THE_DATABASES: Final = frozenset(
+    {
+        ErrorCode.LEASE_EXPIRED,
+        ErrorCode.DEADLINE_EXCEEDED,
+        ErrorCode.NO_CAPABLE_WORKER,
+        ErrorCode.EXPIRED,
+    }
+)
+"""Task codes that a pipeline cannot know."""
+
 
 class ListenerError(Exception):
     """Something went wrong in an attempt."""
@@ -48,6 +59,10 @@ class LeaseLost(ListenerError):
 
 class PipelineGone(ListenerError):
     """The pipeline does not answer, or has no model ready."""
+
+
+class TurnNeverCame(ListenerError):
+    """The tasks before it on the same picture took all the time there was."""
 
 
 class TaskFault(ListenerError):
@@ -94,7 +109,7 @@ class Unforeseen(TaskFault):
 
 def as_task_code(code: ErrorCode) -> ErrorCode:
     """The code that a task's row may carry for an error the pipeline answered with."""
-    if code in TASK_ERROR_CODES:
+    if code in TASK_ERROR_CODES - _THE_DATABASES:
         return code
     if code in _BAD_PICTURE:
         return ErrorCode.INVALID_IMAGE

@@ -1,6 +1,8 @@
 """The worker's SQL: the seven functions that PostgREST shows to a machine."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -25,6 +27,8 @@ class Claim(BaseModel):
 
     id: UUID
     token: int
+    lead_token: int
+    """The token of the claim that it rides with: they read the same picture."""
     user_id: UUID
     source_image_url: str
     kind: MediaKind
@@ -35,6 +39,17 @@ class Claim(BaseModel):
     lease_expires_at: datetime
     asked_at: float
     """Loop time before the claim was sent, from which the lease surely lasts its seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What one look at the queue brought."""
+
+    pictures: int
+    """Different ones; the limit of the look counted these."""
+    tasks: int
+    claims: list[Claim]
+    """Those that could be read."""
 
 
 class LeaseStore:
@@ -55,8 +70,8 @@ class LeaseStore:
         self._lease_seconds = lease_seconds
         self._deadline_seconds = deadline_seconds
 
-    async def claim(self, limit: int) -> tuple[int, list[Claim]]:
-        """Take up to *limit* due tasks: how many were taken, and those that could be read."""
+    async def claim(self, limit: int, capabilities: Mapping[str, Any]) -> Taken:
+        """Take due tasks on up to *limit* pictures, of those that *capabilities* can do."""
         asked_at = asyncio.get_running_loop().time()
         rows = await self._call(
             "claim_tasks",
@@ -64,9 +79,14 @@ class LeaseStore:
             p_limit=limit,
             p_lease_seconds=self._lease_seconds,
             p_deadline_seconds=self._deadline_seconds,
+            p_capabilities=dict(capabilities),
         )
         read = [await self._read({**row, "asked_at": asked_at}) for row in rows or []]
-        return len(read), [claim for claim in read if claim is not None]
+        return Taken(
+            pictures=len({row["lead_token"] for row in rows or []}),
+            tasks=len(read),
+            claims=[claim for claim in read if claim is not None],
+        )
 
     async def renew(self, token: int) -> Settlement:
         """Push the lease's end forward."""
@@ -74,9 +94,11 @@ class LeaseStore:
             "renew_lease", p_token=token, p_lease_seconds=self._lease_seconds
         )
 
-    async def report_progress(self, token: int, share: float) -> Settlement:
-        """Say how far the attempt is, 0 to 1."""
-        return await self._settlement("report_progress", p_token=token, p_progress=share)
+    async def report_progress(self, token: int, share: float, computed: int) -> Settlement:
+        """Say how far the attempt is, 0 to 1, and how many credits' worth is computed."""
+        return await self._settlement(
+            "report_progress", p_token=token, p_progress=share, p_computed=computed
+        )
 
     async def complete(self, token: int, **result: Any) -> Settlement:
         """Finish the task; *result* holds the other parameters of `complete_task`."""

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from adapters import telemetry
+from contracts.manifest import ModelInfo
 from contracts.pipeline import Health, HealthAnswer
 from listener.segment import Segmenter
 
@@ -21,6 +22,8 @@ class ModelWatch:
         self._segmenter = segmenter
         self._working = asyncio.Event()
         self._last: tuple[str, str | None] | None = None
+        self.model: ModelInfo | None = None
+        """The model that the pipeline named last."""
 
     async def run(self) -> None:
         """Ask the pipeline every second until cancelled."""
@@ -38,6 +41,7 @@ class ModelWatch:
 
     def _note(self, answer: HealthAnswer | None) -> None:
         if answer is not None and answer.status in _WORKING:
+            self.model = answer.model
             self._working.set()
         else:
             self._working.clear()

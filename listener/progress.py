@@ -5,9 +5,11 @@ from enum import Enum
 from typing import Final
 
 from adapters import machine_auth, rest, telemetry
+from contracts import limits
 from contracts.tasks import Settlement
 from listener.errors import LeaseLost
-from listener.lease_store import LeaseStore
+from listener.lease_store import Claim, LeaseStore
+from listener.segment import Segmenter
 
 
 log = telemetry.get_logger(__name__)
@@ -19,6 +21,7 @@ _GAP_SECONDS: Final = 0.5
 class Milestone(float, Enum):
     """Shares of an attempt, roughly by time on a GPU."""
 
+    CLAIMED = 0.0
     FETCHED = 0.05
     SENT = 0.1
     PREDICTED = 0.9
@@ -26,30 +29,57 @@ class Milestone(float, Enum):
 
 
 class Progress:
-    """The latest milestone of one attempt."""
+    """The latest milestone of one attempt, and the prompts that the model is done with."""
 
-    def __init__(self, token: int, store: LeaseStore) -> None:
-        self._token = token
+    def __init__(self, claim: Claim, store: LeaseStore, segmenter: Segmenter) -> None:
+        self.milestone = Milestone.CLAIMED
+        self._token = claim.token
+        self._prompts = len(claim.prompts)
         self._store = store
-        self._moved = asyncio.Event()
-        self._milestone = Milestone.FETCHED
+        self._segmenter = segmenter
+        self._computed = 0
+        self._moved = False
 
     def reach(self, milestone: Milestone) -> None:
         """Note the milestone; `tell` sends it when it is its time."""
-        self._milestone = milestone
-        self._moved.set()
+        self.milestone = milestone
+        if milestone is Milestone.PREDICTED:
+            self._computed = self._prompts
+        self._moved = True
 
     async def tell(self) -> None:
         """Report until cancelled. Raises: LeaseLost, when the database says so."""
         while True:
             await asyncio.sleep(_GAP_SECONDS)
-            await self._moved.wait()
-            self._moved.clear()
-            try:
-                answer = await self._store.report_progress(self._token, self._milestone.value)
-            except (rest.RestError, machine_auth.MachineAuthError) as error:
-                # The next report says more than this one, and the renewal guards the lease.
-                log.info("progress_not_reported", error=str(error))
-                continue
-            if answer is Settlement.STALE:
-                raise LeaseLost
+            if self.milestone is Milestone.SENT:
+                await self._look()
+            if self._moved:
+                self._moved = False
+                await self._report()
+
+    async def _look(self) -> None:
+        """Ask the pipeline how many prompts it is done with."""
+        computed = await self._segmenter.computed(str(self._token))
+        # After the answer has come there is nothing to ask any more.
+        if computed is not None and computed > self._computed:
+            self._computed = computed
+            self._moved = True
+
+    async def _report(self) -> None:
+        try:
+            answer = await self._store.report_progress(
+                self._token, self._share(), self._computed * limits.CREDITS_PER_PROMPT
+            )
+        except (rest.RestError, machine_auth.MachineAuthError) as error:
+            # The next report says more than this one, and the renewal guards the lease.
+            log.info("progress_not_reported", error=str(error))
+            return
+        if answer is Settlement.STALE:
+            raise LeaseLost
+
+    def _share(self) -> float:
+        """The milestone, and between the last two the share of prompts."""
+        if self.milestone is not Milestone.SENT:
+            return float(self.milestone)
+        sent, predicted = float(Milestone.SENT), float(Milestone.PREDICTED)
+        return sent + (predicted - sent) * self._computed / self._prompts

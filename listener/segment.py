@@ -70,9 +70,13 @@ class Segmenter:
             return None
         return health if self._admitted else _WRONG_KEY
 
-    async def segment(self, image: bytes, request: pipeline.PredictRequest) -> Segmented:
+    async def segment(
+        self, image: bytes, request: pipeline.PredictRequest, *, name: str
+    ) -> Segmented:
         """
-        Post one picture with its prompts. The caller bounds the time.
+        Post one picture with its prompts. The caller bounds the time; *name* is for `computed`.
+
+        Cancelled, it hangs up, and the pipeline stops at the next prompt.
 
         Raises: PipelineGone, PipelineBroke, PipelineRefused.
         """
@@ -83,7 +87,7 @@ class Segmenter:
         form.add_field(
             pipeline.IMAGE_PART, image, filename="image", content_type="application/octet-stream"
         )
-        status, body = await self._post("/api/v1/predict", form)
+        status, body = await self._post("/api/v1/predict", form, name)
         if status != _OK:
             raise _refusal(status, body)
         try:
@@ -91,6 +95,16 @@ class Segmenter:
             return await asyncio.to_thread(_read, body)
         except ValueError as error:
             raise errors.PipelineBroke(f"unreadable answer: {type(error).__name__}") from error
+
+    async def computed(self, name: str) -> int | None:
+        """How many prompts the model is done with in a request under way; None: not known."""
+        try:
+            status, body = await self._get(f"/api/v1/progress/{name}")
+            if status != _OK:
+                return None
+            return pipeline.PredictProgress.model_validate_json(body).computed
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return None
 
     async def _knocked(self) -> bool:
         status, _ = await self._get("/api/v1/model/info")
@@ -102,11 +116,12 @@ class Segmenter:
         ) as answer:
             return answer.status, await answer.read()
 
-    async def _post(self, path: str, form: aiohttp.FormData) -> tuple[int, bytes]:
+    async def _post(self, path: str, form: aiohttp.FormData, name: str) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
+        headers = {**self._headers, pipeline.REQUEST_ID_HEADER: name}
         try:
             async with self._session.post(
-                self._url + path, data=form, headers=self._headers, timeout=timeout
+                self._url + path, data=form, headers=headers, timeout=timeout
             ) as answer:
                 return answer.status, await answer.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:

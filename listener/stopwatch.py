@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 class Stopwatch:
-    """Milliseconds by name: `queue_ms`, `fetch_ms`, `model_ms`, `store_ms`."""
+    """Milliseconds by name: `queue_ms`, `fetch_ms`, `turn_ms`, `model_ms`, `store_ms`."""
 
     def __init__(self, queue_ms: float) -> None:
         self.timings = {"queue_ms": round(queue_ms, 1)}

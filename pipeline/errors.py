@@ -7,6 +7,7 @@ PipelineError
 ├── NotReady            no model yet, or never
 ├── OutOfMemory         the picture did not fit, even in smaller steps
 ├── ModelFailed         the model raised on this picture
+├── Withdrawn           the caller has gone; nobody reads this
 ├── ModelDied           the GPU is lost to this process
 └── WeightsUnavailable  setup: no weights, and what to do about it
 """
@@ -54,10 +55,16 @@ class ModelFailed(PipelineError):
     """The model failed on this picture."""
 
 
-class ModelDied(PipelineError):
-    """The GPU is lost to this process; it must be started again."""
+class Withdrawn(PipelineError):
+    """The caller has gone, so the work ends where it is."""
 
-    code = ErrorCode.MODEL_UNAVAILABLE
+
+class ModelDied(PipelineError):
+    """
+    The GPU is lost to this process; it must be started again.
+
+    Said of the picture it died over, whose attempt counts; later ones hear `NotReady`.
+    """
 
 
 class WeightsUnavailable(PipelineError):

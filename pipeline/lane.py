@@ -19,8 +19,8 @@ class Lane:
     """
     Runs one thing at a time in the model's thread, and everything around it in others.
 
-    A coroutine cancelled while its work still waits withdraws it. Work that has started runs on,
-    since nothing can stop a pass on the GPU, and its answer is dropped.
+    A coroutine cancelled while its work still waits withdraws it. Work that has started runs on
+    (its `Errand` ends it at the next prompt), and its answer is dropped.
     """
 
     def __init__(self, *, waiting: int) -> None:

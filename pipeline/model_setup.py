@@ -41,6 +41,8 @@ def _open_sam3(settings: Settings) -> "Sam3Segmenter":
     # Read when torch loads. Its threads would spin while they wait, and take the cores away from
     # those that decode and outline.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
     from pipeline import hub, revision, weights
     from pipeline.sam3 import Sam3Segmenter
 
@@ -54,6 +56,9 @@ def _open_sam3(settings: Settings) -> "Sam3Segmenter":
     model, tokenizer = weights.load(checkpoint)
     if device.type == "cpu":
         _limit_threads(model)
+    elif device.index is not None:
+        # Of the model's thread, which this is: else each model would take memory on the first GPU.
+        torch.cuda.set_device(device)
     info = ModelInfo(
         name="tiny" if checkpoint.demo else "sam3",
         revision=revision.revision(checkpoint.files, cache_dir=settings.s3_cache_dir),
@@ -61,6 +66,7 @@ def _open_sam3(settings: Settings) -> "Sam3Segmenter":
         device=str(device),
         code_version=metadata.version("s3-sam3"),
         demo=checkpoint.demo,
+        memory_mb=memory_mb(device),
     )
     segmenter = Sam3Segmenter(
         model=model.to(device),
@@ -107,6 +113,15 @@ def choose_device(name: str) -> "torch.device":
         )
         raise WeightsUnavailable(message)
     return device
+
+
+def memory_mb(device: "torch.device") -> int:
+    """Give the whole memory of a GPU in MiB, whoever uses it; 0 for a CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return 0
+    return int(torch.cuda.get_device_properties(device).total_memory) // 2**20
 
 
 def warm_up(segmenter: "Sam3Segmenter") -> None:

@@ -7,7 +7,8 @@ chunk becomes run lengths before the next begins.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -73,13 +74,29 @@ def keep(
     )
 
 
+def on_cpu(kept: Kept) -> Kept:
+    """Move what was kept off the GPU."""
+    return replace(kept, scores=kept.scores.cpu(), boxes=kept.boxes.cpu(), logits=kept.logits.cpu())
+
+
 def trace(
-    kept: tuple[Kept, ...], *, width: int, height: int, options: SegmentOptions, chunk_bytes: int
+    kept: tuple[Kept, ...],
+    *,
+    width: int,
+    height: int,
+    options: SegmentOptions,
+    chunk_bytes: int,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[PromptResult, ...]:
-    """Outline all prompts at width x height pixels; instances are numbered over all of them."""
+    """
+    Outline all prompts at width x height pixels; instances are numbered over all of them.
+
+    *check* is called before each prompt and may raise.
+    """
     results: list[PromptResult] = []
     label = 1
     for one in kept:
+        check()
         masks = outline(
             one.logits,
             width=width,

@@ -10,6 +10,8 @@ from contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from contracts.pipeline import PredictAnswer, PredictRequest
 from pipeline import render
 from pipeline.decode import decode
+from pipeline.errand import Errand
+from pipeline.errors import OutOfMemory
 from pipeline.lane import Lane
 from pipeline.segmenter import Segmenter
 
@@ -18,10 +20,10 @@ Result = TypeVar("Result")
 
 
 async def predict(
-    lane: Lane, segmenter: Segmenter, data: bytes, request: PredictRequest
+    lane: Lane, segmenter: Segmenter, data: bytes, request: PredictRequest, errand: Errand
 ) -> PredictAnswer:
     """
-    Segment the picture in *data*.
+    Segment the picture in *data*. Cancelled, it ends the model's work at the next prompt.
 
     Raises:
         Refused: picture or prompts are at fault.
@@ -30,19 +32,32 @@ async def predict(
         ModelDied: the GPU is lost.
 
     """
+    try:
+        return await _predict(lane, segmenter, data, request, errand)
+    except MemoryError as error:  # of the side threads; the model's own are translated there
+        raise OutOfMemory from error
+    finally:
+        errand.abandon()
+
+
+async def _predict(
+    lane: Lane, segmenter: Segmenter, data: bytes, request: PredictRequest, errand: Errand
+) -> PredictAnswer:
+    """Do what `predict` says."""
     started = perf_counter()
+    options = request.options
 
     def opened() -> tuple[Image.Image, object]:
         """Decode and prepare."""
         picture = decode(data)
-        return picture, segmenter.prepare(picture, request.prompts)
+        return picture, segmenter.prepare(picture, request.prompts, errand)
 
     (picture, prepared), decode_ms = await lane.beside(_timed(opened))
-    found, model_ms = await lane.in_model(_timed(lambda: segmenter.find(prepared, request.options)))
+    found, model_ms = await lane.in_model(_timed(lambda: segmenter.find(prepared, options, errand)))
 
     def finished() -> tuple[tuple[PromptResult, ...], bytes, bytes]:
         """Outline and draw."""
-        results = segmenter.trace(found, request.options)
+        results = segmenter.trace(found, options, errand)
         labels = render.label_map(results, picture.width, picture.height)
         overlay = render.overlay_webp(picture, labels, results, demo=segmenter.info.demo)
         return results, render.mask_png(labels), overlay

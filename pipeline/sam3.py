@@ -21,6 +21,7 @@ from contracts.manifest import ModelInfo, PromptResult
 from contracts.prompts import Prompt, SegmentOptions
 from pipeline import postprocess, preprocess
 from pipeline.asked import Asked, ask, batches, box_rows
+from pipeline.errand import Errand
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory
 from pipeline.postprocess import Kept
 from pipeline.recent import Recent
@@ -51,7 +52,7 @@ class Prepared:
     square: torch.Tensor
     """(3, side, side) uint8, on the CPU."""
     digest: bytes
-    """Of the square: the same pixels have the same vision features."""
+    """Of scope and square: the same pixels have the same vision features."""
     width: int
     height: int
     asked: tuple[Asked, ...]
@@ -89,7 +90,9 @@ class Sam3Segmenter:
         self._prompt_batch = PROMPT_BATCH.get(self._device.type, PROMPT_BATCH["cpu"])
         self._seen: Recent[bytes, tuple[torch.Tensor, ...]] = Recent(remembered_pictures)
 
-    def prepare(self, picture: Image.Image, prompts: tuple[Prompt, ...]) -> Prepared:
+    def prepare(
+        self, picture: Image.Image, prompts: tuple[Prompt, ...], errand: Errand
+    ) -> Prepared:
         """Check the prompts and stretch the picture to the model's square. Any thread."""
         width, height = picture.size
         asked = tuple(
@@ -99,14 +102,23 @@ class Sam3Segmenter:
         for one in asked:
             self._texts.check(one.words)
         square = preprocess.to_square(picture, self._side)
-        digest = hashlib.blake2b(square.numpy().tobytes(), digest_size=16).digest()
-        return Prepared(square=square, digest=digest, width=width, height=height, asked=asked)
+        return Prepared(
+            square=square,
+            digest=_digest(square, errand.scope),
+            width=width,
+            height=height,
+            asked=asked,
+        )
 
-    def find(self, prepared: Prepared, options: SegmentOptions) -> Found:
+    def find(self, prepared: Prepared, options: SegmentOptions, errand: Errand) -> Found:
         """Run the model; when memory runs out, again with ever fewer prompts at once."""
         batch = self._prompt_batch
+        if errand.frugal:
+            batch = 1
+            self._texts.forget()
+            self._free()
         while True:
-            kept = self._try_find(prepared, options, batch)
+            kept = self._try_find(prepared, options, errand, batch)
             if kept is not None:
                 return Found(kept=kept, width=prepared.width, height=prepared.height)
             # Outside the `except`, whose traceback would keep the tensors alive.
@@ -116,20 +128,25 @@ class Sam3Segmenter:
             batch //= 2
 
     def _try_find(
-        self, prepared: Prepared, options: SegmentOptions, batch: int
+        self, prepared: Prepared, options: SegmentOptions, errand: Errand, batch: int
     ) -> tuple[Kept, ...] | None:
         """One attempt; None when memory ran out."""
+        errand.computed = 0
+        kept: dict[int, Kept] = {}
         try:
             with _translated(), torch.inference_mode():
-                features = self._look(prepared)
-                kept: dict[int, Kept] = {}
+                features = self._look(prepared, remember=not errand.frugal)
                 for rows in batches(prepared.asked, batch):
-                    kept |= self._ask_model(features, rows, options)
+                    errand.check()
+                    answers = self._ask_model(features, rows, options)
+                    # Off the GPU at once: 200 masks of one prompt take 66 MB there.
+                    kept |= _off_gpu(answers) if errand.frugal else answers
+                    errand.advance(len(rows))
                 return tuple(kept[asked.place] for asked in prepared.asked)
         except OutOfMemory:
             return None
 
-    def _look(self, prepared: Prepared) -> tuple[torch.Tensor, ...]:
+    def _look(self, prepared: Prepared, *, remember: bool = True) -> tuple[torch.Tensor, ...]:
         """Vision features of one picture, (1, width, cells, cells) each, finest first."""
         features = self._seen.get(prepared.digest)
         if features is None:
@@ -138,7 +155,8 @@ class Sam3Segmenter:
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
                 output = self._model.get_vision_features(pixel_values=pixels)
             features = tuple(output.fpn_hidden_states[:_LEVELS])
-            self._seen.put(prepared.digest, features)
+            if remember:
+                self._seen.put(prepared.digest, features)
         return features
 
     def _ask_model(
@@ -174,7 +192,9 @@ class Sam3Segmenter:
             ),
         )
 
-    def trace(self, found: Found, options: SegmentOptions) -> tuple[PromptResult, ...]:
+    def trace(
+        self, found: Found, options: SegmentOptions, errand: Errand
+    ) -> tuple[PromptResult, ...]:
         """Upsample what was found to the picture's size, as run lengths. Any thread."""
         with _translated(), torch.inference_mode():
             return postprocess.trace(
@@ -182,7 +202,9 @@ class Sam3Segmenter:
                 width=found.width,
                 height=found.height,
                 options=options,
-                chunk_bytes=self._chunk_bytes,
+                # One mask at a time is the least there is.
+                chunk_bytes=1 if errand.frugal else self._chunk_bytes,
+                check=errand.check,
             )
 
     def _free(self) -> None:
@@ -190,6 +212,17 @@ class Sam3Segmenter:
         self._seen.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _off_gpu(answers: dict[int, Kept]) -> dict[int, Kept]:
+    """Make room for the next prompt's masks."""
+    return {place: postprocess.on_cpu(kept) for place, kept in answers.items()}
+
+
+def _digest(square: torch.Tensor, scope: str) -> bytes:
+    """Name a picture's pixels within its scope, so that nobody learns by the clock who saw it."""
+    key = hashlib.blake2b(scope.encode(), digest_size=16).digest()
+    return hashlib.blake2b(square.numpy().tobytes(), digest_size=16, key=key).digest()
 
 
 def _keep(

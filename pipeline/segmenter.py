@@ -13,6 +13,7 @@ from contracts import limits
 from contracts.errors import ErrorCode
 from contracts.manifest import ModelInfo, PromptResult
 from contracts.prompts import Box, Prompt, SegmentOptions
+from pipeline.errand import Errand
 from pipeline.errors import Refused
 
 
@@ -24,7 +25,7 @@ class Segmenter(Protocol):
         """Which model this is."""
         ...
 
-    def prepare(self, picture: Image.Image, prompts: tuple[Prompt, ...]) -> Any:
+    def prepare(self, picture: Image.Image, prompts: tuple[Prompt, ...], errand: Errand) -> Any:
         """
         Check the prompts and bring the picture into the model's form. Any thread.
 
@@ -34,11 +35,12 @@ class Segmenter(Protocol):
         """
         ...
 
-    def find(self, prepared: Any, options: SegmentOptions) -> Any:
+    def find(self, prepared: Any, options: SegmentOptions, errand: Errand) -> Any:
         """
-        Run the model. One thread at a time.
+        Run the model. One thread at a time. Checks *errand* before each batch of prompts.
 
         Raises:
+            Withdrawn: the caller has gone.
             OutOfMemory: even in smaller steps.
             ModelFailed: the model raised.
             ModelDied: no later call can succeed in this process.
@@ -46,8 +48,16 @@ class Segmenter(Protocol):
         """
         ...
 
-    def trace(self, found: Any, options: SegmentOptions) -> tuple[PromptResult, ...]:
-        """Outline what was found at the picture's own size, one result per prompt. Any thread."""
+    def trace(
+        self, found: Any, options: SegmentOptions, errand: Errand
+    ) -> tuple[PromptResult, ...]:
+        """
+        Outline what was found at the picture's own size, one result per prompt. Any thread.
+
+        Raises:
+            Withdrawn: the caller has gone.
+
+        """
         ...
 
 
@@ -59,8 +69,9 @@ def segment(
 ) -> tuple[PromptResult, ...]:
     """Do all three steps in the caller's thread: for tests, benchmarks and training."""
     options = options or SegmentOptions()
-    prepared = segmenter.prepare(picture, prompts)
-    return segmenter.trace(segmenter.find(prepared, options), options)
+    errand = Errand()
+    prepared = segmenter.prepare(picture, prompts, errand)
+    return segmenter.trace(segmenter.find(prepared, options, errand), options, errand)
 
 
 def prompt_text(prompt: Prompt) -> str | None:

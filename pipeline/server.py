@@ -1,8 +1,9 @@
 """The internal HTTP server around the model. It knows pixels: no database, no storage."""
 
 import asyncio
+import contextlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -10,8 +11,15 @@ import structlog
 from aiohttp import web
 
 from contracts.errors import FACTS, ErrorCode
-from contracts.pipeline import API_KEY_HEADER, Health, PredictAnswer
+from contracts.pipeline import (
+    API_KEY_HEADER,
+    REQUEST_ID_HEADER,
+    Health,
+    PredictAnswer,
+    PredictProgress,
+)
 from pipeline import forms
+from pipeline.errand import Errand
 from pipeline.errors import ModelDied, PipelineError
 from pipeline.lane import Lane
 from pipeline.metrics import Metrics
@@ -29,6 +37,7 @@ SETTINGS: Final = web.AppKey("settings", Settings)
 LANE: Final = web.AppKey("lane", Lane)
 HOST: Final = web.AppKey("host", ModelHost)
 METRICS: Final = web.AppKey("metrics", Metrics)
+ERRANDS: Final = web.AppKey("errands", dict[str, Errand])
 
 #: Requests that may wait while one is in the model; the next gets 503.
 WAITING: Final = 8
@@ -48,12 +57,14 @@ def create_app(
     app[LANE] = Lane(waiting=waiting)
     app[HOST] = ModelHost(app[LANE])
     app[METRICS] = Metrics()
+    app[ERRANDS] = {}
     app.cleanup_ctx.append(partial(_model, load=load))
     app.add_routes(
         [
             web.get("/health", health),
             web.post("/api/v1/predict", predict_one),
             web.post("/api/v1/predict/batch", predict_batch),
+            web.get("/api/v1/progress/{request_id}", predict_progress),
             web.get("/api/v1/model/info", model_info),
             web.get("/metrics", metrics),
         ]
@@ -93,8 +104,32 @@ async def predict_one(request: web.Request) -> web.Response:
     with lane.place():
         request.app[HOST].segmenter  # noqa: B018 - refuse before 50 MB are read
         image, body = await forms.read_one(request)
-        answer = await _predict(request.app, image, body)
+        errand = Errand()
+        with _named(request, errand):
+            answer = await _predict(request.app, image, body, errand)
         return _json(await lane.beside(answer.model_dump_json))
+
+
+@contextlib.contextmanager
+def _named(request: web.Request, errand: Errand) -> Iterator[None]:
+    """Let `predict_progress` find the errand while it runs, if the caller gave it a name."""
+    errands, name = request.app[ERRANDS], request.headers.get(REQUEST_ID_HEADER)
+    if name is None or name in errands:
+        yield
+        return
+    errands[name] = errand
+    try:
+        yield
+    finally:
+        del errands[name]
+
+
+async def predict_progress(request: web.Request) -> web.Response:
+    """Say how far a request is; 404 when none of that name is under way."""
+    errand = request.app[ERRANDS].get(request.match_info["request_id"])
+    if errand is None:
+        raise web.HTTPNotFound
+    return _json(PredictProgress(computed=errand.computed).model_dump_json())
 
 
 async def predict_batch(request: web.Request) -> web.Response:
@@ -112,17 +147,21 @@ async def predict_batch(request: web.Request) -> web.Response:
 async def _batch_item(app: web.Application, image: bytes, body: bytes) -> str:
     """One element of the answer: `{"result": …}` or `{"error": …}`, as JSON."""
     try:
-        answer = await _predict(app, image, body)
+        answer = await _predict(app, image, body, Errand())
     except PipelineError as error:
         return web.json_response(_error_body(error)).text or ""
     return f'{{"result":{await app[LANE].beside(answer.model_dump_json)}}}'
 
 
-async def _predict(app: web.Application, image: bytes, body: bytes) -> PredictAnswer:
+async def _predict(
+    app: web.Application, image: bytes, body: bytes, errand: Errand
+) -> PredictAnswer:
     """Segment, count, and take note of a lost GPU."""
     segmenter = app[HOST].segmenter
+    asked = forms.parse(body)
+    errand.scope, errand.frugal = asked.scope, asked.frugal
     try:
-        answer = await predict(app[LANE], segmenter, image, forms.parse(body))
+        answer = await predict(app[LANE], segmenter, image, asked, errand)
     except ModelDied as error:
         app[HOST].died(error)
         raise

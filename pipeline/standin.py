@@ -5,8 +5,14 @@ It is no model. It finds areas of one plain colour: the words of a prompt that n
 it, no colour word but "shape", "object" or "thing" means any colour, and a positive box means the
 colour in the middle of the box. Everything else is found nowhere. The same picture and prompt give
 the same answer always. Chosen by `SAM3_WEIGHTS_PATH=standin:`; says so in `ModelInfo`.
+
+Four words make it behave as a GPU may: `standin:wait=0.5` keeps the model busy for half a second,
+`standin:oom` runs out of memory, `standin:oom-once` runs out of memory unless asked to be frugal,
+`standin:die` loses the GPU.
 """
 
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +25,8 @@ from PIL import Image
 from contracts.manifest import Instance, ModelInfo, PromptResult
 from contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
 from pipeline import rle
+from pipeline.errand import Errand
+from pipeline.errors import ModelDied, OutOfMemory
 from pipeline.segmenter import clip_box, prompt_text
 
 
@@ -36,6 +44,14 @@ _HUES: Final = {
     "purple": 280,
     "pink": 320,
 }
+
+_WAIT: Final = re.compile(r"standin:wait=(\d{1,4}(?:\.\d+)?)")
+_OOM: Final = "standin:oom"
+_OOM_ONCE: Final = "standin:oom-once"
+_DIE: Final = "standin:die"
+
+#: Longest wait of one prompt, in seconds: a stand-in shall not be hung by a word.
+_LONGEST_WAIT: Final = 60.0
 
 _ANY: Final = {"shape", "shapes", "object", "objects", "thing", "things"}
 
@@ -80,25 +96,53 @@ class StandinSegmenter:
             demo=True,
         )
 
-    def prepare(self, picture: Image.Image, prompts: tuple[Prompt, ...]) -> Prepared:
+    def prepare(
+        self,
+        picture: Image.Image,
+        prompts: tuple[Prompt, ...],
+        errand: Errand,  # noqa: ARG002 - protocol
+    ) -> Prepared:
         """Name the colour of each pixel."""
         colours = _colours(picture)
         wanted = tuple((prompt, _wanted(prompt, colours)) for prompt in with_ids(prompts))
         return Prepared(colours=colours, wanted=wanted)
 
-    def find(self, prepared: Prepared, options: SegmentOptions) -> Prepared:  # noqa: ARG002 - protocol
-        """Do nothing: the work is in the other steps."""
+    def find(
+        self,
+        prepared: Prepared,
+        options: SegmentOptions,  # noqa: ARG002 - protocol
+        errand: Errand,
+    ) -> Prepared:
+        """Take the prompts one by one, as a model would; the work is in the other steps."""
+        for prompt, _ in prepared.wanted:
+            errand.check()
+            _behave(prompt, errand)
+            errand.advance(1)
         return prepared
 
-    def trace(self, found: Prepared, options: SegmentOptions) -> tuple[PromptResult, ...]:
+    def trace(
+        self, found: Prepared, options: SegmentOptions, errand: Errand
+    ) -> tuple[PromptResult, ...]:
         """Outline the areas of the wanted colours, largest score first."""
         results: list[PromptResult] = []
         label = 1
         for prompt, colours in found.wanted:
+            errand.check()
             result = _result(prompt, colours, found.colours, options, label)
             results.append(result)
             label += len(result.instances)
         return tuple(results)
+
+
+def _behave(prompt: Prompt, errand: Errand) -> None:
+    """Do what the stand-in's own words say."""
+    for word in (prompt.text or "").lower().split():
+        if word == _OOM or (word == _OOM_ONCE and not errand.frugal):
+            raise OutOfMemory
+        if word == _DIE:
+            raise ModelDied
+        if wait := _WAIT.fullmatch(word):
+            time.sleep(min(float(wait[1]), _LONGEST_WAIT))
 
 
 def _colours(picture: Image.Image) -> NDArray[np.int8]:

@@ -54,6 +54,10 @@ class TextFeatures:
         found = [row for row in (rows[text] for text in texts) if row is not None]
         return torch.stack([row[0] for row in found]), torch.stack([row[1] for row in found])
 
+    def forget(self) -> None:
+        """Give the memory back; what is asked again is encoded again."""
+        self._known.clear()
+
     def _encode(self, texts: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Run the text encoder once over strings not seen before."""
         device = self._model.device

@@ -10,16 +10,40 @@ from contracts.errors import FACTS, ErrorCode
 
 API_KEY = "a-key-between-listener-and-pipeline"
 PICTURE = b"the pipeline is a fake and decodes nothing"
+MODEL = manifest.ModelInfo(
+    name="fake",
+    revision="0",
+    dtype="bfloat16",
+    device="cuda:0",
+    code_version="0",
+    demo=True,
+    memory_mb=24_000,
+)
 MASK, OVERLAY = b"\x89PNG mask", b"RIFF overlay"
 
 
 class FakePipeline:
-    """An aiohttp server whose health, answers and delays a test decides."""
+    """
+    An aiohttp server whose health, answers and delays a test decides.
+
+    A prompt whose text stands in `refusals` is refused with that code; `frugal_only` are refused
+    with out_of_memory unless asked to be frugal.
+    """
 
     def __init__(self) -> None:
         self.health = pipeline.Health.READY
         self.health_asked = 0
+        self.model = MODEL
         self.asked: list[pipeline.PredictRequest] = []
+        self.inside = 0
+        self.most_inside = 0
+        self.hung_up: list[pipeline.PredictRequest] = []
+        """Requests whose caller left before the answer."""
+        self.names: list[str] = []
+        self.computed: int | None = None
+        """What it says of any request's progress."""
+        self.refusals: dict[str, ErrorCode] = {}
+        self.frugal_only: set[str] = set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.refusal: ErrorCode | None = None
@@ -35,10 +59,12 @@ class FakePipeline:
             [
                 web.get("/health", self._health),
                 web.get("/api/v1/model/info", self._info),
+                web.get("/api/v1/progress/{name}", self._progress),
                 web.post("/api/v1/predict", self._predict),
             ]
         )
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        # As the real one: a caller that hangs up ends the work.
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.port = self._runner.addresses[0][1]
@@ -51,12 +77,18 @@ class FakePipeline:
 
     async def _health(self, _request: web.Request) -> web.Response:
         self.health_asked += 1
-        return web.json_response({"status": self.health})
+        answer = pipeline.HealthAnswer(status=self.health, model=self.model)
+        return web.json_response(text=answer.model_dump_json())
 
     async def _info(self, request: web.Request) -> web.Response:
         if request.headers[pipeline.API_KEY_HEADER] != self.api_key:
             return web.json_response({"error": {"code": "unauthenticated"}}, status=401)
         return web.json_response({})
+
+    async def _progress(self, _request: web.Request) -> web.Response:
+        if self.computed is None:
+            raise web.HTTPNotFound
+        return web.json_response({"computed": self.computed})
 
     async def _predict(self, request: web.Request) -> web.Response:
         form = await request.post()
@@ -66,23 +98,37 @@ class FakePipeline:
         assert picture.file.read() == PICTURE
         asked = pipeline.PredictRequest.model_validate_json(bytes(sent))
         self.asked.append(asked)
-        await self.gate.wait()
+        self.names.append(request.headers[pipeline.REQUEST_ID_HEADER])
+        self.inside += 1
+        self.most_inside = max(self.inside, self.most_inside)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.hung_up.append(asked)
+            raise
+        finally:
+            self.inside -= 1
         if self.hang_up:
             assert request.transport is not None
             request.transport.abort()
-        if self.refusal is not None:
-            error = {"code": self.refusal, "message": "refused by the fake"}
-            return web.json_response({"error": error}, status=FACTS[self.refusal].status)
+        if refusal := self._refusal(asked):
+            error = {"code": refusal, "message": "refused by the fake"}
+            return web.json_response({"error": error}, status=FACTS[refusal].status)
         return web.json_response(text=predicted(asked).model_dump_json())
+
+    def _refusal(self, asked: pipeline.PredictRequest) -> ErrorCode | None:
+        texts = {prompt.text or "" for prompt in asked.prompts}
+        if texts & self.frugal_only and not asked.frugal:
+            return ErrorCode.OUT_OF_MEMORY
+        named = [self.refusals[text] for text in texts if text in self.refusals]
+        return named[0] if named else self.refusal
 
 
 def predicted(asked: pipeline.PredictRequest) -> pipeline.PredictAnswer:
     """An answer with one instance per prompt."""
     answer = manifest.Manifest(
         image=manifest.ImageSize(width=4, height=3),
-        model=manifest.ModelInfo(
-            name="fake", revision="0", dtype="float32", device="cpu", code_version="0", demo=True
-        ),
+        model=MODEL,
         timings=manifest.Timings(decode_ms=1, model_ms=2, post_ms=3, total_ms=6),
         prompts=tuple(
             manifest.PromptResult(

@@ -2,13 +2,20 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts.prompts import Prompt, SegmentOptions
+from contracts.tasks import MediaKind
+from listener.lease_store import Claim
 from listener.worker import Worker
 
+
+QUICK_LEASE = {"LISTENER_LEASE_SECONDS": 2, "LISTENER_RENEW_SECONDS": 0.5}
 
 Environment = Callable[..., dict[str, str]]
 """`environment(LISTENER_…=…)`: the environment of a listener, with overrides."""
@@ -41,3 +48,33 @@ class ListenerProcess:
 
 Spawn = Callable[..., Awaitable[ListenerProcess]]
 """`await spawn(LISTENER_…=…)`: a listener process, killed at the end."""
+
+
+USER = uuid.uuid4()
+
+
+def claimed(
+    token: int = 1,
+    lead: int = 1,
+    *,
+    asked_at: float = 0,
+    picture: str = "one",
+    user: uuid.UUID = USER,
+    prompts: tuple[Prompt, ...] = (Prompt(text="a dog"),),
+) -> Claim:
+    """A claim as `claim_tasks` answers it."""
+    now = dt.datetime.now(dt.UTC)
+    return Claim(
+        id=uuid.uuid4(),
+        token=token,
+        lead_token=lead,
+        user_id=user,
+        source_image_url=picture,
+        kind=MediaKind.IMAGE,
+        prompts=prompts,
+        options=SegmentOptions(),
+        attempt_count=1,
+        created_at=now,
+        lease_expires_at=now,
+        asked_at=asked_at,
+    )

@@ -15,6 +15,7 @@ from typing_extensions import override
 from contracts import pipeline as contract
 from contracts.errors import FACTS, ErrorCode
 from contracts.prompts import Prompt, SegmentOptions
+from pipeline.errand import Errand
 from pipeline.standin import Prepared, StandinSegmenter
 
 
@@ -36,14 +37,14 @@ class Gated(StandinSegmenter):
         self.found: list[str] = []
 
     @override
-    def find(self, prepared: Prepared, options: SegmentOptions) -> Prepared:
+    def find(self, prepared: Prepared, options: SegmentOptions, errand: Errand) -> Prepared:
         """Wait, then raise or pass on."""
         self.entered.release()
         assert self.gate.wait(20)
         self.found.append(prepared.wanted[0][0].text or "")
         if self.error:
             raise self.error
-        return super().find(prepared, options)
+        return super().find(prepared, options, errand)
 
 
 async def until(client: Client, *states: contract.Health) -> contract.HealthAnswer:

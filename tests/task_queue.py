@@ -1,6 +1,7 @@
 """A user with a picture at the queue: what they may do, and what an operator sees."""
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from psycopg.rows import dict_row
 
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
+from contracts import object_keys
 from contracts.tasks import TaskStatus
 from devstack.testing import SignedUpUser
 
@@ -35,12 +37,18 @@ class Queue:
     service_key: str
     picture_key: str
 
-    async def submit(self, *texts: str) -> str:
+    async def another_picture(self) -> str:
+        """Upload the same bytes under another key; answers it."""
+        key = object_keys.upload_key(uuid.UUID(self.user.id), uuid.uuid4().hex * 2, "png")
+        await self.store.put(key, await self.store.get(self.picture_key), "image/png")
+        return key
+
+    async def submit(self, *texts: str, picture_key: str | None = None) -> str:
         """Submit a task with one prompt per text (default: one); answers its id."""
         answer = await self.door.rpc(
             "submit_task",
             {
-                "p_source_image_url": self.picture_key,
+                "p_source_image_url": picture_key or self.picture_key,
                 "p_prompts": [{"text": text} for text in texts or ("a dog",)],
                 "p_options": {},
             },

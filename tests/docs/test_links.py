@@ -31,7 +31,18 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "folder",
-    ["contracts", "adapters", "api", "listener", "pipeline", "client", "cli", "devstack", "ai"],
+    [
+        "contracts",
+        "adapters",
+        "api",
+        "janitor",
+        "listener",
+        "pipeline",
+        "client",
+        "cli",
+        "devstack",
+        "ai",
+    ],
 )
 def test_each_folder_explains_its_files(folder: str) -> None:
     """A package's README names each of its modules."""

@@ -8,17 +8,20 @@ import pytest
 
 from api.settings import ApiSettings
 from client.settings import ClientSettings
+from janitor.settings import JanitorSettings
 from listener.settings import ListenerSettings
 from pipeline.settings import Settings as PipelineSettings
 
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("adapters", "api", "listener", "pipeline", "client", "cli", "devstack", "ai")
+PACKAGES = ("adapters", "api", "janitor", "listener", "pipeline", "client", "cli", "devstack", "ai")
 
 # A settings field, an alias, or a look into the environment: our own spellings in the sources.
-NAME = re.compile(r"\b(?:SAM3|R2|SUPABASE|API|PIPELINE|LISTENER|S3|DEVSTACK|HF)_[A-Z0-9_]+\b")
+NAME = re.compile(
+    r"\b(?:SAM3|R2|SUPABASE|API|PIPELINE|LISTENER|JANITOR|S3|DEVSTACK|HF)_[A-Z0-9_]+\b"
+)
 
-SETTINGS = (ApiSettings, ListenerSettings, PipelineSettings, ClientSettings)
+SETTINGS = (ApiSettings, JanitorSettings, ListenerSettings, PipelineSettings, ClientSettings)
 
 NOT_SETTINGS = {
     "API_KEY_HEADER",

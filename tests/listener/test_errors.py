@@ -20,6 +20,24 @@ def test_a_picture_that_is_no_good_is_final(code: ErrorCode) -> None:
     assert not FACTS[errors.as_task_code(code)].retryable
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(ErrorCode.LEASE_EXPIRED, ErrorCode.DEADLINE_EXCEEDED),
+        *(ErrorCode.EXPIRED, ErrorCode.NO_CAPABLE_WORKER),
+    ],
+)
+def test_what_only_the_database_knows_is_not_taken_from_the_pipeline(code: ErrorCode) -> None:
+    """A pipeline cannot end a lease or let a task expire."""
+    assert errors.as_task_code(code) not in errors._THE_DATABASES
+
+
+@pytest.mark.parametrize("code", sorted(TASK_ERROR_CODES - errors._THE_DATABASES))
+def test_the_tables_own_codes_are_passed_on(code: ErrorCode) -> None:
+    """What may stand in a row stands there as the pipeline said it."""
+    assert errors.as_task_code(code) is code
+
+
 @pytest.mark.parametrize("fault", errors.TaskFault.__subclasses__())
 def test_each_fault_has_a_task_code_and_a_sentence(fault: type[errors.TaskFault]) -> None:
     """A leaf's code may stand in a row, and its docstring is its message."""

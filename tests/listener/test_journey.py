@@ -4,7 +4,7 @@ import json
 
 import pytest
 from fake_pipeline import MASK, OVERLAY, FakePipeline
-from listeners import Listening
+from listeners import QUICK_LEASE, Listening
 from task_queue import Queue, until
 
 from contracts.errors import ErrorCode
@@ -45,7 +45,9 @@ async def test_a_done_task_says_what_was_found_and_how_long_it_took(
         ("p1", 1),
     ]
     assert row["summary"]["timings"] == attempt["timings"]
-    assert attempt["timings"].keys() == {"queue_ms", "fetch_ms", "model_ms", "store_ms"}
+    assert attempt["timings"].keys() == {
+        *("queue_ms", "fetch_ms", "turn_ms", "model_ms", "store_ms")
+    }
     assert all(milliseconds >= 0 for milliseconds in attempt["timings"].values())
 
 
@@ -61,9 +63,9 @@ async def test_a_backlog_is_worked_off_without_waiting(queue: Queue, listening: 
 async def test_no_more_tasks_are_in_hand_than_allowed(
     queue: Queue, listening: Listening, fake_pipeline: FakePipeline
 ) -> None:
-    """The concurrency bounds what is claimed; the rest stays pending for other workers."""
+    """The concurrency bounds the pictures claimed; the rest stays pending for other workers."""
     fake_pipeline.gate.clear()
-    ids = [await queue.submit() for _ in range(4)]
+    ids = [await queue.submit(picture_key=await queue.another_picture()) for _ in range(4)]
     async with listening(LISTENER_CONCURRENCY=2):
         await until(lambda: len(fake_pipeline.asked) == 2)
         statuses = [(await queue.row(task_id))["status"] for task_id in ids]
@@ -102,7 +104,7 @@ async def test_a_failure_that_may_pass_is_tried_again(
     queue: Queue, listening: Listening, fake_pipeline: FakePipeline
 ) -> None:
     """A retryable code is counted, backed off and tried again; then the task is done."""
-    fake_pipeline.refusal = ErrorCode.OUT_OF_MEMORY
+    fake_pipeline.refusal = ErrorCode.PIPELINE_FAILED
     async with listening():
         task_id = await queue.submit()
         await queue.reaches(task_id, TaskStatus.PROCESSING)
@@ -111,7 +113,7 @@ async def test_a_failure_that_may_pass_is_tried_again(
         await queue.reaches(task_id, TaskStatus.DONE)
 
     attempts = await queue.attempts(task_id)
-    assert [attempt["error_code"] for attempt in attempts] == ["out_of_memory", None]
+    assert [attempt["error_code"] for attempt in attempts] == ["pipeline_failed", None]
     assert await queue.ledger(task_id) == ["hold", "capture"]
 
 
@@ -136,7 +138,7 @@ async def test_a_pipeline_that_outlasts_the_deadline_costs_an_attempt(
 ) -> None:
     """A live loop can hide a hung GPU; the deadline ends the attempt though its lease is kept."""
     fake_pipeline.gate.clear()
-    async with listening(LISTENER_DEADLINE_SECONDS=2, LISTENER_LEASE_SECONDS=2):
+    async with listening(LISTENER_DEADLINE_SECONDS=2, **QUICK_LEASE):
         task_id = await queue.submit()
         await until(lambda: len(fake_pipeline.asked) == 1)
         await queue.reaches(task_id, TaskStatus.PENDING)

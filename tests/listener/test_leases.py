@@ -2,15 +2,16 @@
 
 import pytest
 from fake_pipeline import FakePipeline
-from listeners import Listening, Spawn
+from listeners import QUICK_LEASE, Listening, Spawn
 from task_queue import Queue, until
 
 from adapters.objects import ObjectNotFound
 from contracts.tasks import TaskStatus
+from listener.settings import ListenerSettings
 
 
-QUICK_LEASE = {"LISTENER_LEASE_SECONDS": 2, "LISTENER_RENEW_SECONDS": 0.5}
-NEVER_RENEWED = {"LISTENER_LEASE_SECONDS": 299, "LISTENER_RENEW_SECONDS": 149}
+DEFAULT = ListenerSettings.model_fields["listener_renew_seconds"].default
+NEVER_RENEWED = {"LISTENER_LEASE_SECONDS": 299, "LISTENER_RENEW_SECONDS": 119}
 
 
 async def test_a_lease_is_kept_while_the_work_goes_on(
@@ -43,6 +44,28 @@ async def test_a_cancelled_task_is_let_go(
     row = await queue.row(task_id)
     assert (row["status"], row["manifest_url"]) == ("cancelled", None)
     assert await queue.ledger(task_id) == ["hold", "release"]
+
+
+async def test_a_cancelled_task_leaves_the_pipeline(
+    queue: Queue, listening: Listening, fake_pipeline: FakePipeline
+) -> None:
+    """
+    With the settings as they come, the listener hangs up within a renewal: two seconds.
+
+    Negative control: `NEVER_RENEWED`, the zombies' setting below, keeps its request for ever.
+    """
+    fake_pipeline.gate.clear()
+    async with listening(LISTENER_RENEW_SECONDS=DEFAULT) as worker:
+        task_id = await queue.submit()
+        await until(lambda: len(fake_pipeline.asked) == 1)
+        # The last report before the answer is out, so only a renewal can learn of the loss.
+        await until(lambda: _reported(queue, task_id))
+        await queue.cancel(task_id)
+        # Two seconds and what a crowded machine adds.
+        await until(lambda: fake_pipeline.hung_up, seconds=4)
+        await until(lambda: not worker.claimer.running)
+
+    assert DEFAULT <= 2
 
 
 async def test_a_zombie_shows_nothing(
@@ -116,6 +139,10 @@ async def _lose_the_lease(queue: Queue, task_id: str) -> None:
     )
     assert await queue.operate("reap_tasks") == 1
     await queue.rows("update segmentation_results set run_after = now() where id = %s", task_id)
+
+
+async def _reported(queue: Queue, task_id: str) -> bool:
+    return bool((await queue.row(task_id))["progress"] > 0)
 
 
 async def _reaches_database_time(queue: Queue, instant: object) -> None:

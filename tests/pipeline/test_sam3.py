@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from asked_sam3 import close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING, KEY, SIDE
 
 from contracts.errors import ErrorCode
-from contracts.manifest import PromptResult
 from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
-from pipeline import postprocess, preprocess, rle, settings
+from pipeline import postprocess, preprocess, settings
+from pipeline.errand import Errand
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError, Refused
 from pipeline.sam3 import Found, Sam3Segmenter
 from pipeline.segmenter import segment
@@ -25,40 +24,8 @@ NOT_BOX = Box(xyxy=(70, 20, 120, 80), label=BoxLabel.NEGATIVE)
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    """A picture of noise, wider than high."""
-    random = np.random.default_rng(0)
-    return Image.fromarray(random.integers(0, 256, (90, 130, 3), np.uint8))
-
-
-def look(
-    segmenter: Sam3Segmenter, picture: Image.Image, *prompts: Prompt
-) -> tuple[PromptResult, ...]:
-    """Everything the model finds."""
-    return segment(segmenter, picture, prompts, EVERYTHING)
-
-
-def passes(segmenter: Sam3Segmenter, part: str) -> list[int]:
-    """A list that grows by the number of rows at each pass of a part of the model."""
-    rows: list[int] = []
-
-    def count(_module: object, args: Any, kwargs: Any) -> None:
-        first = args[0] if args else next(iter(kwargs.values()))
-        rows.append(len(first[0] if isinstance(first, list) else first))
-
-    module = segmenter._model.get_submodule(part)
-    module.register_forward_pre_hook(count, with_kwargs=True)
-    return rows
-
-
-def close(one: PromptResult, other: PromptResult) -> bool:
-    """Whether two results are equal but for float rounding."""
-    assert len(one.instances) == len(other.instances)
-    pairs = list(zip(one.instances, other.instances, strict=True))
-    return (
-        all(abs(a.score - b.score) < 1e-4 for a, b in pairs)
-        and all(np.allclose(a.box, b.box, atol=0.05) for a, b in pairs)
-        and all((rle.decode(a.rle) != rle.decode(b.rle)).mean() < 1e-3 for a, b in pairs)
-    )
+    """A picture of noise."""
+    return noise()
 
 
 def test_the_answer_equals_the_plain_model(segmenter: Sam3Segmenter, picture: Image.Image) -> None:
@@ -185,16 +152,6 @@ def test_repeated_ids_keep_their_places(segmenter: Sam3Segmenter, picture: Image
     assert [result.text for result in results] == ["a", "b"]
 
 
-def fail_when(segmenter: Sam3Segmenter, part: str, error: Exception, rows: int = 1) -> None:
-    """Let a part of the model raise when it gets at least so many rows."""
-
-    def check(_module: object, _args: Any, kwargs: Any) -> None:
-        if len(kwargs["text_features"]) >= rows:
-            raise error
-
-    segmenter._model.get_submodule(part).register_forward_pre_hook(check, with_kwargs=True)
-
-
 def test_memory_running_out_is_answered_with_smaller_batches(
     segmenter: Sam3Segmenter, picture: Image.Image
 ) -> None:
@@ -227,10 +184,12 @@ def test_torchs_errors_are_told_apart(
 
 def test_outlining_survives_a_full_gpu(segmenter: Sam3Segmenter, picture: Image.Image) -> None:
     """Found masks are dropped nowhere: the three steps hand over what the model gave."""
-    prepared = segmenter.prepare(picture, (Prompt(text="a"),))
-    found = segmenter.find(prepared, EVERYTHING)
+    errand = Errand()
+    prepared = segmenter.prepare(picture, (Prompt(text="a"),), errand)
+    found = segmenter.find(prepared, EVERYTHING, errand)
     assert isinstance(found, Found)
-    assert segmenter.trace(found, EVERYTHING) == segmenter.trace(found, EVERYTHING)
+    first, second = (segmenter.trace(found, EVERYTHING, errand) for _ in range(2))
+    assert first == second
 
 
 def test_bfloat16_is_only_the_pictures(
@@ -243,9 +202,11 @@ def test_bfloat16_is_only_the_pictures(
     half = model_setup.open_segmenter(make_settings(**given, sam3_dtype="bfloat16"))
     full = model_setup.open_segmenter(make_settings(**given, sam3_dtype="float32"))
     assert isinstance(half, Sam3Segmenter)
-    prepared = half.prepare(picture, (Prompt(text="a"), Prompt(text="a", boxes=(BOX,))))
+    errand = Errand()
+    prompts = (Prompt(text="a"), Prompt(text="a", boxes=(BOX,)))
+    prepared = half.prepare(picture, prompts, errand)
     assert half._look(prepared)[0].dtype is torch.bfloat16
-    found, exact = half.find(prepared, EVERYTHING), full.find(prepared, EVERYTHING)
+    found, exact = (each.find(prepared, EVERYTHING, errand) for each in (half, full))
     for one, other in zip(found.kept, exact.kept, strict=True):
         assert one.boxes.dtype is torch.float32
         assert (one.scores - other.scores).abs().max() < 0.05

@@ -117,11 +117,15 @@ async def test_a_failed_setup_gives_its_reason(
 
 
 async def test_a_lost_gpu_makes_the_process_defunct(open_client: Open) -> None:
-    """After a fatal CUDA error nothing is tried again, and `/health` says so."""
+    """
+    After a fatal CUDA error nothing is tried again, and `/health` says so.
+
+    The picture it died over has failed, so that one which kills each time comes to an end.
+    """
     segmenter = Gated()
     segmenter.error = ModelDied()
     client = await open_client(lambda: segmenter)
-    assert await code_of(await predict(client, "red")) is ErrorCode.MODEL_UNAVAILABLE
+    assert await code_of(await predict(client, "red")) is ErrorCode.PIPELINE_FAILED
     assert (await until(client, contract.Health.DEFUNCT)).reason
     assert await code_of(await predict(client, "red")) is ErrorCode.MODEL_UNAVAILABLE
     assert segmenter.found == ["red"]

@@ -1,0 +1,85 @@
+"""`--devices`: which GPUs of a host work, and what the programs of each are told."""
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+import typer
+
+
+_KNOWN: Final = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_LAST_PORT: Final = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One device of a host; it has a pipeline and a listener of its own."""
+
+    name: str | None = None
+    """For `SAM3_DEVICE`; None: whatever that says already."""
+    place: int | None = None
+    """Among several; None: it is the only one."""
+
+    @property
+    def suffix(self) -> str:
+        """What tells its programs from those of the others."""
+        return "" if self.place is None else f"-{self.place}"
+
+    def environment(self, *, worker: str, port: str) -> dict[str, str]:
+        """What its programs are told beyond the host's settings: device, port, name."""
+        given = {"PIPELINE_PORT": port}
+        if self.name is not None:
+            given["SAM3_DEVICE"] = self.name
+        if self.place is not None:
+            given["PIPELINE_PORT"] = str(int(port) + self.place)
+            given["LISTENER_WORKER"] = (
+                f"{worker or f'{socket.gethostname()}-{os.getpid()}'}{self.suffix}"
+            )
+        return given
+
+
+ONLY: Final = Device()
+"""The one device of a host where nothing is said of devices."""
+
+
+def parse(text: str | None, *, port: str) -> list[Device]:
+    """
+    Read `cuda:0,cuda:1`, of which the first gets *port*; None is the one that is set already.
+
+    Raises: typer.BadParameter, saying what is wrong with it.
+    """
+    if text is None:
+        return [ONLY]
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if not _KNOWN.fullmatch(name):
+            raise typer.BadParameter(
+                f"{name!r} is no device. Write cpu, cuda or cuda:N, with commas between them."
+            )
+    if len(names) == 1:
+        return [Device(name=names[0])]
+    _check_side_by_side(names)
+    _check_ports(port, len(names))
+    return [Device(name=name, place=place) for place, name in enumerate(names)]
+
+
+def _check_side_by_side(names: list[str]) -> None:
+    """Several `cpu` are allowed: they are how this is tested."""
+    if "auto" in names:
+        raise typer.BadParameter("auto is whichever device there is, so it stands alone.")
+    gpus = ["cuda:0" if name == "cuda" else name for name in names if name.startswith("cuda")]
+    for gpu in gpus:
+        if gpus.count(gpu) > 1:
+            raise typer.BadParameter(
+                f"{gpu} is named twice. A second model would only take memory from the first;"
+                " LISTENER_CONCURRENCY gives one model more work."
+            )
+
+
+def _check_ports(port: str, count: int) -> None:
+    if not port.isdecimal() or not 1 <= int(port) <= _LAST_PORT + 1 - count:
+        raise typer.BadParameter(
+            f"{count} devices need {count} ports from PIPELINE_PORT on, which is {port!r}."
+        )

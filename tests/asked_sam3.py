@@ -1,0 +1,71 @@
+"""Asking the random SAM3, counting its passes, making it fail."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from random_sam3 import EVERYTHING
+
+from contracts.manifest import PromptResult
+from contracts.prompts import Prompt
+from pipeline import rle
+from pipeline.errand import Errand
+from pipeline.sam3 import Sam3Segmenter
+from pipeline.segmenter import segment
+
+
+def noise() -> Image.Image:
+    """A picture of noise, wider than high."""
+    random = np.random.default_rng(0)
+    return Image.fromarray(random.integers(0, 256, (90, 130, 3), np.uint8))
+
+
+def look(
+    segmenter: Sam3Segmenter, picture: Image.Image, *prompts: Prompt
+) -> tuple[PromptResult, ...]:
+    """Everything the model finds."""
+    return segment(segmenter, picture, prompts, EVERYTHING)
+
+
+def ask_for(
+    segmenter: Sam3Segmenter, picture: Image.Image, errand: Errand, *texts: str
+) -> tuple[PromptResult, ...]:
+    """All three steps of one request."""
+    prompts = tuple(Prompt(text=text) for text in texts)
+    prepared = segmenter.prepare(picture, prompts, errand)
+    return segmenter.trace(segmenter.find(prepared, EVERYTHING, errand), EVERYTHING, errand)
+
+
+def passes(segmenter: Sam3Segmenter, part: str) -> list[int]:
+    """A list that grows by the number of rows at each pass of a part of the model."""
+    rows: list[int] = []
+
+    def count(_module: object, args: Any, kwargs: Any) -> None:
+        first = args[0] if args else next(iter(kwargs.values()))
+        rows.append(len(first[0] if isinstance(first, list) else first))
+
+    module = segmenter._model.get_submodule(part)
+    module.register_forward_pre_hook(count, with_kwargs=True)
+    return rows
+
+
+def close(one: PromptResult, other: PromptResult) -> bool:
+    """Whether two results are equal but for float rounding."""
+    assert len(one.instances) == len(other.instances)
+    pairs = list(zip(one.instances, other.instances, strict=True))
+    return (
+        all(abs(a.score - b.score) < 1e-4 for a, b in pairs)
+        and all(np.allclose(a.box, b.box, atol=0.05) for a, b in pairs)
+        and all((rle.decode(a.rle) != rle.decode(b.rle)).mean() < 1e-3 for a, b in pairs)
+    )
+
+
+def fail_when(segmenter: Sam3Segmenter, part: str, error: Exception, rows: int = 1) -> Any:
+    """Let a part of the model raise when it gets at least so many rows."""
+
+    def check(_module: object, _args: Any, kwargs: Any) -> None:
+        if len(kwargs["text_features"]) >= rows:
+            raise error
+
+    module = segmenter._model.get_submodule(part)
+    return module.register_forward_pre_hook(check, with_kwargs=True)

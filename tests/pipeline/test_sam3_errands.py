@@ -1,0 +1,122 @@
+"""SAM3 and the requests it serves: shared vision passes, abandoned ones, too little memory."""
+
+import pytest
+import torch
+from asked_sam3 import ask_for, close, fail_when, look, noise, passes
+from PIL import Image
+
+from contracts.prompts import Prompt
+from pipeline.errand import Errand
+from pipeline.errors import OutOfMemory, Withdrawn
+from pipeline.recent import Recent
+from pipeline.sam3 import Sam3Segmenter
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    """A picture of noise."""
+    return noise()
+
+
+def test_tasks_on_one_picture_share_its_vision_pass(
+    segmenter: Sam3Segmenter, picture: Image.Image
+) -> None:
+    """
+    Four requests of one user about one picture, back to back, cost one vision pass.
+
+    Negative control: with the memory off they cost four.
+    """
+    seen = passes(segmenter, "vision_encoder")
+    for letter in "abcd":
+        ask_for(segmenter, picture, Errand(scope="anna"), letter)
+    assert seen == [1]
+    segmenter._seen = Recent(0)
+    for letter in "abcd":
+        ask_for(segmenter, picture, Errand(scope="anna"), letter)
+    assert seen == [1] * 5
+
+
+def test_pictures_that_take_turns_are_forgotten_between(
+    segmenter: Sam3Segmenter, picture: Image.Image
+) -> None:
+    """Why tasks on one picture go together: mixed with four others, each task costs a pass."""
+    pictures = [picture.rotate(90 * turn, expand=True) for turn in range(4)]
+    pictures.append(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    seen = passes(segmenter, "vision_encoder")
+    for letter in "ab":
+        for one in pictures:
+            ask_for(segmenter, one, Errand(), letter)
+    assert len(seen) == 10
+    for one in reversed(pictures):
+        for letter in "ab":
+            ask_for(segmenter, one, Errand(), letter)
+    assert len(seen) == 14 - 3
+
+
+def test_what_was_seen_for_one_user_is_not_used_for_another(
+    segmenter: Sam3Segmenter, picture: Image.Image
+) -> None:
+    """Whoever sends a picture learns nothing, not even by the clock, of who else sent it."""
+    seen = passes(segmenter, "vision_encoder")
+    for scope in ("anna", "ben", ""):
+        ask_for(segmenter, picture, Errand(scope=scope), "a")
+    assert seen == [1, 1, 1]
+
+
+def test_an_abandoned_request_stops_at_the_next_batch(
+    segmenter: Sam3Segmenter, picture: Image.Image
+) -> None:
+    """
+    Sixteen prompts abandoned in the second batch: no third one, and the next request is served.
+
+    Negative control: the same sixteen, not abandoned, take all four batches.
+    """
+    sixteen = "abcdefghijklmnop"
+    errand = Errand()
+    batches = passes(segmenter, "detr_decoder")
+
+    def abandon_in_the_second(*_: object) -> None:
+        if len(batches) == 2:
+            errand.abandon()
+
+    hook = segmenter._model.detr_decoder.register_forward_hook(abandon_in_the_second)
+    with pytest.raises(Withdrawn):
+        ask_for(segmenter, picture, errand, *sixteen)
+    assert (batches, errand.computed) == ([4, 4], 8)
+    hook.remove()
+    ask_for(segmenter, picture, errand := Errand(), *sixteen)
+    assert (batches[2:], errand.computed) == ([4] * 4, 16)
+
+
+def test_a_frugal_request_goes_one_by_one_and_keeps_nothing(
+    segmenter: Sam3Segmenter, picture: Image.Image
+) -> None:
+    """
+    Frugal: memories dropped first, one prompt at a time, nothing remembered, the same result.
+
+    Negative control: a request that is not frugal batches and remembers.
+    """
+    prompts = tuple(Prompt(text=letter) for letter in "abcd")
+    expected = look(segmenter, picture, *prompts)
+    batches = passes(segmenter, "detr_decoder")
+    found = ask_for(segmenter, picture, Errand(frugal=True), *"abcd")
+    assert batches == [1] * 4
+    assert len(segmenter._seen) == 0
+    for result, one in zip(found, expected, strict=True):
+        assert close(result, one)
+    look(segmenter, picture, *prompts)
+    assert batches[4:] == [4]
+    assert len(segmenter._seen) == 1
+
+
+def test_after_memory_ran_out_the_next_request_is_served(
+    segmenter: Sam3Segmenter, picture: Image.Image
+) -> None:
+    """Out of memory even with one prompt: an error, empty memories, and then as before."""
+    expected = look(segmenter, picture, Prompt(text="a"))
+    hook = fail_when(segmenter, "detr_encoder", torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(OutOfMemory):
+        look(segmenter, picture, Prompt(text="a"))
+    assert len(segmenter._seen) == 0
+    hook.remove()
+    assert look(segmenter, picture, Prompt(text="a")) == expected
