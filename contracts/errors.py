@@ -33,6 +33,7 @@ class ErrorCode(StrEnum):
     SOURCE_NOT_FOUND = "source_not_found"
     PROMPT_EMPTY = "prompt_empty"
     PROMPT_TOO_LONG = "prompt_too_long"
+    PROMPT_INVALID = "prompt_invalid"
     INSUFFICIENT_CREDITS = "insufficient_credits"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     ALREADY_FINAL = "already_final"
@@ -125,6 +126,12 @@ FACTS: Final[dict[ErrorCode, ErrorFact]] = {
     ErrorCode.PROMPT_EMPTY: ErrorFact(422, False, "A prompt needs a text or at least one box."),
     ErrorCode.PROMPT_TOO_LONG: ErrorFact(
         422, False, "A text prompt may have at most 32 tokens. Use a short noun phrase.", task=True
+    ),
+    ErrorCode.PROMPT_INVALID: ErrorFact(
+        422,
+        False,
+        "A prompt does not fit its picture. Boxes are in pixels, inside the upright picture.",
+        task=True,
     ),
     ErrorCode.INSUFFICIENT_CREDITS: ErrorFact(
         402, False, "Not enough credits. Nothing was queued or charged."

@@ -32,6 +32,8 @@ _BAD_PICTURE: Final = frozenset(
     }
 )
 """Refusals of a request that, said of a task, mean that its picture is no good."""
+_BAD_PROMPT: Final = frozenset({ErrorCode.INVALID_REQUEST, ErrorCode.PROMPT_EMPTY})
+"""The same of its prompts, for the API has checked all that can be checked without the picture."""
 
 _THE_DATABASES: Final = frozenset(
     {
@@ -113,6 +115,8 @@ def as_task_code(code: ErrorCode) -> ErrorCode:
         return code
     if code in _BAD_PICTURE:
         return ErrorCode.INVALID_IMAGE
+    if code in _BAD_PROMPT:
+        return ErrorCode.PROMPT_INVALID
     return ErrorCode.PIPELINE_FAILED if FACTS[code].retryable else ErrorCode.INTERNAL
 
 

@@ -17,6 +17,13 @@ update segmentation.error_codes
 set message = 'The picture needs more GPU memory than any machine online has. Send a smaller one.'
 where code = 'out_of_memory';
 
+insert into segmentation.error_codes (code, retryable, fault, refund, message)
+values
+(
+    'prompt_invalid', false, 'user', 'uncomputed',
+    'A prompt does not fit its picture. Boxes are in pixels, inside the upright picture.'
+);
+
 insert into segmentation.error_codes (code, retryable, message)
 values
 ('no_capable_worker', true, 'No machine that can do this task is online. It waits until one comes.'),

@@ -20,6 +20,12 @@ def test_a_picture_that_is_no_good_is_final(code: ErrorCode) -> None:
     assert not FACTS[errors.as_task_code(code)].retryable
 
 
+@pytest.mark.parametrize("code", [ErrorCode.INVALID_REQUEST, ErrorCode.PROMPT_EMPTY])
+def test_a_prompt_that_does_not_fit_is_final(code: ErrorCode) -> None:
+    """A box outside the picture is the user's to mend, and no attempt is wasted on it."""
+    assert errors.as_task_code(code) is ErrorCode.PROMPT_INVALID
+
+
 @pytest.mark.parametrize(
     "code",
     [
