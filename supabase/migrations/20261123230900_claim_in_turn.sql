@@ -71,29 +71,7 @@ comment on function segmentation.mark_blocked is
 'Let pending tasks say whether anybody online can do them; a thousand of a lane at a time.';
 revoke execute on function segmentation.mark_blocked from public;
 
-create function segmentation.due_tasks(p_turn segmentation.turns, p_up_to bigint, p_limit integer)
-returns uuid[]
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select coalesce(array_agg(due.id), '{}') from (
-        select results.id
-        from public.segmentation_results as results
-        where
-            results.user_id = p_turn.user_id and results.lane_id = p_turn.lane_id
-            and results.status = 'pending' and results.place <= p_up_to
-            and results.run_after <= now() and coalesce(results.expires_at > now(), true)
-        order by results.place, results.id
-        limit p_limit
-        for update skip locked
-    ) as due;
-$$;
-comment on function segmentation.due_tasks is 'Lock the first tasks in line that are due, up to a place.';
-revoke execute on function segmentation.due_tasks from public;
-
-create function segmentation.with_companions(p_turn segmentation.turns, p_ids uuid[])
+create function segmentation.with_companions(p_ids uuid[])
 returns uuid[]
 language sql
 volatile
@@ -102,17 +80,17 @@ set search_path = ''
 as $$
     select p_ids || coalesce(array_agg(companion.id), '{}')
     from (
-        select picked.source_image_url, count(*) as tasks
+        select picked.source_image_url, picked.user_id, picked.lane_id, count(*) as tasks
         from public.segmentation_results as picked
         where picked.id = any(p_ids)
-        group by picked.source_image_url
+        group by picked.source_image_url, picked.user_id, picked.lane_id
     ) as picture
     cross join lateral (
         select results.id
         from public.segmentation_results as results
         where
             results.source_image_url = picture.source_image_url
-            and results.user_id = p_turn.user_id and results.lane_id = p_turn.lane_id
+            and results.user_id = picture.user_id and results.lane_id = picture.lane_id
             and results.status = 'pending' and results.id <> all(p_ids)
             and results.run_after <= now() and coalesce(results.expires_at > now(), true)
         order by results.place, results.id
@@ -124,93 +102,162 @@ comment on function segmentation.with_companions is
 'Lock also what waits for the same pictures of the same user: one vision pass serves up to 16 tasks.';
 revoke execute on function segmentation.with_companions from public;
 
-create function segmentation.pass_turn(p_turn segmentation.turns)
+create function segmentation.pass_turns(p_lanes integer[], p_users uuid[])
 returns void
 language plpgsql
 security invoker
 set search_path = ''
 as $$
-declare
-    next_place bigint;
 begin
-    select results.place into next_place
-    from public.segmentation_results as results
+    with line as materialized (
+        select turns.lane_id, turns.user_id, turns.place, (
+            select results.place
+            from public.segmentation_results as results
+            where
+                results.user_id = turns.user_id and results.lane_id = turns.lane_id
+                and results.status = 'pending'
+            order by results.place
+            limit 1
+        ) as next_place
+        from unnest(p_lanes, p_users) as passed (lane_id, user_id)
+        inner join segmentation.turns on passed.lane_id = turns.lane_id and passed.user_id = turns.user_id
+    ),
+    moved as (
+        update segmentation.turns set place = line.next_place
+        from line
+        where
+            turns.lane_id = line.lane_id and turns.user_id = line.user_id and line.next_place <> line.place
+    )
+    delete from segmentation.turns using line
     where
-        results.user_id = p_turn.user_id and results.lane_id = p_turn.lane_id and results.status = 'pending'
-    order by results.place
-    limit 1;
-    if next_place is null then
-        delete from segmentation.turns where lane_id = p_turn.lane_id and user_id = p_turn.user_id;
-    elsif next_place <> p_turn.place then
-        update segmentation.turns set place = next_place
-        where lane_id = p_turn.lane_id and user_id = p_turn.user_id;
-    end if;
+        turns.lane_id = line.lane_id and turns.user_id = line.user_id and line.next_place is null;
 end;
 $$;
-comment on function segmentation.pass_turn is 'Move a locked turn to what waits next, or remove it.';
-revoke execute on function segmentation.pass_turn from public;
+comment on function segmentation.pass_turns is 'Move locked turns to what waits next, or remove them.';
+revoke execute on function segmentation.pass_turns from public;
 
 create function segmentation.pick_tasks(p_lanes integer[], p_limit integer)
 returns uuid[]
 language plpgsql
 security invoker
 set search_path = ''
--- Each statement below has one right plan: along its index. To plan it anew for each user takes half
--- of the time; and a plan made while the tables were empty must still be right when they are full.
+-- One plan for every limit and any size: front to back through the indexes.
 set plan_cache_mode = 'force_generic_plan'
 set enable_seqscan = 'off'
 set enable_bitmapscan = 'off'
+set enable_hashjoin = 'off'
+set enable_mergejoin = 'off'
 as $$
 declare
     picked uuid[] := '{}';
     found_ids uuid[];
-    pictures integer := 0;
-    new_pictures integer;
-    last_place bigint;
-    kind text;
-    room integer;
-    rival bigint;
-    tier segmentation.tiers;
-    turn segmentation.turns;
+    -- Lane and source_image_url. A picture is in one claim once, with its sixteen.
+    served text[] := '{}';
+    served_users uuid[] := '{}';
+    wanted integer;
+    chunk integer := p_limit + 1;
+    seen integer;
+    bound bigint;
+    to_the_end boolean := false;
+    turn record;
     -- In front of all of them.
     behind segmentation.turns := row(0, '00000000-0000-0000-0000-000000000000', '-9223372036854775808')::segmentation.turns;
 begin
-    while pictures < p_limit loop
+    while cardinality(served) < p_limit loop
+        wanted := p_limit - cardinality(served);
+        -- The users whose turn it may be, and the next one, whose place is as far as they get.
         -- Locked by others: their user is submitting just now, and will send a hint.
-        select * into turn from segmentation.turns
-        where turns.lane_id = any(p_lanes)
-            and (turns.place, turns.lane_id, turns.user_id) > (behind.place, behind.lane_id, behind.user_id)
-        order by turns.place, turns.lane_id, turns.user_id
-        limit 1
-        for update skip locked;
-        exit when not found;
-        behind := turn;
-        room := p_limit - pictures;
-        tier := segmentation.tier_of(turn.user_id);
-        if tier.max_in_flight is not null then
-            room := least(room, tier.max_in_flight - (
-                select count(distinct attempts.lead_token) from segmentation.attempts
-                where attempts.user_id = turn.user_id and attempts.ended_at is null
-            ) - (
-                select count(distinct mine.source_image_url) from public.segmentation_results as mine
-                where mine.id = any(picked) and mine.user_id = turn.user_id
-            ));
-            continue when room <= 0;
-        end if;
-        select turns.place into rival from segmentation.turns
-        where turns.lane_id = any(p_lanes)
-            and (turns.place, turns.lane_id, turns.user_id) > (turn.place, turn.lane_id, turn.user_id)
-        order by turns.place, turns.lane_id, turns.user_id
-        limit 1;
-        found_ids := segmentation.due_tasks(turn, coalesce(rival, 9223372036854775807), room);
+        select
+            array_agg(line.lane_id) as lane_ids,
+            array_agg(line.user_id) as user_ids,
+            array_agg(line.place) as places,
+            array_agg(line.room) as rooms
+        into turn
+        from (
+            select turns.lane_id, turns.user_id, turns.place, space.room
+            from segmentation.turns
+            cross join lateral (
+                select case
+                    when tiers.max_in_flight is null then p_limit
+                    else tiers.max_in_flight - (
+                        select count(distinct attempts.lead_token) from segmentation.attempts
+                        where attempts.user_id = turns.user_id and attempts.ended_at is null
+                    ) - (
+                        select count(*) from unnest(served_users) as mine where mine = turns.user_id
+                    )
+                end as room
+                from public.users_profile as profile
+                inner join segmentation.tiers on profile.tier = tiers.tier
+                where profile.id = turns.user_id
+                -- A fence: else the caps are counted once to compare and once to return.
+                offset 0
+            ) as space
+            where turns.lane_id = any(p_lanes)
+                and (turns.place, turns.lane_id, turns.user_id) > (behind.place, behind.lane_id, behind.user_id)
+                and space.room > 0
+            order by turns.place, turns.lane_id, turns.user_id
+            limit chunk
+            for update of turns skip locked
+        ) as line;
+        seen := coalesce(cardinality(turn.user_ids), 0);
+        -- Nobody goes ahead of the next one in line, unless all of them were asked and room is left:
+        -- then only backoffs are in front.
+        bound := case when seen = chunk and not to_the_end then turn.places[seen] else 9223372036854775807 end;
+
+        with line as materialized (
+            select due.id, due.place, due.lane_id, due.user_id
+            from (
+                select
+                    results.id, results.place, results.lane_id, results.user_id, head.room,
+                    row_number() over (partition by results.user_id order by results.place, results.id) as nth,
+                    row_number() over (
+                        partition by results.source_image_url, results.lane_id order by results.place, results.id
+                    ) as rider
+                from unnest(turn.lane_ids, turn.user_ids, turn.rooms) as head (lane_id, user_id, room)
+                cross join lateral (
+                    select pending.id, pending.place, pending.lane_id, pending.user_id, pending.source_image_url
+                    from public.segmentation_results as pending
+                    where
+                        pending.user_id = head.user_id and pending.lane_id = head.lane_id
+                        and pending.status = 'pending'
+                        and pending.place <= bound
+                        and pending.run_after <= now() and coalesce(pending.expires_at > now(), true)
+                        and pending.lane_id || ' ' || pending.source_image_url <> all(served)
+                    order by pending.place, pending.id
+                    limit least(head.room, wanted)
+                ) as results
+            ) as due
+            where due.nth <= due.room and due.rider <= 16
+            order by due.place, due.lane_id, due.user_id, due.id
+            limit wanted
+        )
+        select coalesce(array_agg(locked.id), '{}') into found_ids
+        from (
+            select results.id
+            from line
+            inner join public.segmentation_results as results on line.id = results.id
+            where results.status = 'pending'
+            for update of results skip locked
+        ) as locked;
+
         if found_ids <> '{}' then
-            select count(distinct results.source_image_url), max(results.place), max(results.kind)
-            into new_pictures, last_place, kind
-            from public.segmentation_results as results
-            where results.id = any(found_ids);
-            pictures := pictures + new_pictures;
-            perform segmentation.advance_virtual_time(kind, last_place + tier.head_start * 1000::bigint);
-            found_ids := segmentation.with_companions(turn, found_ids);
+            select served || array_agg(picture.name), served_users || array_agg(picture.user_id)
+            into served, served_users
+            from (
+                select distinct results.lane_id || ' ' || results.source_image_url as name, results.user_id
+                from public.segmentation_results as results
+                where results.id = any(found_ids)
+            ) as picture;
+            perform segmentation.advance_virtual_time(ahead.kind, ahead.start)
+            from (
+                select results.kind, max(results.place + tiers.head_start * 1000::bigint) as start
+                from public.segmentation_results as results
+                inner join public.users_profile as profile on results.user_id = profile.id
+                inner join segmentation.tiers on profile.tier = tiers.tier
+                where results.id = any(found_ids)
+                group by results.kind
+            ) as ahead;
+            found_ids := segmentation.with_companions(found_ids);
             -- Not pending any more, so that nothing below counts them again.
             update public.segmentation_results as task
             set
@@ -223,7 +270,16 @@ begin
             where task.id = any(found_ids);
             picked := picked || found_ids;
         end if;
-        perform segmentation.pass_turn(turn);
+        perform segmentation.pass_turns(turn.lane_ids, turn.user_ids);
+        if seen = chunk then
+            -- The last one again: it was only the bound.
+            behind := row(turn.lane_ids[seen - 1], turn.user_ids[seen - 1], turn.places[seen - 1]);
+            chunk := least(2 * chunk, 200);
+        else
+            exit when to_the_end or seen = 0;
+            to_the_end := true;
+            behind := row(0, '00000000-0000-0000-0000-000000000000', '-9223372036854775808')::segmentation.turns;
+        end if;
     end loop;
     return picked;
 end;

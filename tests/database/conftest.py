@@ -1,8 +1,6 @@
 """Fixtures of the database's laws: an empty queue, and people who call it."""
 
 import contextlib
-import dataclasses
-import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -10,100 +8,10 @@ from typing import Any
 import psycopg
 import psycopg_pool
 import pytest
-from psycopg import sql
+from database.callers import CALLER_COUNT, Caller, Pool
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import Jsonb
 
-
-Pool = psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
-
-#: Callers at once; more wait for a connection.
-CALLER_COUNT = 40
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Somebody at PostgREST's door: a database role and the claims of a token."""
-
-    pool: Pool
-    #: `authenticated`, `anon`, `service_role`; None is the superuser at psql.
-    role: str | None
-    #: The Auth user's id; empty for the service role.
-    id: str = ""
-    #: `app_metadata.kind` of the token.
-    kind: str | None = None
-
-    async def rows(self, query: str, *values: Any) -> list[DictRow]:
-        """Run *query* in a transaction of one's own, as PostgREST does; its rows."""
-        async with self.pool.connection() as connection, connection.transaction():
-            await self._dress(connection)
-            cursor = await connection.execute(query.encode(), [_plain(value) for value in values])
-            return await cursor.fetchall() if cursor.description else []
-
-    async def value(self, query: str, *values: Any) -> Any:
-        """The single value that *query* answers."""
-        rows = await self.rows(query, *values)
-        return next(iter(rows[0].values()))
-
-    async def table(self, function: str, **arguments: Any) -> list[DictRow]:
-        """The rows of a function in `public`, by `/rpc/<function>`."""
-        named = sql.SQL(", ").join(
-            sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name))
-            for name in arguments
-        )
-        query = sql.SQL("select * from {}({})").format(sql.Identifier("public", function), named)
-        plain = {name: _plain(value) for name, value in arguments.items()}
-        async with self.pool.connection() as connection, connection.transaction():
-            await self._dress(connection)
-            return await (await connection.execute(query, plain)).fetchall()
-
-    async def call(self, function: str, **arguments: Any) -> Any:
-        """The single answer of a function in `public`."""
-        return next(iter((await self.table(function, **arguments))[0].values()))
-
-    async def submit(self, **arguments: Any) -> DictRow:
-        """Submit a task of one text prompt, unless *arguments* say otherwise; its row."""
-        defaults = {"p_source_image_url": self.upload(), "p_prompts": [{"text": "cat"}]}
-        answer = await self.call("submit_task", **defaults | arguments)
-        task: DictRow = answer["task"]
-        return task
-
-    async def claim(self, limit: int = 1, **arguments: Any) -> list[DictRow]:
-        """Claim due tasks."""
-        defaults = {"p_worker": "w", "p_limit": limit}
-        return await self.table("claim_tasks", **defaults | arguments)
-
-    async def complete(self, claim: DictRow, **arguments: Any) -> str:
-        """Settle a claim with results where they belong; the answer."""
-        prefix = f"results/{claim['user_id']}/{claim['id']}/{claim['token']}/"
-        defaults = {
-            "p_token": claim["token"],
-            "p_manifest_url": prefix + "manifest.json",
-            "p_mask_image_url": prefix + "mask.png",
-            "p_overlay_image_url": None,
-            "p_instance_count": 2,
-            "p_summary": {"prompts": []},
-        }
-        answer: str = await self.call("complete_task", **defaults | arguments)
-        return answer
-
-    def upload(self) -> str:
-        """Key of a picture of this user."""
-        return f"uploads/{self.id}/{'0' * 64}.png"
-
-    async def _dress(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
-        claims: dict[str, Any] = {"role": self.role, "app_metadata": {"kind": self.kind}}
-        if self.id:
-            claims["sub"] = self.id
-        if self.role is not None:
-            await connection.execute(
-                "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
-                [self.role, json.dumps(claims)],
-            )
-
-
-def _plain(value: Any) -> Any:
-    return Jsonb(value) if isinstance(value, dict | list) else value
+from bench.queue_states import clock
 
 
 @pytest.fixture
@@ -118,7 +26,8 @@ async def pool(stack: Any) -> AsyncIterator[Pool]:
     ) as connections:
         async with connections.connection() as connection:
             # Claims are global, so one test's tasks must not be another's.
-            await connection.execute("truncate auth.users, realtime.messages cascade")
+            for command in clock.EMPTY:
+                await connection.execute(command)
         yield connections
 
 
@@ -162,6 +71,13 @@ def new_owner(pool: Pool, operator: Caller) -> Callable[..., Awaitable[Caller]]:
 async def owner(new_owner: Callable[..., Awaitable[Caller]]) -> Caller:
     """A user with 100 credits."""
     return await new_owner()
+
+
+@pytest.fixture
+async def busy_owner(owner: Caller, service: Caller) -> Caller:
+    """The owner, in the tier that knows no bounds."""
+    await service.call("set_user_tier", p_user_id=owner.id, p_tier="internal")
+    return owner
 
 
 @pytest.fixture
@@ -217,6 +133,34 @@ def pass_lease(operator: Caller) -> Callable[..., Awaitable[None]]:
             where token = %s
         """
         await operator.rows(query, deadline, token)
+
+    return let_pass
+
+
+@pytest.fixture
+async def tiers(operator: Caller) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """Change a tier's bounds, `tiers("free", max_waiting=5)`; they are put back afterwards."""
+    before = await operator.rows("select * from segmentation.tiers")
+
+    async def change(tier: str, **bounds: int | None) -> None:
+        """Set them."""
+        for name, value in bounds.items():
+            query = f"update segmentation.tiers set {name} = %s where tier = %s"
+            await operator.rows(query, value, tier)
+
+    yield change
+    for row in before:
+        await change(row.pop("tier"), **row)
+
+
+@pytest.fixture
+def skip(operator: Caller) -> Callable[[float], Awaitable[None]]:
+    """Let time pass: move every instant of the queue back by some seconds."""
+
+    async def let_pass(seconds: float) -> None:
+        """Move them."""
+        for command in clock.SKIP:
+            await operator.rows(command, seconds)
 
     return let_pass
 

@@ -24,11 +24,19 @@ async def test_enums_are_equal(operator: Any, type_name: str, labels: Any) -> No
 
 
 async def test_error_codes_are_equal(operator: Any) -> None:
-    """The codes a task may carry, whether they may be retried, and what the user reads."""
+    """The codes a task may carry: retry, whose fault, what is given back, what the user reads."""
     rows = await operator.rows("select * from segmentation.error_codes")
-    found = {row["code"]: (row["retryable"], row["message"]) for row in rows}
+    found = {row.pop("code"): row for row in rows}
     facts = {code: errors.FACTS[code] for code in errors.TASK_ERROR_CODES}
-    assert found == {code.value: (fact.retryable, fact.message) for code, fact in facts.items()}
+    assert found == {
+        code.value: {
+            "retryable": fact.retryable,
+            "fault": fact.fault.value,
+            "refund": fact.refund.value,
+            "message": fact.message,
+        }
+        for code, fact in facts.items()
+    }
 
 
 async def test_refusals_use_known_codes_and_statuses(operator: Any) -> None:

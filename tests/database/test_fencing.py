@@ -43,7 +43,8 @@ async def test_completing_by_id_and_status_takes_a_zombies_result(
     done = await operator.rows(
         """
         update public.segmentation_results
-        set status = 'done', manifest_url = %s, instance_count = 0, finished_at = now()
+        set status = 'done', manifest_url = %s, instance_count = 0,
+            finished_at = now(), charged = cost
         where id = %s and status = 'processing' returning id
         """,
         wrong,
@@ -98,7 +99,7 @@ async def test_a_repeated_write_is_a_duplicate(
     assert answers == ["ok", "duplicate"]
 
     [claim] = await machine.claim()
-    failure = {"p_token": claim["token"], "p_error_code": "out_of_memory"}
+    failure = {"p_token": claim["token"], "p_error_code": "pipeline_failed"}
     answers = [await machine.call("fail_task", **failure) for _ in range(2)]
     assert answers == ["ok", "duplicate"]
 
@@ -174,7 +175,9 @@ async def test_a_task_has_one_open_attempt(owner: Any, machine: Any, operator: A
     await machine.claim()
     with pytest.raises(psycopg.errors.UniqueViolation):
         await operator.rows(
-            "insert into segmentation.attempts (result_id, worker, lease_expires_at, deadline_at)"
-            " values (%s, 'w', now() + interval '1 min', now() + interval '2 min')",
+            "insert into segmentation.attempts"
+            " (result_id, user_id, lead_token, worker, lease_expires_at, deadline_at)"
+            " values (%s, %s, 0, 'w', now() + interval '1 min', now() + interval '2 min')",
             task["id"],
+            owner.id,
         )

@@ -37,7 +37,7 @@ async def test_a_release_wakes_the_workers_a_backoff_does_not(
     await machine.call("release_task", p_token=claim["token"])
     assert len(await hints(operator, "workers:image")) == 2
     [claim] = await machine.claim()
-    await machine.call("fail_task", p_token=claim["token"], p_error_code="out_of_memory")
+    await machine.call("fail_task", p_token=claim["token"], p_error_code="pipeline_failed")
     assert len(await hints(operator, "workers:image")) == 2
 
 

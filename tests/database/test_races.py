@@ -10,14 +10,14 @@ pytestmark = pytest.mark.usefixtures("all_is_paid")
 
 
 async def test_a_cancel_and_a_completion_at_once_have_one_winner(
-    owner: Any, machine: Any, operator: Any
+    busy_owner: Any, machine: Any, operator: Any
 ) -> None:
     """Of each pair exactly one takes effect, and the row says which."""
     for _ in range(20):
-        await owner.submit()
+        await busy_owner.submit()
     claims = await machine.claim(20)
     answers = await asyncio.gather(
-        *(owner.call("cancel_task", p_id=claim["id"]) for claim in claims),
+        *(busy_owner.call("cancel_task", p_id=claim["id"]) for claim in claims),
         *(machine.complete(claim) for claim in claims),
     )
     for claim, cancelled, completed in zip(claims, answers[:20], answers[20:], strict=True):
@@ -27,11 +27,11 @@ async def test_a_cancel_and_a_completion_at_once_have_one_winner(
 
 
 async def test_the_reaper_and_the_worker_at_once_have_one_winner(
-    owner: Any, machine: Any, operator: Any, pass_lease: Any
+    busy_owner: Any, machine: Any, operator: Any, pass_lease: Any
 ) -> None:
     """A silent attempt is renewed or reaped, completed or reaped, never both."""
     for _ in range(20):
-        await owner.submit()
+        await busy_owner.submit()
     claims = await machine.claim(20)
     for claim in claims:
         await pass_lease(claim["token"])

@@ -16,7 +16,7 @@ async def test_a_retryable_failure_goes_back_with_backoff(
     task = await owner.submit()
     [claim] = await machine.claim()
     answer = await machine.call(
-        "fail_task", p_token=claim["token"], p_error_code="out_of_memory", p_detail="12 GiB"
+        "fail_task", p_token=claim["token"], p_error_code="pipeline_failed", p_detail="at layer 12"
     )
     assert answer == "ok"
     row = await task_row(task["id"])

@@ -7,7 +7,18 @@ import pytest
 
 
 TABLES = ("users_profile", "projects", "segmentation_results", "usage_logs")
-INTERNAL = ("attempts", "machines", "error_codes")
+INTERNAL = (
+    "attempts",
+    "error_codes",
+    "fair_clocks",
+    "lanes",
+    "machines",
+    "object_deletions",
+    "spent_keys",
+    "tiers",
+    "turns",
+    "workers",
+)
 
 #: Worker functions, with arguments that would do.
 WORKER_CALLS: dict[str, dict[str, Any]] = {
@@ -25,6 +36,23 @@ WORKER_CALLS: dict[str, dict[str, Any]] = {
     "fail_task": {"p_token": 1, "p_error_code": "internal"},
     "release_task": {"p_token": 1},
     "reap_tasks": {},
+}
+
+#: Functions of users, and of operators with arguments that would do; `OWNER` stands for an id.
+USER_FUNCTIONS = {"submit_task", "cancel_task", "delete_result", "task_outlook"}
+OWNER = "{owner}"
+OPERATOR_CALLS: dict[str, dict[str, Any]] = {
+    "register_machine": {"p_id": OWNER, "p_name": "x"},
+    "set_machine_enabled": {"p_id": OWNER, "p_enabled": True},
+    "grant_credits": {"p_user_id": OWNER, "p_credits": 1, "p_reason": "x"},
+    "top_up_credits": {"p_user_id": OWNER, "p_credits": 1, "p_event_id": "x"},
+    "refund_task": {"p_result_id": OWNER, "p_reason": "x"},
+    "set_user_tier": {"p_user_id": OWNER, "p_tier": "internal"},
+    "take_object_deletions": {},
+    "finish_object_deletion": {"p_id": 1},
+    "prune_results": {},
+    "orphaned_objects": {"p_keys": None},
+    "ledger_mismatches": {},
 }
 
 
@@ -149,21 +177,41 @@ async def test_registering_again_does_not_enable(machine: Any, service: Any, ref
         await machine.claim()
 
 
+@pytest.mark.parametrize("function", OPERATOR_CALLS)
 async def test_operating_is_for_the_service_key(
-    owner: Any, machine: Any, nobody: Any, service: Any, refused: Any
+    owner: Any, machine: Any, nobody: Any, function: str
 ) -> None:
     """Users, machines and anonymous callers have no operator functions."""
-    calls: dict[str, dict[str, Any]] = {
-        "register_machine": {"p_id": owner.id, "p_name": "x"},
-        "set_machine_enabled": {"p_id": owner.id, "p_enabled": True},
-        "grant_credits": {"p_user_id": owner.id, "p_credits": 1, "p_reason": "x"},
-    }
-    for function, arguments in calls.items():
-        for caller in (owner, machine, nobody):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                await caller.call(function, **arguments)
+    asked = OPERATOR_CALLS[function]
+    arguments = {name: owner.id if value == OWNER else value for name, value in asked.items()}
+    for caller in (owner, machine, nobody):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await caller.table(function, **arguments)
+
+
+async def test_the_service_key_operates(owner: Any, service: Any, refused: Any) -> None:
+    """Negative control: with the service key the same calls reach the function."""
     with refused("PT404", "not_found"):
         await service.call("set_machine_enabled", p_id=owner.id, p_enabled=True)
+    assert await service.call("set_user_tier", p_user_id=owner.id, p_tier="pro") == "ok"
+    assert await service.table("take_object_deletions") == []
+
+
+async def test_each_function_is_somebodys(operator: Any) -> None:
+    """A function that is in none of the lists above turns this red; so does a wrong grant."""
+    rows = await operator.rows("""
+        select
+            proname as name,
+            has_function_privilege('authenticated', oid, 'execute') as users,
+            has_function_privilege('service_role', oid, 'execute') as service
+        from pg_proc where pronamespace = 'public'::regnamespace
+    """)
+    may = {row["name"]: (row["users"], row["service"]) for row in rows}
+    assert may == (
+        dict.fromkeys(USER_FUNCTIONS, (True, False))
+        | dict.fromkeys(WORKER_CALLS, (True, True))
+        | dict.fromkeys(OPERATOR_CALLS, (False, True))
+    )
 
 
 async def test_anonymous_callers_have_no_function(nobody: Any, operator: Any) -> None:

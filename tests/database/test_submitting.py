@@ -19,9 +19,11 @@ async def test_a_bare_insert_and_submit_task_make_the_same_row(owner: Any) -> No
     """Both doors lead through the same triggers."""
     prompts = [{"id": "p0", "text": "cat"}, {"boxes": [{"xyxy": [1, 2, 3, 4]}]}]
     await owner.rows(BARE_INSERT, owner.upload(), prompts, {"threshold": 0.4})
-    await owner.submit(p_prompts=prompts, p_options={"threshold": 0.4})
-    bare, called = await owner.rows("select * from public.segmentation_results order by run_after")
-    apart = {"id", "created_at", "run_after", "updated_at", "request_hash"}
+    await owner.submit(
+        p_source_image_url=owner.upload(), p_prompts=prompts, p_options={"threshold": 0.4}
+    )
+    bare, called = await owner.rows("select * from public.segmentation_results order by place")
+    apart = {"id", "created_at", "run_after", "updated_at", "request_hash", "place"}
     assert {key for key in bare if bare[key] != called[key]} <= apart
     assert (bare["status"], bare["cost"], str(bare["user_id"])) == ("pending", 2, owner.id)
 
@@ -149,10 +151,16 @@ async def test_a_key_with_another_request_is_a_conflict(owner: Any, refused: Any
     await owner.submit(p_idempotency_key="a", p_request_hash="h")
     with refused("PT422", "idempotency_conflict"):
         await owner.submit(p_idempotency_key="a", p_request_hash="other")
-    first = await owner.submit(p_idempotency_key="b")
-    assert (await owner.submit(p_idempotency_key="b"))["id"] == first["id"]
-    with refused("PT422", "idempotency_conflict"):
-        await owner.submit(p_idempotency_key="b", p_prompts=[{"text": "dog"}])
+    keyed = {"p_idempotency_key": "b", "p_source_image_url": owner.upload()}
+    first = await owner.submit(**keyed)
+    assert (await owner.submit(**keyed))["id"] == first["id"]
+    for change in (
+        {"p_prompts": [{"text": "dog"}]},
+        {"p_deadline_seconds": 9},
+        {"p_needs": {"pixels": 1}},
+    ):
+        with refused("PT422", "idempotency_conflict"):
+            await owner.submit(**keyed | change)
 
 
 async def test_a_key_belongs_to_its_user(owner: Any, stranger: Any) -> None:

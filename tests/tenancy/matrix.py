@@ -75,7 +75,20 @@ TABLES: Final[dict[str, dict[Command, dict[Role, Gets]]]] = {
 }
 """Tables of the exposed schema."""
 
-UNEXPOSED: Final = frozenset({"attempts", "machines", "error_codes"})
+UNEXPOSED: Final = frozenset(
+    {
+        "attempts",
+        "error_codes",
+        "fair_clocks",
+        "lanes",
+        "machines",
+        "object_deletions",
+        "spent_keys",
+        "tiers",
+        "turns",
+        "workers",
+    }
+)
 """Tables of the schema `segmentation`; REST refuses the whole schema to everybody."""
 
 PUBLISHED: Final = frozenset({"segmentation_results"})
@@ -89,9 +102,9 @@ TOPICS: Final[dict[str, dict[Role, bool]]] = {
 """Private topics, and whether somebody may join."""
 
 WORKER_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
-    "claim_tasks": {"p_worker": "matrix", "p_limit": 0},
+    "claim_tasks": {"p_worker": "matrix", "p_limit": 0, "p_capabilities": {}},
     "renew_lease": {"p_token": 0},
-    "report_progress": {"p_token": 0, "p_progress": 0.5},
+    "report_progress": {"p_token": 0, "p_progress": 0.5, "p_computed": 0},
     "complete_task": {
         "p_token": 0,
         "p_manifest_url": "results/x",
@@ -110,5 +123,13 @@ OPERATOR_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
     "register_machine": {"p_id": "{owner}", "p_name": "x"},
     "set_machine_enabled": {"p_id": "{owner}", "p_enabled": True},
     "grant_credits": {"p_user_id": "{owner}", "p_credits": 1, "p_reason": "x"},
+    "top_up_credits": {"p_user_id": "{owner}", "p_credits": 1, "p_event_id": "x"},
+    "refund_task": {"p_result_id": "{owner}", "p_reason": "x"},
+    "set_user_tier": {"p_user_id": "{owner}", "p_tier": "internal"},
+    "take_object_deletions": {},
+    "finish_object_deletion": {"p_id": 1},
+    "prune_results": {},
+    "orphaned_objects": {"p_keys": ["x"]},
+    "ledger_mismatches": {},
 }
 """Functions that nobody of the matrix may call."""

@@ -1,0 +1,125 @@
+"""
+Pending rows by the hundred thousand, as the triggers would have left them.
+
+Row by row through `submit_task`, a million rows would take an hour. So the triggers are off, and
+what they would write (lane, place, turns, fair clocks, holds) is written here.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from bench.queue.server import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """Some users of one tier."""
+
+    ids: tuple[str, ...]
+    tier: str
+
+
+async def crowd(db: Connection, *, users: int, tier: str) -> Crowd:
+    """Make *users* users of *tier*."""
+    ids = tuple(str(uuid.uuid4()) for _ in range(users))
+    await db.execute(
+        "insert into auth.users (id, aud, role, created_at, updated_at)"
+        " select id, 'authenticated', 'authenticated', now(), now() from unnest(%s::uuid[]) as id",
+        [list(ids)],
+    )
+    await db.execute(
+        "update public.users_profile set tier = %s::public.user_tier, credits = 1000000"
+        " where id = any(%s::uuid[])",
+        [tier, list(ids)],
+    )
+    return Crowd(ids=ids, tier=tier)
+
+
+PENDING = """
+    with customer as (
+        select u.id, u.number, 1000 / t.weight as step,
+            t.head_start * 1000::bigint as ahead, coalesce(clock.finish, 0) as finish
+        from unnest(%(ids)s::uuid[]) with ordinality as u (id, number)
+        inner join segmentation.tiers as t on t.tier = %(tier)s::public.user_tier
+        left join segmentation.fair_clocks as clock on clock.user_id = u.id and clock.kind = 'image'
+    ),
+    added as (
+        insert into public.segmentation_results (
+            user_id, source_image_url, text_prompt, prompts, cost, lane_id, place
+        )
+        select
+            customer.id,
+            'uploads/' || customer.id || '/' || md5(random()::text || n) || '.jpg',
+            'cat', '[{"id": "p0", "text": "cat"}]', 1,
+            (select id from segmentation.lanes where kind = 'image' and memory_mb = 0 and pixels = 0
+                and model_revision is null and dtype is null),
+            customer.finish + n / cardinality(%(ids)s::uuid[]) * customer.step - customer.ahead
+        from generate_series(0, %(count)s - 1) as n
+        inner join customer on customer.number = 1 + n %% cardinality(%(ids)s::uuid[])
+        returning id, user_id, lane_id, place
+    ),
+    clocks as (
+        insert into segmentation.fair_clocks (user_id, kind, finish)
+        select added.user_id, 'image', max(added.place) + customer.ahead + customer.step
+        from added inner join customer on added.user_id = customer.id
+        group by added.user_id, customer.ahead, customer.step
+        on conflict (user_id, kind) do update set finish = excluded.finish
+    ),
+    holds as (
+        insert into public.usage_logs (user_id, action, credits_used, result_id)
+        select user_id, 'hold', 1, id from added where %(holds)s
+    )
+    insert into segmentation.turns as turn (lane_id, user_id, place)
+    select lane_id, user_id, min(place) from added group by lane_id, user_id
+    on conflict (lane_id, user_id) do update set place = least(turn.place, excluded.place)
+"""
+
+IN_WORK = """
+    with busy as (
+        insert into public.segmentation_results (
+            user_id, source_image_url, prompts, cost, lane_id, place,
+            status, attempt_count, started_at
+        )
+        select
+            customer, 'uploads/' || customer || '/' || md5(random()::text || n) || '.jpg',
+            '[{"text": "cat"}]', 1,
+            (select min(id) from segmentation.lanes where kind = 'image'), 0, 'processing', 1, now()
+        from unnest(%(ids)s::uuid[]) as customer, generate_series(1, %(count)s) as n
+        returning id, user_id
+    ),
+    numbered as (select busy.*, nextval('segmentation.tokens') as token from busy)
+    insert into segmentation.attempts (
+        token, lead_token, result_id, user_id, worker, lease_expires_at, deadline_at
+    )
+    select token, token, id, user_id, 'elsewhere',
+        now() + interval '1 day', now() + interval '1 day'
+    from numbered
+"""
+
+
+async def queue(db: Connection, who: Crowd, count: int, *, holds: bool = False) -> None:
+    """Let *count* tasks of *who* wait, their users in turns; *holds* writes the ledger too."""
+    values = {"ids": list(who.ids), "tier": who.tier, "count": count, "holds": holds}
+    await db.execute("set session_replication_role = replica")
+    await db.execute(PENDING, values)
+    await db.execute("set session_replication_role = origin")
+
+
+async def keep_busy(db: Connection, who: Crowd) -> None:
+    """Let each of *who* have as many pictures in work as their tier allows."""
+    row = await (
+        await db.execute(
+            "select max_in_flight from segmentation.tiers where tier = %s::public.user_tier",
+            [who.tier],
+        )
+    ).fetchone()
+    assert row is not None
+    await db.execute("set session_replication_role = replica")
+    await db.execute(IN_WORK, {"ids": list(who.ids), "count": row[0]})
+    await db.execute("set session_replication_role = origin")
+
+
+async def settle_down(db: Connection) -> None:
+    """Leave no vacuum, no missing statistics and no dirty pages to the measurement."""
+    await db.execute("vacuum analyze")
+    await db.execute("checkpoint")

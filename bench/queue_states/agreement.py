@@ -1,0 +1,120 @@
+"""Whether the queue's rows are what the model says: asked after each step of the state machine."""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from bench.queue_states.door import Door, Row
+from bench.queue_states.model import QueueModel, Task
+from contracts.tasks import FINAL_STATUSES, TaskStatus
+
+
+PATIENCE: Final = 10
+"""Seconds longer than drawn that a retry waits; still less than the shortest skip."""
+
+
+def rows_are_as_the_model_says(door: Door, model: QueueModel) -> None:
+    """Status, attempts, charge, reason and result of each task."""
+    rows = door.rows(
+        "select task.*, lane.memory_mb from public.segmentation_results as task"
+        " inner join segmentation.lanes as lane on lane.id = task.lane_id"
+    )
+    assert {str(row["id"]) for row in rows} == set(model.tasks)
+    for row in rows:
+        task = model.tasks[str(row["id"])]
+        found = {name: row[name] for name in ("attempt_count", "computed", "charged")}
+        if task.status is TaskStatus.DONE:
+            del found["computed"]
+        expected = {name: getattr(task, name) for name in found}
+        assert found == expected, (found, expected)
+        assert (row["status"], row["error_code"]) == (task.status, task.code)
+        if task.status is TaskStatus.PENDING:
+            assert row["memory_mb"] == task.memory_mb, "waits in a wrong lane"
+        _check_result(row, task)
+        _check_backoff(door, row, task)
+
+
+def open_attempts_are_as_the_model_says(door: Door, model: QueueModel) -> None:
+    """One at most for each task, and no user beyond their cap."""
+    rows = door.rows(
+        "select token, lead_token, user_id, result_id from segmentation.attempts"
+        " where ended_at is null"
+    )
+    live = {each.token for each in model.attempts.values() if each.outcome is None}
+    assert {row["token"] for row in rows} == live
+    assert len({row["result_id"] for row in rows}) == len(rows)
+    for user, cap in model.caps.items():
+        leads = {row["lead_token"] for row in rows if str(row["user_id"]) == user}
+        assert cap is None or len(leads) <= cap, "more pictures in flight than allowed"
+
+
+def nobody_is_forgotten(door: Door, model: QueueModel) -> None:
+    """Each pending task's user has a turn in its lane, at or before its place."""
+    in_line = door.rows(
+        """
+        select task.id from public.segmentation_results as task
+        inner join segmentation.turns
+            on turns.user_id = task.user_id and turns.lane_id = task.lane_id
+        where task.status = 'pending' and turns.place <= task.place
+        """
+    )
+    waiting = {each.id for each in model.tasks.values() if each.status is TaskStatus.PENDING}
+    assert {str(row["id"]) for row in in_line} == waiting, "nobody's turn leads to a task"
+
+
+def money_is_conserved(door: Door, model: QueueModel) -> None:
+    """Balances, one settlement for each final task, and the ledger's own check."""
+    assert door.rows("select * from segmentation.ledger_mismatches()") == []
+    rows = door.rows("select id, credits from public.users_profile")
+    assert {str(row["id"]): row["credits"] for row in rows} == model.balances
+    settled = door.rows(
+        """
+        select
+            result_id,
+            count(*) filter (where action in ('capture', 'release')) as settlements,
+            coalesce(sum(credits_used) filter (where action = 'hold'), 0) as held,
+            coalesce(sum(credits_used) filter (where action = 'capture'), 0) as captured
+        from public.usage_logs
+        where result_id is not null
+        group by result_id
+        having count(*) > 1
+        """
+    )
+    assert {row["settlements"] for row in settled} <= {1}
+    found = {str(row["result_id"]): (row["held"], row["captured"]) for row in settled}
+    assert found == model.settled
+
+
+def _check_result(row: Row, task: Task) -> None:
+    """A result is there when done, and it is the winner's."""
+    key = row["manifest_url"]
+    assert (key is not None) == (task.winner is not None)
+    assert key is None or f"/{task.winner}/" in key, "the result of a stale attempt"
+    assert (row["finished_at"] is not None) == (task.status in FINAL_STATUSES)
+
+
+def _check_backoff(door: Door, row: Row, task: Task) -> None:
+    """
+    A retry waits as long as it should; the model takes over how long that is.
+
+    Then it waits longer, or a slow machine would sit it out, and no way could be gone twice.
+    """
+    run_after = row["run_after"].timestamp()
+    if task.status is TaskStatus.PENDING and math.isnan(task.run_after):
+        wait = run_after - row["updated_at"].timestamp()
+        assert 0.5 <= wait / 2**task.attempt_count <= 1.5 + 1e-3, "an odd backoff"
+        door.rows(
+            "update public.segmentation_results"
+            " set run_after = run_after + make_interval(secs => %s) where id = %s",
+            PATIENCE,
+            task.id,
+        )
+        task.run_after = run_after + PATIENCE
+
+
+CHECKS: Final[tuple[Callable[[Door, QueueModel], None], ...]] = (
+    rows_are_as_the_model_says,
+    open_attempts_are_as_the_model_says,
+    nobody_is_forgotten,
+    money_is_conserved,
+)

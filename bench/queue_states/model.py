@@ -1,0 +1,275 @@
+"""
+The queue as a model: what each transition answers, and what it leaves behind.
+
+Plain Python, no database: what `docs/sql-interface.md` promises, for one caller after another.
+Instants are seconds. Which tasks a claim takes is the database's choice; the model says whether
+the choice was fair, complete and allowed.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from contracts.errors import FACTS, ErrorCode, Refund
+from contracts.tasks import FINAL_STATUSES, TaskStatus
+
+
+MAX_ATTEMPTS: Final = 3
+MAX_RELEASES: Final = 10
+MAX_RIDERS: Final = 16
+GIB: Final = 1024
+"""Memory floors are whole GiB."""
+ONLINE_SECONDS: Final = 120.0
+NOTED_SECONDS: Final = 10.0
+"""A worker's last sign of life is written this rarely."""
+
+
+@dataclass(kw_only=True)
+class Task:
+    """One task, and what was spent on it."""
+
+    id: str
+    user: str
+    picture: str
+    cost: int
+    place: int
+    run_after: float
+    expires_at: float | None
+    memory_mb: int
+    """What it asks of a machine, and what running out of memory taught."""
+    status: TaskStatus = TaskStatus.PENDING
+    code: ErrorCode | None = None
+    attempt_count: int = 0
+    releases: int = 0
+    computed: int = 0
+    charged: int | None = None
+    winner: int | None = None
+    """Token of the attempt whose results count."""
+
+    def due(self, now: float, memory_mb: int) -> bool:
+        """Whether a worker of that size may be given it now."""
+        in_time = self.expires_at is None or self.expires_at > now
+        fits = self.memory_mb <= memory_mb
+        return self.status is TaskStatus.PENDING and self.run_after <= now and in_time and fits
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """One worker's try at one task."""
+
+    token: int
+    task: Task
+    lead: int
+    worker: str
+    memory_mb: int
+    lease: float
+    deadline: float
+    outcome: str | None = None
+
+
+@dataclass
+class QueueModel:
+    """Balances, tasks and attempts, as they ought to be."""
+
+    caps: dict[str, int | None]
+    """Pictures in flight that each user may have."""
+    balances: dict[str, int]
+    tasks: dict[str, Task] = field(default_factory=dict)
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    workers: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Memory and last sign of life of each worker."""
+    settled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Cost and charge of each final task, also of the deleted ones."""
+
+    def submit(self, task: Task) -> None:
+        """A task was taken in: behind its user's others, and paid for."""
+        mine = [other.place for other in self.tasks.values() if other.user == task.user]
+        assert all(place < task.place for place in mine), "a place did not rise"
+        self.balances[task.user] -= task.cost
+        self.tasks[task.id] = task
+
+    def open_attempt(self, task: Task) -> Attempt | None:
+        """The lease on a task."""
+        mine = (each for each in self.attempts.values() if each.task is task)
+        return next((each for each in mine if each.outcome is None), None)
+
+    def has_room(self, user: str) -> bool:
+        """Whether one more picture of a user may be in work."""
+        cap = self.caps[user]
+        return cap is None or self.pictures(user) < cap
+
+    def pictures(self, user: str) -> int:
+        """Pictures of a user in work."""
+        live = (each for each in self.attempts.values() if each.outcome is None)
+        return len({each.lead for each in live if each.task.user == user})
+
+    def note(self, worker: str, memory_mb: int, now: float) -> None:
+        """A worker gave a sign of life."""
+        known = self.workers.get(worker)
+        if known is None or known[0] != memory_mb or now - known[1] > NOTED_SECONDS:
+            self.workers[worker] = (memory_mb, now)
+
+    def claim(self, opened: Collection[Attempt], limit: int, now: float, memory_mb: int) -> None:
+        """Take over what a claim has opened, if it was right. *now*: just before the call."""
+        leads = {each.lead: each.task for each in opened if each.token == each.lead}
+        for each in opened:
+            assert each.task.status is TaskStatus.PENDING, "claimed what was not pending"
+            assert each.task.memory_mb <= each.memory_mb, "claimed what does not fit"
+            lead = leads[each.lead]
+            assert (lead.user, lead.picture) == (each.task.user, each.task.picture), "a wrong ride"
+            each.task.status = TaskStatus.PROCESSING
+            each.task.attempt_count += 1
+            each.task.computed = 0
+            self.attempts[each.token] = each
+        assert len(leads) <= limit, "more pictures than asked for"
+        left = [task for task in self.tasks.values() if task.due(now, memory_mb)]
+        self._check_order(list(leads.values()), left, full=len(leads) == limit)
+        for token, lead in leads.items():
+            riders = sum(each.lead == token for each in opened)
+            alone = [task for task in left if _ride_together(task, lead)]
+            assert riders <= MAX_RIDERS, "too many on one picture"
+            assert riders == MAX_RIDERS or not alone, "a companion was left behind"
+
+    def _check_order(self, leads: list[Task], left: Iterable[Task], *, full: bool) -> None:
+        for task in left:
+            rivals = [lead for lead in leads if lead.user == task.user]
+            if self.has_room(task.user):
+                assert full, "a claim left something due behind"
+                rivals = leads
+            # Two users may stand at one place.
+            assert all(lead.place <= task.place for lead in rivals), "claimed out of turn"
+
+    def renew(self, token: int, now: float) -> str:
+        """Keep an attempt alive."""
+        attempt = self.attempts.get(token)
+        if attempt is None or attempt.outcome or attempt.deadline <= now:
+            return "stale"
+        return "ok"
+
+    def progress(self, token: int, computed: int | None) -> str:
+        """Report what is computed."""
+        attempt = self.attempts.get(token)
+        if attempt is None or attempt.outcome:
+            return "stale"
+        task = attempt.task
+        task.computed = max(task.computed, min(computed or 0, task.cost))
+        return "ok"
+
+    def complete(self, token: int, charge: int | None) -> str:
+        """Store a result."""
+        answer = self._end(token, "done")
+        if answer == "ok":
+            task = self.attempts[token].task
+            task.winner = token
+            self._settle(task, TaskStatus.DONE, task.cost if charge is None else charge)
+        return answer
+
+    def fail(self, token: int, code: ErrorCode, now: float) -> str:
+        """Give an attempt up."""
+        answer = self._end(token, "failed")
+        if answer == "ok":
+            attempt = self.attempts[token]
+            hopeless = False
+            if code is ErrorCode.OUT_OF_MEMORY:
+                floor = (attempt.memory_mb // GIB + 1) * GIB
+                attempt.task.memory_mb = max(attempt.task.memory_mb, floor)
+                hopeless = not self._somebody_has(attempt.task.memory_mb, now)
+            self._retry_or_fail(attempt.task, code, hopeless=hopeless)
+        return answer
+
+    def release(self, token: int) -> str:
+        """Give a task back unharmed."""
+        answer = self._end(token, "released")
+        if answer == "ok":
+            task = self.attempts[token].task
+            task.releases += 1
+            if task.releases > MAX_RELEASES:
+                self._retry_or_fail(task, ErrorCode.INTERNAL)
+            else:
+                task.attempt_count -= 1
+                self._send_back(task)
+        return answer
+
+    def cancel(self, task_id: str) -> str:
+        """Withdraw a task; what was computed is charged."""
+        task = self.tasks[task_id]
+        if task.status in FINAL_STATUSES:
+            return "already_final"
+        running = self.open_attempt(task)
+        if running:
+            running.outcome = "cancelled"
+        self._settle(task, TaskStatus.CANCELLED, task.computed)
+        return "ok"
+
+    def delete(self, task_id: str) -> None:
+        """Remove a task and its attempts; the ledger stays."""
+        self.cancel(task_id)
+        task = self.tasks.pop(task_id)
+        self.attempts = {
+            token: each for token, each in self.attempts.items() if each.task is not task
+        }
+
+    def reap(self, now: float) -> int:
+        """End silent attempts, then cancel what nobody began in time."""
+        silent = [
+            each for each in self.attempts.values() if each.outcome is None and each.lease <= now
+        ]
+        for each in silent:
+            late = each.deadline <= now
+            code = ErrorCode.DEADLINE_EXCEEDED if late else ErrorCode.LEASE_EXPIRED
+            each.outcome = code.value
+            self._retry_or_fail(each.task, code)
+        for task in self.tasks.values():
+            expired = task.expires_at is not None and task.expires_at <= now
+            if expired and task.status is TaskStatus.PENDING:
+                task.code = ErrorCode.EXPIRED
+                self._settle(task, TaskStatus.CANCELLED, 0)
+        return len(silent)
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass: all instants move back."""
+        for task in self.tasks.values():
+            task.run_after -= seconds
+            if task.expires_at is not None:
+                task.expires_at -= seconds
+        for each in self.attempts.values():
+            each.lease -= seconds
+            each.deadline -= seconds
+        self.workers = {name: (mb, seen - seconds) for name, (mb, seen) in self.workers.items()}
+
+    def _somebody_has(self, memory_mb: int, now: float) -> bool:
+        return any(
+            mb >= memory_mb and now - seen < ONLINE_SECONDS for mb, seen in self.workers.values()
+        )
+
+    def _end(self, token: int, outcome: str) -> str:
+        attempt = self.attempts.get(token)
+        if attempt is None:
+            return "stale"
+        if attempt.outcome:
+            return "duplicate" if attempt.outcome == outcome else "stale"
+        attempt.outcome = outcome
+        return "ok"
+
+    def _retry_or_fail(self, task: Task, code: ErrorCode, *, hopeless: bool = False) -> None:
+        fact = FACTS[code]
+        if fact.retryable and not hopeless and task.attempt_count < MAX_ATTEMPTS:
+            self._send_back(task)
+            task.run_after = float("nan")  # drawn by the database; the machine reads it back
+            return
+        task.code = code
+        self._settle(task, TaskStatus.FAILED, 0 if fact.refund is Refund.ALL else task.computed)
+
+    def _send_back(self, task: Task) -> None:
+        task.status = TaskStatus.PENDING
+        task.computed = 0
+
+    def _settle(self, task: Task, status: TaskStatus, charge: int) -> None:
+        task.status = status
+        task.charged = charge
+        self.balances[task.user] += task.cost - charge
+        self.settled[task.id] = (task.cost, charge)
+
+
+def _ride_together(task: Task, lead: Task) -> bool:
+    return (task.user, task.picture, task.memory_mb) == (lead.user, lead.picture, lead.memory_mb)

@@ -1,0 +1,76 @@
+"""
+Guards of the queue, each taken out of the SQL on its own.
+
+The negative control of `bench.queue_states.machine`: a machine that does not notice these would not
+notice a bug of that kind either.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One replacement in the text of one function of the schema `segmentation`."""
+
+    function: str
+    guard: str
+    instead: str
+
+
+_FENCE: Final = "attempt.token is null or attempt.ended_at is not null"
+_NO_FENCE: Final = "attempt.token is null"
+
+MUTANTS: Final[dict[str, Mutant]] = {
+    "complete_task asks whether the token is live": Mutant("complete_task", _FENCE, _NO_FENCE),
+    "fail_task asks whether the token is live": Mutant("fail_task", _FENCE, _NO_FENCE),
+    "release_task asks whether the token is live": Mutant("release_task", _FENCE, _NO_FENCE),
+    "report_progress asks whether the token is live": Mutant("report_progress", _FENCE, _NO_FENCE),
+    "a cancel ends the attempt": Mutant(
+        "cancel_task", "attempts.result_id = p_id and attempts.ended_at is null", "false"
+    ),
+    "a release does not count": Mutant(
+        "release_task", "attempt_count = attempt_count - 1", "attempt_count = attempt_count"
+    ),
+    "a hold comes back": Mutant(
+        "release_credits", "set credits = credits + p_task.cost", "set credits = credits"
+    ),
+    "a cancel charges what was computed": Mutant(
+        "close_task", "else results.computed end", "else 0 end"
+    ),
+    "what comes back moves its turn forward": Mutant(
+        "stand_in_line", "where turn.place > excluded.place", "where false"
+    ),
+    "pictures in flight are capped": Mutant(
+        "pick_tasks", "tier.max_in_flight is not null", "false"
+    ),
+    "a backoff is waited for": Mutant("due_tasks", "results.run_after <= now()", "true"),
+    "an expired task is not begun": Mutant(
+        "due_tasks", "coalesce(results.expires_at > now(), true)", "true"
+    ),
+    "a floor rises when memory runs out": Mutant(
+        "need_more_memory", "set lane_id = lane.id", "set lane_id = lane_id"
+    ),
+}
+
+
+@contextlib.contextmanager
+def mutated(db_url: str, mutant: Mutant) -> Iterator[None]:
+    """Take a guard out, and put it back in the end."""
+    with psycopg.connect(db_url, autocommit=True) as connection:
+        row = connection.execute(
+            "select pg_get_functiondef(%s::regproc)", [f"segmentation.{mutant.function}"]
+        ).fetchone()
+        original = str(row[0]) if row else ""
+        if original.count(mutant.guard) != 1:
+            msg = f"{mutant.function} does not say once: {mutant.guard}"
+            raise ValueError(msg)
+        connection.execute(original.replace(mutant.guard, mutant.instead).encode())
+        try:
+            yield
+        finally:
+            connection.execute(original.encode())
