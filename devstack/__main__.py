@@ -5,6 +5,9 @@ A Supabase and an R2 on this machine, without Docker.
     python -m devstack env      print the variables of the running stack
     python -m devstack status   say whether it runs
     python -m devstack reset    forget all data, keys and ports
+
+    python -m devstack restart|kill|pause|resume postgres|objects
+                                what a crash or a stall of one program does to the others
 """
 
 import argparse
@@ -18,7 +21,7 @@ import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from devstack import errors, stack
+from devstack import control, errors, stack
 from devstack import settings as choices
 from devstack import state as states
 
@@ -38,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         lifeline=getattr(flags, "lifeline", False),
     )
     try:
+        if flags.command in control.ORDERS:
+            return order(settings, flags.program, flags.command)
         return int(COMMANDS[flags.command](settings, quiet=flags.quiet))
     except errors.AlreadyRunningError as error:
         return _complain(error, EXIT_ALREADY_RUNNING)
@@ -83,6 +88,14 @@ def reset(settings: choices.Settings, *, quiet: bool) -> int:
     states.StateDir(settings.state_dir).erase()
     if not quiet:
         sys.stdout.write(f"Forgot {settings.state_dir}.\n")
+    return 0
+
+
+def order(settings: choices.Settings, program: str, what: str) -> int:
+    """Tell the running stack to do *what* to one of its programs. Raises: errors.StackError."""
+    lines = _running_env(settings).read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines)
+    control.send(variables["SUPABASE_URL"], variables["SUPABASE_SERVICE_KEY"], program, what)
     return 0
 
 
@@ -157,10 +170,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in COMMANDS:
+    for name in (*COMMANDS, *control.ORDERS):
         command = commands.add_parser(name)
         command.add_argument("--state-dir", help="default: DEVSTACK_STATE_DIR, or .devstack here")
         command.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        if name in control.ORDERS:
+            command.add_argument("program", choices=("postgres", "objects"))
         if name == "up":
             port_help = "gateway port; 0 picks a free one (default: 54321, or as last time)"
             command.add_argument("--port", type=int, help=port_help)

@@ -2,6 +2,7 @@
 
 import logging
 
+import psycopg
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -53,6 +54,9 @@ async def answer_plainly(request: web.Request, handler: Handler) -> web.StreamRe
         if error.status < 400 or error.content_type == "application/json":  # noqa: PLR2004
             raise
         return explain(request, error)
+    except psycopg.OperationalError as error:
+        log.warning("%s %s: no database: %s", request.method, request.path, error)
+        return problem(503, "database_unavailable", "The database does not answer.")
     except Exception:
         # The last line of defence: a client parses JSON, and the log has the traceback.
         log.exception("%s %s failed", request.method, request.path)

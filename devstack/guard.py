@@ -6,7 +6,8 @@ Run one program so that it never outlives the process that asked for it.
 Standard input is the lifeline: its other end is held by the parent and by nobody else, so it
 ends when the parent closes it and also when the parent is killed. Then the program's process
 group gets each signal in turn, with its grace, and at last SIGKILL. One path serves both the
-polite stop and the murder of the parent, so it is exercised by every run.
+polite stop and the murder of the parent, so it is exercised by every run. A byte on the lifeline
+is the number of a signal to pass on.
 
 DISGUISE is `-`, `namespace`, or `UID:GID`: PostgreSQL refuses to run as root. The guard itself
 keeps the parent's user, so it may signal the program under whatever user that runs.
@@ -99,6 +100,8 @@ def attend(pid: int, steps: list[tuple[int, float]], woken: int) -> int:
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
+            if deadline is not None:
+                end_what_it_started(pid)
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
         if deadline is not None and time.monotonic() >= deadline:
@@ -107,8 +110,30 @@ def attend(pid: int, steps: list[tuple[int, float]], woken: int) -> int:
         ready, _, _ = select.select(watched, [], [], wait)
         if woken in ready:
             os.read(woken, 512)
-        if LIFELINE in ready and not os.read(LIFELINE, 512):
-            watched, deadline = [woken], 0.0
+        if LIFELINE in ready:
+            orders = os.read(LIFELINE, 512)
+            pass_on(pid, orders)
+            if not orders:
+                watched, deadline = [woken], 0.0
+
+
+def pass_on(pid: int, orders: bytes) -> None:
+    """Send the group of *pid* the signals that *orders* number."""
+    for number in orders:
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            return
+
+
+def end_what_it_started(pid: int) -> None:
+    """Kill who is left of the group of *pid*, as a child of initdb; wait a second at most."""
+    for _ in range(200):
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        time.sleep(0.005)
 
 
 def step_down(pid: int, pending: list[tuple[int, float]]) -> float:

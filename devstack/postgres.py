@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,9 @@ UNPRIVILEGED = ("postgres", "nobody")
 
 #: Fast stop takes 0.1 s; then immediate; then SIGKILL.
 STOP = ((int(signal.SIGINT), 5.0), (int(signal.SIGQUIT), 2.0))
+
+#: What a start says while backends of a killed server still hold its memory; they have this long.
+ORPHANS, ORPHAN_SECONDS = "pre-existing shared memory block", 10.0
 
 OPTIONS = {
     "listen_addresses": ports.HOST,
@@ -101,13 +105,24 @@ async def start(cluster: Cluster, lease: int) -> processes.Process:
     }
     flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     program = cluster.program("postgres", ("-D", str(cluster.data), *flags), cluster.log)
-    server = await processes.Process.start(program, lease)
-    try:
-        await server.until(lambda: _answers(cluster))
-    except BaseException:
-        await server.stop()
-        raise
-    return server
+    return await _outwaiting_orphans(cluster, program, lease)
+
+
+async def _outwaiting_orphans(
+    cluster: Cluster, program: processes.Program, lease: int
+) -> processes.Process:
+    """Start *program*, again and again while backends of a killed server have yet to notice."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        server = await processes.Process.start(program, lease)
+        try:
+            await server.until(lambda: _answers(cluster))
+        except BaseException as error:
+            await server.stop()
+            if ORPHANS not in str(error) or time.monotonic() > deadline:
+                raise
+        else:
+            return server
 
 
 def find_binaries(chosen: Path | None) -> Path:
@@ -163,7 +178,12 @@ async def _initialise(cluster: Cluster, lease: int) -> None:
         arguments = ("-D", str(cluster.data), f"--pwfile={password_file}", *INITDB)
         log = cluster.data.with_name("initdb.log")
         initdb = await processes.Process.start(cluster.program("initdb", arguments, log), lease)
-        if await initdb.wait() != 0:
+        try:
+            status = await initdb.wait()
+        finally:
+            # Told to end, it removes what it made; nobody may start before that.
+            await initdb.stop()
+        if status != 0:
             shutil.rmtree(cluster.data)
             raise errors.ProcessDiedError(initdb.obituary())
     finally:

@@ -56,22 +56,25 @@ class Process:
         steps = ",".join(f"{int(number)}:{seconds}" for number, seconds in program.stop)
         log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            guard = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                str(GUARD),
-                steps,
-                program.disguise,
-                *program.command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=program.directory,
-                env=dict(program.environ),
-                start_new_session=True,
-                pass_fds=(lease,),
+            starting = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    str(GUARD),
+                    steps,
+                    program.disguise,
+                    *program.command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    cwd=program.directory,
+                    env=dict(program.environ),
+                    start_new_session=True,
+                    pass_fds=(lease,),
+                )
             )
+            guard = await _not_halfway(starting)
         finally:
             os.close(log)
         return cls(program, guard)
@@ -84,6 +87,11 @@ class Process:
     async def wait(self) -> int:
         """Exit status of the program, once it ended."""
         return await self._guard.wait()
+
+    def signal(self, number: int) -> None:
+        """Let the guard send the program's group the signal *number*."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.write(bytes([number]))
 
     async def stop(self) -> None:
         """Cut the lifeline and wait until the program is gone."""
@@ -110,3 +118,21 @@ class Process:
             f"{self.program.name} ended with status {self._guard.returncode}."
             f" Its log, {self.program.log}, ends with:\n{tail}"
         )
+
+
+async def _not_halfway(
+    starting: asyncio.Future[asyncio.subprocess.Process],
+) -> asyncio.subprocess.Process:
+    """
+    Wait for a guard that is *starting*; a cancellation then ends it as a stop would.
+
+    Left to itself, asyncio would kill the guard, which may have started its program already.
+    """
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        guard = await starting
+        if guard.stdin is not None:
+            guard.stdin.close()
+        await guard.wait()
+        raise

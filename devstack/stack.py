@@ -2,22 +2,35 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import psycopg_pool
 from aiohttp import web
 
-from devstack import context, errors, gateway, migrations, object_store, ports, postgres, processes
+from devstack import context, control, errors, gateway, migrations, object_store, ports, postgres
 from devstack import settings as choices
 from devstack import state as states
+from devstack.supervisor import Supervisor
 
 
 log = logging.getLogger(__name__)
 
 #: The gateway's connections to PostgreSQL, which allows 100.
 POOL_MIN_COUNT, POOL_MAX_COUNT = 4, 24
+
+#: A request waits this long for a connection, and then is told that there is none.
+POOL_WAIT_SECONDS = 5.0
+
+#: A failed connection is given up after this, and tried anew when the next request wants one;
+#: psycopg's own five minutes of growing pauses would outlast a restart by seconds.
+POOL_RECONNECT_SECONDS = 1.0
+
+#: PostgreSQL on this machine takes a connection at once, or is not there.
+CONNECT_SECONDS = 3
 
 #: Open requests get this long at the end.
 SHUTDOWN_SECONDS = 1.0
@@ -40,12 +53,12 @@ async def run(
     """
     settings.env_file.unlink(missing_ok=True)
     state.ports.require_free()
-    async with running(settings, state, lease) as programs:
+    async with running(settings, state, lease) as supervisor:
         variables = env_text(settings, state)
         states.write_private(settings.env_file, variables)
         announce(variables)
         try:
-            await watch(programs)
+            await watch(supervisor)
         finally:
             settings.env_file.unlink(missing_ok=True)
 
@@ -53,29 +66,33 @@ async def run(
 @contextlib.asynccontextmanager
 async def running(
     settings: choices.Settings, state: states.State, lease: int
-) -> AsyncIterator[list[processes.Process]]:
-    """The stack, answering; yields its programs."""
-    programs: list[processes.Process] = []
+) -> AsyncIterator[Supervisor]:
+    """The stack, answering; yields what watches its programs."""
+    supervisor = Supervisor()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_store(settings, state, lease, programs))
-            group.create_task(_database(settings, state, lease, programs))
-        async with served(settings, state):
-            yield programs
+            group.create_task(_store(settings, state, lease, supervisor))
+            group.create_task(_database(settings, state, lease, supervisor))
+        async with served(settings, state, supervisor):
+            yield supervisor
     except* errors.StackError as several:
         raise several.exceptions[0] from None
     finally:
-        await asyncio.gather(*(program.stop() for program in programs))
+        await supervisor.stop()
 
 
 @contextlib.asynccontextmanager
-async def served(settings: choices.Settings, state: states.State) -> AsyncIterator[None]:
+async def served(
+    settings: choices.Settings, state: states.State, supervisor: Supervisor
+) -> AsyncIterator[None]:
     """The gateway, listening."""
     async with psycopg_pool.AsyncConnectionPool(
         state.database_url,
-        kwargs={"autocommit": True},
+        kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
         min_size=POOL_MIN_COUNT,
         max_size=POOL_MAX_COUNT,
+        timeout=POOL_WAIT_SECONDS,
+        reconnect_timeout=POOL_RECONNECT_SECONDS,
         open=False,
     ) as pool:
         shared = context.Context(
@@ -88,9 +105,9 @@ async def served(settings: choices.Settings, state: states.State) -> AsyncIterat
             url=state.url,
         )
         await pool.wait()
-        runner = web.AppRunner(
-            gateway.build(shared), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
-        )
+        app = gateway.build(shared)
+        control.add_routes(app, supervisor)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, ports.HOST, state.ports.gateway).start()
@@ -108,15 +125,12 @@ async def _clean_up(runner: web.AppRunner) -> None:
         log.warning("The gateway did not end in %s s.", CLEANUP_SECONDS)
 
 
-async def watch(programs: list[processes.Process]) -> None:
-    """Wait until one of *programs* ends by itself. Raises: errors.ProcessDiedError."""
-    waits = {asyncio.create_task(program.wait()): program for program in programs}
+async def watch(supervisor: Supervisor) -> None:
+    """Wait until a program ends unasked. Raises: errors.ProcessDiedError."""
     try:
-        ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-    raise errors.ProcessDiedError(waits[ended.pop()].obituary())
+        await supervisor.watch()
+    except* errors.ProcessDiedError as several:
+        raise several.exceptions[0] from None
 
 
 def env_text(settings: choices.Settings, state: states.State) -> str:
@@ -129,7 +143,7 @@ async def _store(
     settings: choices.Settings,
     state: states.State,
     lease: int,
-    programs: list[processes.Process],
+    supervisor: Supervisor,
 ) -> None:
     store = object_store.Store(
         data=states.StateDir(settings.state_dir).objects,
@@ -139,14 +153,15 @@ async def _store(
         bucket=settings.bucket,
         memory=settings.object_store_memory,
     )
-    programs.append(await object_store.start(store, lease))
+    opened = functools.partial(object_store.start, store, lease)
+    await supervisor.start("objects", opened, end=signal.SIGTERM)
 
 
 async def _database(
     settings: choices.Settings,
     state: states.State,
     lease: int,
-    programs: list[processes.Process],
+    supervisor: Supervisor,
 ) -> None:
     data = states.StateDir(settings.state_dir).postgres
     binaries = postgres.find_binaries(settings.postgres_bin)
@@ -157,7 +172,9 @@ async def _database(
         password=state.keys.postgres_password,
         disguise=postgres.prepare(data, binaries, settings.postgres_user),
     )
-    programs.append(await postgres.start(cluster, lease))
+    # Immediate: what a restart by a failover or a crash looks like.
+    opened = functools.partial(postgres.start, cluster, lease)
+    await supervisor.start("postgres", opened, end=signal.SIGQUIT)
     async with await psycopg.AsyncConnection.connect(
         state.database_url, autocommit=True
     ) as connection:

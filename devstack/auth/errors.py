@@ -10,7 +10,8 @@ What the auth routes refuse, in GoTrue's codes and words.
     ├── 422  UserExistsError, EmailExistsError, WeakPasswordError, SamePasswordError,
     │        AnonymousDisabledError
     ├── 500  DatabaseError
-    └── 501  NotSupportedError
+    ├── 501  NotSupportedError
+    └── 503  DatabaseAwayError
 """
 
 from collections.abc import Mapping
@@ -150,3 +151,9 @@ class NotSupportedError(AuthError):
     """The devstack signs users in by password only"""
 
     status, code = 501, "not_supported"
+
+
+class DatabaseAwayError(AuthError):
+    """The database does not answer"""
+
+    status, code = 503, "request_timeout"

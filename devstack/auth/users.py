@@ -72,6 +72,8 @@ async def create(
         if error.diag.constraint_name == EMAIL_KEY:
             raise taken from error
         raise errors.DatabaseError from error
+    except psycopg.OperationalError:
+        raise  # the connection is gone; nothing was refused
     except psycopg.Error as error:
         raise errors.DatabaseError from error
     await cursor.execute(

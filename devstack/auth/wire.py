@@ -43,6 +43,9 @@ def endpoint(handler: Handler) -> Handler:
             return await handler(request)
         except errors.AuthError as error:
             return refusal(request, error)
+        except psycopg.OperationalError:
+            # Clients come back after a 503; a 500 would be the end of the matter.
+            return refusal(request, errors.DatabaseAwayError())
 
     return answer
 

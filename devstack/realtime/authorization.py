@@ -64,6 +64,8 @@ async def may_read(pool: context.Pool, who: identity.Identity, topic: str) -> Pe
                 cursor = await connection.execute(SEEN, [topic, ids])
                 seen = {extension for (extension,) in await cursor.fetchall()}
         except psycopg.Error as error:
+            if connection.broken:
+                raise  # the database went away, and refused nothing
             log.warning("policy for topic %s and role %s failed: %s", topic, who.role, error)
             return NOTHING
     return Permissions(broadcast="broadcast" in seen, presence="presence" in seen)
@@ -95,6 +97,8 @@ async def _may_insert(
     except errors.InsufficientPrivilege:
         return False
     except psycopg.Error as error:
+        if connection.broken:
+            raise
         log.warning("policy for topic %s and role %s failed: %s", topic, who.role, error)
         return False
     return True

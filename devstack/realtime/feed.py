@@ -43,6 +43,9 @@ class Feed:
                 await self._read()
             except psycopg.Error as error:
                 log.warning("feed lost: %s", str(error).partition("\n")[0])
+            except Exception:
+                # Whatever broke with the connection: without the feed, clients would go deaf.
+                log.exception("feed lost")
             finally:
                 self.live.clear()
             failures = 0 if time.monotonic() - started_at > RETRY_SECONDS[-1] else failures + 1

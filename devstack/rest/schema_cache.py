@@ -27,6 +27,8 @@ class SchemaCache:
         self._catalogue: catalogue.Catalogue | None = None
         self._loaded_at = 0.0
         self._forgotten_count = 0
+        self._failed_at = 0.0
+        self._failure: psycopg.Error | None = None
 
     async def get(self) -> catalogue.Catalogue:
         """The catalogue, loaded if there is none. Raises: psycopg.Error."""
@@ -36,13 +38,20 @@ class SchemaCache:
         """
         A catalogue at least as new as *asked_at* (`time.monotonic()`).
 
-        Requests that miss something at the same moment share one load. Raises: psycopg.Error.
+        Requests that miss something at the same moment share one load, also one that fails: else
+        each would wait for the database in its turn. Raises: psycopg.Error.
         """
         async with self._lock:
             if self._catalogue is not None and self._loaded_at >= asked_at:
                 return self._catalogue
+            if self._failure is not None and self._failed_at >= asked_at:
+                raise self._failure
             started_at, forgotten_count = time.monotonic(), self._forgotten_count
-            loaded = await self._load()
+            try:
+                loaded = await self._load()
+            except psycopg.Error as error:
+                self._failure, self._failed_at = error, time.monotonic()
+                raise
             # What was forgotten meanwhile may have been read before it changed.
             if forgotten_count == self._forgotten_count:
                 self._catalogue, self._loaded_at = loaded, started_at

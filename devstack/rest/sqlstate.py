@@ -20,6 +20,8 @@ _BY_CODE = {
     "42P01": 404,  # undefined table
     "42P17": 500,  # infinite recursion in a policy
     "57P01": 503,  # terminated by an administrator
+    "57P02": 503,  # terminated since another backend crashed, as an immediate stop says
+    "57P03": 503,  # not taking connections yet
     "P0001": 400,  # raise exception
 }
 
