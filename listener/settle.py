@@ -65,7 +65,7 @@ async def settle(
     try:
         answer = await _insist(token, outcome, store, ends_at, timings)
     except (rest.RestError, machine_auth.MachineAuthError, TimeoutError) as error:
-        log.warning("settlement_lost", outcome=type(outcome).__name__, error=str(error))
+        log.warning("settlement_lost", outcome=type(outcome).__name__, error=repr(error))
         return
     timings["settle_ms"] = round((loop.time() - began_at) * 1000, 1)
     _tell(outcome, answer, timings)
