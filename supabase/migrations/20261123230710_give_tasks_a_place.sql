@@ -49,7 +49,8 @@ drop index public.segmentation_results_claimable;
 create index segmentation_results_in_line on public.segmentation_results (user_id, lane_id, place, id)
 where status = 'pending';
 -- Read by claim_tasks: what else waits for the same picture? And by orphaned_objects.
-create index segmentation_results_by_source on public.segmentation_results (source_image_url);
+-- By hash, for the keys are long and only ever compared whole.
+create index segmentation_results_by_source on public.segmentation_results using hash (source_image_url);
 -- Read by reap_tasks.
 create index segmentation_results_expiring on public.segmentation_results (expires_at)
 where status = 'pending' and expires_at is not null;

@@ -30,8 +30,7 @@ begin
     if attempt.token is null or attempt.ended_at is not null then
         return 'stale';
     end if;
-    select * into task from public.segmentation_results as results where results.id = attempt.result_id;
-    prefix := format('results/%s/%s/%s/', task.user_id, task.id, p_token);
+    prefix := format('results/%s/%s/%s/', attempt.user_id, attempt.result_id, p_token);
     if p_manifest_url is null
         or not (starts_with(p_manifest_url, prefix)
             and coalesce(starts_with(p_mask_image_url, prefix), true)
@@ -44,8 +43,10 @@ begin
             400, 'invalid_request', 'instance_count must be 0 or more, and summary at most 256 KiB.'
         );
     end if;
-    if p_charge not between 0 and task.cost then
-        perform segmentation.refuse(400, 'invalid_request', format('Charge 0 to %s credits.', task.cost));
+    if p_charge is not null and p_charge not between 0 and (
+        select results.cost from public.segmentation_results as results where results.id = attempt.result_id
+    ) then
+        perform segmentation.refuse(400, 'invalid_request', 'Charge at least nothing and at most what is held.');
     end if;
 
     perform segmentation.end_attempt(p_token, 'done', p_timings => p_timings);

@@ -20,3 +20,32 @@ where error_code is not null;
 drop index segmentation.attempts_by_machine;
 create index attempts_by_machine on segmentation.attempts (machine_id, claimed_at desc)
 where machine_id is not null;
+
+-- Two statements instead of three, for every word of a worker.
+create or replace function segmentation.lock_attempt(p_token bigint)
+returns segmentation.attempts
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+declare
+    attempt segmentation.attempts;
+begin
+    perform segmentation.require_worker();
+    perform 1
+    from public.segmentation_results as results
+    where results.id = (
+        select attempts.result_id from segmentation.attempts
+        where
+            attempts.token = p_token
+            -- Tokens can be guessed, so a machine holds only what it has claimed itself.
+            and (attempts.machine_id is not distinct from auth.uid() or segmentation.is_operator())
+    )
+    for update;
+    if found then
+        -- Read only now that no other transition can run beside us.
+        select * into attempt from segmentation.attempts where token = p_token;
+    end if;
+    return attempt;
+end;
+$$;
