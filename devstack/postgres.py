@@ -48,6 +48,9 @@ OPTIONS = {
     "log_min_messages": "warning",
 }
 
+#: What a database that may lose nothing sets instead.
+DURABLE = {"fsync": "on", "full_page_writes": "on"}
+
 #: Encoding and collation as hosted, without the operating system's locales.
 INITDB = (
     "--username=postgres",
@@ -71,6 +74,8 @@ class Cluster:
     password: str
     #: See guard.py.
     disguise: str
+    #: Survive a power cut, as a hosted database does; for benchmarks.
+    durable: bool = False
 
     @property
     def log(self) -> Path:
@@ -102,6 +107,7 @@ async def start(cluster: Cluster, lease: int) -> processes.Process:
         **OPTIONS,
         "port": str(cluster.port),
         "extension_control_path": f"$system:{SHIMS}",
+        **(DURABLE if cluster.durable else {}),
     }
     flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     program = cluster.program("postgres", ("-D", str(cluster.data), *flags), cluster.log)

@@ -45,26 +45,22 @@ FINISHED = "select count(*) from public.segmentation_results where finished_at i
 
 async def measure(*, tasks: int, poll_seconds: float, gap_seconds: float) -> Waits:
     """Submit *tasks* tasks with hints and as many without, *gap_seconds* apart on average."""
-    async with _local(poll_seconds) as local, connected(local.env["SUPABASE_DB_URL"]) as db:
-        session = await _signed_up(local)
-        keys = await _pictures(local, session, 2 * tasks)
-        async with httpx.AsyncClient(
-            base_url=local.env["SUPABASE_URL"],
-            headers={
-                "apikey": local.env["SUPABASE_ANON_KEY"],
-                "Authorization": f"Bearer {await session.access_token()}",
-            },
-        ) as http:
-            await _submit(http, keys[:tasks], gap_seconds)
-            await _finished(db)
+    async with platform() as local, connected(local.env["SUPABASE_DB_URL"]) as db:
+        await start_listener(local, poll_seconds=poll_seconds)
+        session = await signed_up(local)
+        keys = await pictures(local, session, 2 * tasks)
+        async with door(local, await session.access_token()) as http:
+            await submit(http, keys[:tasks], gap_seconds)
+            await finished(db)
             await db.execute(DEAFEN)
-            await _submit(http, keys[tasks:], gap_seconds)
-            await _finished(db)
-        return await _waits(db, _sources(local))
+            await submit(http, keys[tasks:], gap_seconds)
+            await finished(db)
+        return await waits_by_source(db, sources(local))
 
 
 @asynccontextmanager
-async def _local(poll_seconds: float) -> AsyncIterator[Local]:
+async def platform() -> AsyncIterator[Local]:
+    """The embedded platform, without workers."""
     with tempfile.TemporaryDirectory(prefix="s3-bench-") as state:
         place = Place(
             state=Path(state),
@@ -76,19 +72,25 @@ async def _local(poll_seconds: float) -> AsyncIterator[Local]:
         local = Local(place, note=print)
         try:
             await local.start_platform()
-            local.env |= {
-                "LISTENER_CONCURRENCY": str(ROOM),
-                "LISTENER_POLL_SECONDS": str(poll_seconds),
-                "S3_LOG_FORMAT": "json",
-            }
-            local.start_worker(STANDIN)
-            await local.model_ready()
             yield local
         finally:
             await local.stop()
 
 
-async def _signed_up(local: Local) -> Session:
+async def start_listener(local: Local, *, poll_seconds: float, **settings: str) -> None:
+    """One listener with the stand-in, and more *settings* of the environment."""
+    local.env |= {
+        "LISTENER_CONCURRENCY": str(ROOM),
+        "LISTENER_POLL_SECONDS": str(poll_seconds),
+        "S3_LOG_FORMAT": "json",
+        **settings,
+    }
+    local.start_worker(STANDIN)
+    await local.model_ready()
+
+
+async def signed_up(local: Local) -> Session:
+    """A user without bounds."""
     session = await Session.sign_up(
         supabase_url=local.env["SUPABASE_URL"],
         anon_key=local.env["SUPABASE_ANON_KEY"],
@@ -101,7 +103,7 @@ async def _signed_up(local: Local) -> Session:
     return session
 
 
-async def _pictures(local: Local, session: Session, count: int) -> list[str]:
+async def pictures(local: Local, session: Session, count: int) -> list[str]:
     """A picture for each task: tasks at the same picture would be claimed together."""
     buffer = BytesIO()
     Image.new("RGB", (64, 48), (60, 70, 80)).save(buffer, "PNG")
@@ -117,7 +119,19 @@ async def _pictures(local: Local, session: Session, count: int) -> list[str]:
     return keys
 
 
-async def _submit(http: httpx.AsyncClient, keys: list[str], gap_seconds: float) -> None:
+def door(local: Local, access_token: str) -> httpx.AsyncClient:
+    """PostgREST, as that user."""
+    return httpx.AsyncClient(
+        base_url=local.env["SUPABASE_URL"],
+        headers={
+            "apikey": local.env["SUPABASE_ANON_KEY"],
+            "Authorization": f"Bearer {access_token}",
+        },
+    )
+
+
+async def submit(http: httpx.AsyncClient, keys: list[str], gap_seconds: float) -> None:
+    """Submit a task for each picture, at random moments *gap_seconds* apart on average."""
     for key in keys:
         # Not in step with the poll.
         await asyncio.sleep(random.expovariate(1 / gap_seconds))
@@ -128,13 +142,14 @@ async def _submit(http: httpx.AsyncClient, keys: list[str], gap_seconds: float) 
         answer.raise_for_status()
 
 
-async def _finished(db: Connection) -> None:
+async def finished(db: Connection) -> None:
+    """Wait until no task is left. Raises: TimeoutError."""
     async with asyncio.timeout(120.0):
         while (await (await db.execute(FINISHED)).fetchone()) != (0,):  # noqa: ASYNC110  PostgreSQL sets no event
             await asyncio.sleep(0.1)
 
 
-def _sources(local: Local) -> dict[str, str]:
+def sources(local: Local) -> dict[str, str]:
     """Task to the source of its first claim, as the listener logged it."""
     log = local.place.log("listener")
     assert log is not None
@@ -146,7 +161,8 @@ def _sources(local: Local) -> dict[str, str]:
     return sources
 
 
-async def _waits(db: Connection, sources: dict[str, str]) -> Waits:
+async def waits_by_source(db: Connection, sources: dict[str, str]) -> Waits:
+    """Milliseconds from insert to claim of every task that is done."""
     cursor = await db.execute(
         "select id, extract(epoch from started_at - created_at) * 1000"
         " from public.segmentation_results where status = 'done'"

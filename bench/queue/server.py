@@ -66,6 +66,8 @@ async def serving(root: Path) -> AsyncIterator[Server]:
             port=state.ports.postgres,
             password=state.keys.postgres_password,
             disguise=postgres.prepare(directory.postgres, binaries, settings.postgres_user),
+            # Money waits for its commit to be on the disk, and so does its competitor here.
+            durable=True,
         )
         process = await postgres.start(cluster, lease)
         try:
