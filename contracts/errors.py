@@ -143,7 +143,9 @@ FACTS: Final[dict[ErrorCode, ErrorFact]] = {
         409, False, "The task has already ended; there is nothing left to cancel."
     ),
     ErrorCode.RATE_LIMITED: ErrorFact(
-        429, True, "Too many tasks are waiting. Try again after some of them end."
+        429,
+        True,
+        "Too many tasks are waiting, or too many webhooks. Try again when there are fewer.",
     ),
     ErrorCode.MODEL_UNAVAILABLE: ErrorFact(
         503, True, "No model is ready on the worker. The task is tried again.", task=True

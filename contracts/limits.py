@@ -62,3 +62,24 @@ MAX_WAIT_SECONDS: Final = 60
 
 MAX_PAGE_SIZE: Final = 100
 """Rows in one page of a list."""
+
+MAX_WEBHOOKS: Final = 10
+"""Webhooks of one user."""
+
+MAX_WEBHOOK_URL_CHARACTERS: Final = 2048
+"""Characters of a webhook's address."""
+
+MAX_WEBHOOK_DESCRIPTION_CHARACTERS: Final = 500
+"""Characters of a webhook's description."""
+
+MAX_WEBHOOK_ANSWER_CHARACTERS: Final = 1024
+"""Characters that are kept of a receiver's answer."""
+
+WEBHOOK_PROGRESS_SECONDS: Final = 5
+"""Between two `task.progress` of one task to one webhook, at least."""
+
+WEBHOOK_OLD_SECRET_HOURS: Final = 24
+"""A secret that was replaced signs beside the new one for so long."""
+
+WEBHOOK_TOLERANCE_SECONDS: Final = 300
+"""How old a `webhook-timestamp` a receiver should take."""
