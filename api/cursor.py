@@ -8,6 +8,7 @@ security, as for any other request.
 import base64
 import binascii
 import json
+import re
 from datetime import datetime
 from uuid import UUID
 
@@ -26,6 +27,17 @@ def decode_time_and_id(cursor: str) -> tuple[str, UUID]:
     try:
         created_at, row_id = _decode(cursor)
         return datetime.fromisoformat(str(created_at)).isoformat(), UUID(str(row_id))
+    except (ValueError, TypeError):
+        raise _bad_cursor() from None
+
+
+def decode_time_and_text(cursor: str, text: re.Pattern[str]) -> tuple[str, str]:
+    """The same for an id that is a *text*. Raises: Problem with INVALID_REQUEST."""
+    try:
+        created_at, row_id = _decode(cursor)
+        if text.fullmatch(str(row_id)) is None:
+            raise _bad_cursor()
+        return datetime.fromisoformat(str(created_at)).isoformat(), str(row_id)
     except (ValueError, TypeError):
         raise _bad_cursor() from None
 

@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api import answers
-from api.routes import ROUTES, Route, error_codes
+from api.handlers.upload_image import upload_image
+from api.route import Route
+from api.routes import ROUTES, error_codes
 from contracts.envelope import ErrorBody, Meta
 from contracts.errors import FACTS, ErrorCode
 from contracts.limits import IMAGE_TYPES
@@ -18,6 +20,10 @@ _REFERENCE: Final = "#/components/schemas/{model}"
 _JSON: Final = "application/json"
 _META: Final = {"$ref": _REFERENCE.format(model="Meta")}
 _BINARY: Final = {"type": "string", "format": "binary"}
+_PATH_PARAMETERS: Final = {
+    "id": {"type": "string", "format": "uuid"},
+    "delivery_id": {"type": "string"},
+}
 
 
 def document() -> dict[str, Any]:
@@ -76,12 +82,12 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = []
-    if "{id}" in route.path:
-        identifier = {"type": "string", "format": "uuid"}
-        parameters.append({"name": "id", "in": "path", "required": True, "schema": identifier})
-    schema = route.query.model_json_schema()
-    for name, field in schema.get("properties", {}).items():
-        parameters.append({"name": name, "in": "query", "schema": _inlined(field, schema)})
+    for name, schema in _PATH_PARAMETERS.items():
+        if f"{{{name}}}" in route.path:
+            parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
+    query = route.query.model_json_schema()
+    for name, field in query.get("properties", {}).items():
+        parameters.append({"name": name, "in": "query", "schema": _inlined(field, query)})
     parameters.extend(
         {"name": name, "in": "header", "schema": {"type": "string"}} for name in route.headers
     )
@@ -101,7 +107,7 @@ def _request_body(route: Route) -> dict[str, Any] | None:
     if route.request is not None:
         reference = _REFERENCE.format(model=route.request.__name__)
         return {"required": True, "content": {_JSON: {"schema": {"$ref": reference}}}}
-    if route.method != "POST":
+    if route.handler is not upload_image:
         return None
     form = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
     raw = {media_type: {"schema": _BINARY} for media_type in IMAGE_TYPES.values()}

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts import limits
 from contracts.tasks import TaskStatus
+from contracts.webhooks import DeliveryStatus
 
 
 class _Query(BaseModel):
@@ -41,3 +42,9 @@ class ResultsQuery(PageQuery):
 
     status: TaskStatus | None = None
     project_id: UUID | None = None
+
+
+class DeliveriesQuery(PageQuery):
+    """One page of a webhook's deliveries, of one status if wanted."""
+
+    status: DeliveryStatus | None = None

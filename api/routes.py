@@ -5,14 +5,12 @@ The table is what the application registers, what the OpenAPI document is made f
 docs/contracts/api-contracts.md is compared with.
 """
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import BaseModel
 
-from api import keys
+from api import keys, webhook_routes
 from api.handlers import account, operations, projects
 from api.handlers.cancel_task import cancel_task
 from api.handlers.create_task import create_task
@@ -21,42 +19,13 @@ from api.handlers.get_result import get_result
 from api.handlers.get_task import get_task
 from api.handlers.list_results import list_results
 from api.handlers.upload_image import upload_image
-from api.queries import NoQuery, PageQuery, ResultsQuery, WaitQuery
+from api.queries import PageQuery, ResultsQuery, WaitQuery
+from api.route import Route
 from contracts import bodies
 from contracts.errors import ErrorCode
 
 
 _Code = ErrorCode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """One method of one path; the handler's name is the operation's name."""
-
-    method: str
-    path: str
-    handler: Handler
-    answer: type[BaseModel] | None
-    """What `data` holds; None: the answer is no envelope."""
-    request: type[BaseModel] | None = None
-    """The JSON body."""
-    query: type[BaseModel] = NoQuery
-    status: int = 200
-    errors: tuple[ErrorCode, ...] = ()
-    """Codes of its own, beside those that every route may answer."""
-    headers: tuple[str, ...] = field(default=())
-    """Request headers of its own."""
-
-    @property
-    def operation(self) -> str:
-        """Its name in metrics, logs and the OpenAPI document."""
-        name: str = self.handler.__name__
-        return name
-
-    @property
-    def public(self) -> bool:
-        """Whether it needs no token."""
-        return not self.path.startswith("/api/")
 
 
 ROUTES: Final = (
@@ -185,6 +154,7 @@ ROUTES: Final = (
         answer=bodies.UsagePage,
         errors=(_Code.INVALID_REQUEST,),
     ),
+    *webhook_routes.ROUTES,
     Route(method="GET", path="/health", handler=operations.get_health, answer=operations.Health),
     Route(
         method="GET",

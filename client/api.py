@@ -34,9 +34,11 @@ class Api:
         content: bytes | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
     ) -> Data:
         """Make one call and unwrap its envelope; raises ApiError or Unreachable."""
-        async for attempt in _AGAIN.copy():
+        again = _AGAIN.copy() if repeatable else _AGAIN.copy(stop=tenacity.stop_after_attempt(1))
+        async for attempt in again:
             with attempt:
                 response = await self._send(
                     method, path, json=json, content=content, params=params, headers=headers
@@ -117,7 +119,7 @@ def _reason(error: httpx.TransportError) -> str:
 
 
 _AGAIN = tenacity.AsyncRetrying(
-    # Every call made through here is safe to repeat: reads, uploads named by their content,
+    # Calls are safe to repeat unless they say otherwise: reads, uploads named by their content,
     # submits that carry an Idempotency-Key, deletes that end in `not_found`.
     retry=tenacity.retry_if_exception(_may_pass),
     wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),

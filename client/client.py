@@ -14,6 +14,7 @@ from client.notices import Notices
 from client.segmentation import Segmentation
 from client.session import Session
 from client.settings import ClientSettings
+from client.webhooks import Webhooks
 from contracts import bodies, limits
 from contracts.manifest import Manifest
 from contracts.prompts import Prompt, SegmentOptions
@@ -40,6 +41,7 @@ class S3Client:
         self.session = session
         self.api = Api(url=api_url, session=session)
         self.notices = Notices(session)
+        self.webhooks = Webhooks(self.api)
 
     @classmethod
     async def sign_in(

@@ -34,14 +34,14 @@ class Notices:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._watchers: dict[UUID, set[asyncio.Event]] = {}
+        self._watchers: dict[UUID | None, set[asyncio.Event]] = {}
         self._life: asyncio.Task[None] | None = None
         self.live = asyncio.Event()
         """Set while the topic is joined."""
 
     @contextlib.contextmanager
-    def of(self, task_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set at each notice about *task_id*, and at each new join."""
+    def of(self, task_id: UUID | None) -> Iterator[asyncio.Event]:
+        """An event set at each notice about *task_id* (None: any task), and at each new join."""
         if self._life is None:
             self._life = asyncio.create_task(self._stay_joined(), name="s3-notices")
         woken = asyncio.Event()
@@ -136,7 +136,7 @@ class Notices:
         except (KeyError, TypeError, ValueError):
             self._wake_all()
             return
-        for woken in self._watchers.get(task_id, ()):
+        for woken in (*self._watchers.get(task_id, ()), *self._watchers.get(None, ())):
             woken.set()
 
     def _wake_all(self) -> None:

@@ -6,8 +6,20 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from api.routes import ROUTES, Route
-from contracts import bodies, envelope, limits, manifest, notices, pipeline, prompts, tasks
+from api.route import Route
+from api.routes import ROUTES
+from contracts import (
+    bodies,
+    envelope,
+    limits,
+    manifest,
+    notices,
+    pipeline,
+    prompts,
+    tasks,
+    webhook_bodies,
+    webhooks,
+)
 from contracts.errors import FACTS, ErrorCode
 
 
@@ -31,6 +43,16 @@ PUBLIC_MODELS: Final = (
     bodies.Me,
     bodies.UsageEntry,
     bodies.UsagePage,
+    webhook_bodies.WebhookRequest,
+    webhook_bodies.WebhookChange,
+    webhook_bodies.Webhook,
+    webhook_bodies.NewWebhook,
+    webhook_bodies.WebhookList,
+    webhook_bodies.WebhookSecret,
+    webhook_bodies.Delivery,
+    webhook_bodies.DeliveryAttempt,
+    webhook_bodies.DeliveryPage,
+    webhook_bodies.QueuedDelivery,
     bodies.Deleted,
     envelope.ErrorBody,
     envelope.Meta,
@@ -47,6 +69,13 @@ INTERNAL_MODELS: Final = (
     manifest.PromptResult,
     manifest.Instance,
     manifest.Rle,
+)
+WEBHOOK_MODELS: Final = (
+    webhooks.TaskEvent,
+    webhooks.TaskEventData,
+    webhooks.EventError,
+    webhooks.WebhookTest,
+    webhooks.WebhookTestData,
 )
 LIMITS: Final = tuple(
     name
@@ -82,7 +111,18 @@ def expected() -> dict[str, Table]:
             (f"`{notices.user_topic('{user_id}')}`", f"`{notices.TASK_CHANGED}`"),
             (f"`{notices.WORKERS_TOPIC}`", f"`{notices.TASK_PENDING}`"),
         ],
-        **{f"`{model.__name__}`": fields(model) for model in (*PUBLIC_MODELS, *INTERNAL_MODELS)},
+        "Webhook events": [
+            (f"`{event}`", "yes" if event in webhooks.DEFAULT_EVENTS else "no")
+            for event in webhooks.WebhookEvent
+        ],
+        "Webhook schedule": [
+            (str(number), f"{seconds:,}")
+            for number, seconds in enumerate(webhooks.RETRY_SECONDS, start=1)
+        ],
+        **{
+            f"`{model.__name__}`": fields(model)
+            for model in (*PUBLIC_MODELS, *INTERNAL_MODELS, *WEBHOOK_MODELS)
+        },
     }
 
 

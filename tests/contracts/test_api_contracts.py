@@ -1,5 +1,6 @@
 """The contract page is what the code does."""
 
+from enum import StrEnum
 from typing import Any
 
 import psycopg
@@ -8,7 +9,7 @@ from contracts_page import PAGE, expected, tables_of
 
 from api import openapi
 from api.routes import ROUTES, error_codes
-from contracts import tasks
+from contracts import tasks, webhooks
 from contracts.errors import FACTS, ErrorCode
 
 
@@ -97,10 +98,11 @@ def test_every_code_has_its_facts() -> None:
         ("task_status", tasks.TaskStatus),
         ("user_tier", tasks.UserTier),
         ("usage_action", tasks.UsageAction),
+        ("webhook_delivery_status", webhooks.DeliveryStatus),
     ],
 )
 async def test_postgres_has_the_same_labels(
-    db: psycopg.AsyncConnection[Any], type_name: str, labels: type[tasks.TaskStatus]
+    db: psycopg.AsyncConnection[Any], type_name: str, labels: type[StrEnum]
 ) -> None:
     """An enum of Postgres has the labels of ours, in the same order."""
     found = await db.execute(

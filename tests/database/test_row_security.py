@@ -4,9 +4,18 @@ from typing import Any
 
 import psycopg
 import pytest
+from database.webhook_calls import add_webhook, settle, take
 
 
-TABLES = ("users_profile", "projects", "segmentation_results", "usage_logs")
+TABLES = (
+    "users_profile",
+    "projects",
+    "segmentation_results",
+    "usage_logs",
+    "webhook_endpoints",
+    "webhook_deliveries",
+    "webhook_attempts",
+)
 INTERNAL = (
     "attempts",
     "error_codes",
@@ -17,6 +26,10 @@ INTERNAL = (
     "spent_keys",
     "tiers",
     "turns",
+    "wake_outbox",
+    "wake_targets",
+    "webhook_receipts",
+    "webhook_secrets",
     "workers",
 )
 
@@ -36,10 +49,23 @@ WORKER_CALLS: dict[str, dict[str, Any]] = {
     "fail_task": {"p_token": 1, "p_error_code": "internal"},
     "release_task": {"p_token": 1},
     "reap_tasks": {},
+    "accept_webhook": {"p_id": "x"},
+    "attempt_objects": {"p_token": 1},
 }
 
 #: Functions of users, and of operators with arguments that would do; `OWNER` stands for an id.
-USER_FUNCTIONS = {"submit_task", "cancel_task", "delete_result", "task_outlook"}
+USER_FUNCTIONS = {
+    "submit_task",
+    "cancel_task",
+    "delete_result",
+    "task_outlook",
+    "create_webhook",
+    "update_webhook",
+    "rotate_webhook_secret",
+    "delete_webhook",
+    "test_webhook",
+    "redeliver_webhook",
+}
 OWNER = "{owner}"
 OPERATOR_CALLS: dict[str, dict[str, Any]] = {
     "register_machine": {"p_id": OWNER, "p_name": "x"},
@@ -53,6 +79,13 @@ OPERATOR_CALLS: dict[str, dict[str, Any]] = {
     "prune_results": {},
     "orphaned_objects": {"p_keys": None},
     "ledger_mismatches": {},
+    "claim_deliveries": {},
+    "settle_delivery": {"p_id": "x", "p_claim_token": 1, "p_status_code": 200, "p_latency_ms": 1},
+    "webhook_secrets_of": {"p_endpoint_id": OWNER},
+    "prune_webhooks": {},
+    "register_wake_target": {"p_name": "x", "p_url": "http://127.0.0.1:9/x"},
+    "remove_wake_target": {"p_name": "x"},
+    "wake_targets": {},
 }
 
 
@@ -63,19 +96,23 @@ def callers(owner: Any, machine: Any, service: Any, nobody: Any) -> dict[str, An
 
 
 @pytest.fixture
-async def rows_of_owner(owner: Any) -> None:
+async def rows_of_owner(owner: Any, service: Any) -> None:
     """One row of the owner's in each table."""
     project = await owner.value("insert into public.projects (name) values ('p') returning id")
     await owner.submit(p_project_id=project)
+    webhook = await add_webhook(owner)
+    await owner.call("test_webhook", p_id=webhook["id"])
+    [delivery] = await take(service)
+    await settle(service, delivery, 200)
 
 
 @pytest.mark.usefixtures("rows_of_owner")
 @pytest.mark.parametrize("table", TABLES)
 async def test_users_see_their_own_rows_only(owner: Any, stranger: Any, table: str) -> None:
     """The owner sees the row, a stranger none of the owner's."""
-    assert await owner.value(f"select count(*) from public.{table}") >= 1
     column = "id" if table == "users_profile" else "user_id"
     query = f"select count(*) from public.{table} where {column} = %s"
+    assert await owner.value(query, owner.id) >= 1
     assert await stranger.value(query, owner.id) == 0
 
 
@@ -95,7 +132,7 @@ async def test_tables_change_by_functions_alone(
 ) -> None:
     """Neither owners nor the service key update or delete rows, a project's name apart."""
     caller = callers[role]
-    column = "user_id" if table == "projects" else "created_at"
+    column = "tier" if table == "users_profile" else "user_id"
     commands = [f"update public.{table} set {column} = {column}", f"truncate public.{table}"]
     if (table, role) != ("projects", "owner"):
         commands.append(f"delete from public.{table}")

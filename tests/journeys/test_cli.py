@@ -141,10 +141,10 @@ def test_nobody_there(signed_in: Run, picture: Path) -> None:
 
 def test_a_worker_without_settings_says_which(run: Run) -> None:
     """`s3 worker` without its settings names them and starts nothing."""
-    refused = run("worker", SUPABASE_URL="", R2_ENDPOINT="")
+    refused = run("worker", SUPABASE_URL="", SUPABASE_ANON_KEY="")
 
     assert refused.returncode == 1
-    assert "R2_ENDPOINT" in refused.stderr
+    assert "SUPABASE_ANON_KEY" in refused.stderr
 
 
 def test_logout_ends_the_session(signed_in: Run) -> None:

@@ -37,15 +37,15 @@ async def test_a_deleted_result_leaves_the_bucket(s3: S3Client, service: Service
     assert before == 3
 
 
-def test_only_the_janitor_is_told_the_service_key(service: Service) -> None:
-    """Of the programs beside the platform the janitor has the service key, and no other."""
+def test_only_janitor_and_dispatcher_are_told_the_service_key(service: Service) -> None:
+    """Of the programs beside the platform these two have the service key, and no other."""
     key = service.platform_env["SUPABASE_SERVICE_KEY"].encode()
     told = {
         module
         for pid in process_table.descendants(service.process.pid)
-        for module in ("api", "janitor", "listener", "pipeline")
+        for module in ("api", "dispatcher", "janitor", "listener", "pipeline")
         if f"\0-m\0{module}\0" in Path(f"/proc/{pid}/cmdline").read_text()
         and key in Path(f"/proc/{pid}/environ").read_bytes()
     }
 
-    assert told == {"janitor"}
+    assert told == {"dispatcher", "janitor"}

@@ -46,6 +46,18 @@ def test_the_model_is_told_no_secret_of_the_platform(service: Service) -> None:
     assert [name for name in secrets if env.get(name.encode())] == []
 
 
+def test_the_worker_is_told_no_key_of_database_or_bucket(service: Service) -> None:
+    """As on a rented host: the listener's environment has a machine user, and no key's value."""
+    known = service.platform_env
+    forbidden = ("SUPABASE_SERVICE_KEY", "SUPABASE_JWT_SECRET", "SUPABASE_DB_URL")
+    forbidden += ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY")
+    for module in ("listener", "pipeline"):
+        (program,) = running(service, module)
+        environ = Path(f"/proc/{program}/environ").read_bytes()
+
+        assert [name for name in forbidden if known[name].encode() in environ] == []
+
+
 def test_the_api_is_told_no_service_key(service: Service) -> None:
     """The API's environment has no key that passes row-level security."""
     (api,) = running(service, "api")

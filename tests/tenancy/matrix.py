@@ -46,14 +46,15 @@ _OWN_ONLY: Final = dict.fromkeys(Role, Gets.NOTHING) | {
 }
 # Inserting a row in A's name: only A succeeds; to the others the policy says no.
 _AS_OWNER_ONLY: Final = _ALL_REFUSED | {Role.OWNER: Gets.ROW}
+_READ_ONLY: Final = {
+    Command.SELECT: _OWN_ONLY,
+    Command.INSERT: _ALL_REFUSED,
+    Command.UPDATE: _ALL_REFUSED,
+    Command.DELETE: _ALL_REFUSED,
+}
 
 TABLES: Final[dict[str, dict[Command, dict[Role, Gets]]]] = {
-    "users_profile": {
-        Command.SELECT: _OWN_ONLY,
-        Command.INSERT: _ALL_REFUSED,
-        Command.UPDATE: _ALL_REFUSED,
-        Command.DELETE: _ALL_REFUSED,
-    },
+    "users_profile": _READ_ONLY,
     "projects": {
         Command.SELECT: _OWN_ONLY,
         Command.INSERT: _AS_OWNER_ONLY,
@@ -66,12 +67,10 @@ TABLES: Final[dict[str, dict[Command, dict[Role, Gets]]]] = {
         Command.UPDATE: _ALL_REFUSED,
         Command.DELETE: _ALL_REFUSED,
     },
-    "usage_logs": {
-        Command.SELECT: _OWN_ONLY,
-        Command.INSERT: _ALL_REFUSED,
-        Command.UPDATE: _ALL_REFUSED,
-        Command.DELETE: _ALL_REFUSED,
-    },
+    "usage_logs": _READ_ONLY,
+    "webhook_endpoints": _READ_ONLY,
+    "webhook_deliveries": _READ_ONLY,
+    "webhook_attempts": _READ_ONLY,
 }
 """Tables of the exposed schema."""
 
@@ -86,6 +85,10 @@ UNEXPOSED: Final = frozenset(
         "spent_keys",
         "tiers",
         "turns",
+        "wake_outbox",
+        "wake_targets",
+        "webhook_receipts",
+        "webhook_secrets",
         "workers",
     }
 )
@@ -116,6 +119,8 @@ WORKER_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
     "fail_task": {"p_token": 0, "p_error_code": "internal"},
     "release_task": {"p_token": 0},
     "reap_tasks": {"p_limit": 0},
+    "accept_webhook": {"p_id": "matrix"},
+    "attempt_objects": {"p_token": 0},
 }
 """Functions that only an enabled machine may call, and arguments that change nothing."""
 
@@ -131,5 +136,21 @@ OPERATOR_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
     "prune_results": {},
     "orphaned_objects": {"p_keys": ["x"]},
     "ledger_mismatches": {},
+    "claim_deliveries": {"p_limit": 1},
+    "settle_delivery": {"p_id": "x", "p_claim_token": 0, "p_status_code": 200, "p_latency_ms": 0},
+    "webhook_secrets_of": {"p_endpoint_id": "{owner}"},
+    "prune_webhooks": {},
+    "register_wake_target": {"p_name": "x", "p_url": "http://127.0.0.1:9/x"},
+    "remove_wake_target": {"p_name": "x"},
+    "wake_targets": {},
 }
 """Functions that nobody of the matrix may call."""
+
+OWNER_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
+    "update_webhook": {"p_id": "{webhook}", "p_description": "x"},
+    "rotate_webhook_secret": {"p_id": "{webhook}"},
+    "test_webhook": {"p_id": "{webhook}"},
+    "redeliver_webhook": {"p_delivery_id": "{delivery}"},
+    "delete_webhook": {"p_id": "{webhook}"},
+}
+"""Functions on a webhook of user A; to anybody else it is not there."""

@@ -61,6 +61,8 @@ class People:
             return self._one(
                 database, "select max(id) from public.usage_logs where user_id = %s", self.owner.id
             )
+        if table.startswith("webhook_"):
+            return self.webhook_row_of(table, database)
         with database.transaction():
             database.execute("set local role authenticated")
             claims = json.dumps({"sub": self.owner.id, "role": "authenticated"})
@@ -68,6 +70,16 @@ class People:
             values = self.values_of(table).values()
             adapted = [Jsonb(value) if isinstance(value, list) else value for value in values]
             return self._one(database, INSERTS[table], *adapted)
+
+    def webhook_row_of(self, table: str, database: psycopg.Connection[Any]) -> str:
+        """A fresh row of a table of webhooks, with those that it stands on."""
+        endpoint = self._one(database, INSERTS["webhook_endpoints"], self.owner.id)
+        if table == "webhook_endpoints":
+            return endpoint
+        delivery = self._one(database, INSERTS["webhook_deliveries"], endpoint, self.owner.id)
+        if table == "webhook_deliveries":
+            return delivery
+        return self._one(database, INSERTS["webhook_attempts"], delivery, self.owner.id)
 
     def values_of(self, table: str) -> dict[str, Any]:
         """What user A would insert."""
@@ -80,6 +92,8 @@ class People:
             }
         if table == "users_profile":
             return {"id": self.owner.id}
+        if table.startswith("webhook_"):
+            return {"user_id": self.owner.id}
         return {"user_id": self.owner.id, "action": "grant", "credits_used": 1000}
 
     def _one(self, database: psycopg.Connection[Any], query: str, *values: Any) -> str:
@@ -121,4 +135,10 @@ INSERTS = {
     "projects": "insert into public.projects (user_id, name) values (%s, %s) returning id",
     "segmentation_results": "insert into public.segmentation_results (source_image_url, prompts)"
     " values (%s, %s) returning id",
+    "webhook_endpoints": "insert into public.webhook_endpoints (user_id, url, events)"
+    " values (%s, 'https://receiver.example', '{task.done}') returning id",
+    "webhook_deliveries": "insert into public.webhook_deliveries"
+    " (endpoint_id, user_id, event, body) values (%s, %s, 'webhook.test', '{}') returning id",
+    "webhook_attempts": "insert into public.webhook_attempts (delivery_id, user_id, latency_ms)"
+    " values (%s, %s, 1) returning id",
 }

@@ -1,0 +1,217 @@
+"""Waking listeners by webhook: the outbox and the kick."""
+
+import hmac
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from database.callers import Pool
+from psycopg.rows import DictRow
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/webhook_signatures.json").read_text())[
+    "vectors"
+]
+SIGNED = [vector for vector in VECTORS if vector["error"] is None]
+
+
+@pytest.fixture(autouse=True)
+async def _clean(operator: Any) -> AsyncIterator[None]:
+    """No target before, none left behind: each would make every test's inserts kick."""
+    for table in ("wake_targets", "wake_outbox", "webhook_receipts"):
+        await operator.rows(f"delete from segmentation.{table}")
+    yield
+    await operator.rows("delete from segmentation.wake_targets")
+
+
+async def outbox(operator: Any) -> list[DictRow]:
+    """What listeners were to be told."""
+    rows: list[DictRow] = await operator.rows(
+        "select * from segmentation.wake_outbox order by created_at"
+    )
+    return rows
+
+
+async def kicks_of_one_task(pool: Pool, owner: Any) -> tuple[list[DictRow], DictRow]:
+    """Queue a task, look at pg_net's queue and the outbox in the same transaction, undo it all."""
+    async with pool.connection() as connection, connection.transaction(force_rollback=True):
+        claims = json.dumps({"role": "authenticated", "sub": owner.id})
+        await connection.execute(
+            "select set_config('role', 'authenticated', true),"
+            " set_config('request.jwt.claims', %s, true)",
+            [claims],
+        )
+        await connection.execute(
+            "insert into public.segmentation_results (source_image_url, prompts)"
+            ' values (%s, \'[{"text": "cat"}]\')',
+            [owner.upload()],
+        )
+        await connection.execute("reset role")
+        kicks = await connection.execute(
+            "select url, headers, convert_from(body, 'UTF8') as body, timeout_milliseconds"
+            " from net.http_request_queue order by url"
+        )
+        written = await connection.execute("select * from segmentation.wake_outbox")
+        return await kicks.fetchall(), (await written.fetchall())[0]
+
+
+async def test_a_wake_is_written_only_where_somebody_listens(
+    owner: Any, service: Any, operator: Any
+) -> None:
+    """Without a target an insert leaves no row; with one it leaves one, of ids only."""
+    await owner.submit()
+    assert await outbox(operator) == []
+    await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
+    task = await owner.submit()
+    [row] = await outbox(operator)
+    assert str(row["task_id"]) == task["id"]
+    assert json.loads(row["body"]) == {
+        "type": "INSERT",
+        "schema": "public",
+        "table": "segmentation_results",
+        "record": {"id": task["id"], "kind": "image", "status": "pending"},
+        "old_record": None,
+    }
+
+
+async def test_a_refused_task_wakes_nobody(
+    owner: Any, service: Any, operator: Any, refused: Any
+) -> None:
+    """The row is part of the transaction that queues the task."""
+    await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
+    with refused("PT422", "prompt_empty"):
+        await owner.submit(p_prompts=[])
+    assert await outbox(operator) == []
+
+
+async def test_a_kick_is_signed_and_carries_no_secret(
+    owner: Any, service: Any, pool: Pool, operator: Any
+) -> None:
+    """pg_net shows headers to everybody: there is a signature of this body, and no secret."""
+    secret = await service.call(
+        "register_wake_target", p_name="a", p_url="http://127.0.0.1:9/webhooks/supabase"
+    )
+    [kick], written = await kicks_of_one_task(pool, owner)
+    headers = kick["headers"]
+    assert headers.keys() == {
+        "content-type",
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    }
+    everything = json.dumps(headers) + kick["body"] + kick["url"]
+    assert secret not in everything
+    assert secret.removeprefix("whsec_") not in everything
+    assert (kick["body"], headers["webhook-id"]) == (written["body"], written["id"])
+    assert headers["webhook-signature"] == await operator.value(
+        "select segmentation.webhook_signature(%s, %s, %s, %s)",
+        secret,
+        headers["webhook-id"],
+        int(headers["webhook-timestamp"]),
+        kick["body"],
+    )
+
+
+async def test_each_target_is_kicked_with_its_own_secret(
+    owner: Any, service: Any, pool: Pool
+) -> None:
+    """Two listeners, two signatures of the same message."""
+    for name in ("a", "b"):
+        await service.call("register_wake_target", p_name=name, p_url=f"http://127.0.0.1:9/{name}")
+    kicks, _ = await kicks_of_one_task(pool, owner)
+    assert [kick["url"] for kick in kicks] == ["http://127.0.0.1:9/a", "http://127.0.0.1:9/b"]
+    assert len({kick["headers"]["webhook-id"] for kick in kicks}) == 1
+    assert len({kick["headers"]["webhook-signature"] for kick in kicks}) == 2
+
+
+async def test_a_removed_target_is_not_kicked(owner: Any, service: Any, operator: Any) -> None:
+    """Nobody is left to be told, so nothing is written."""
+    await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
+    assert await service.call("remove_wake_target", p_name="a") == "ok"
+    await owner.submit()
+    assert await outbox(operator) == []
+    assert await service.table("wake_targets") == []
+
+
+async def test_a_kick_that_fails_never_costs_a_task(
+    owner: Any, service: Any, operator: Any, pool: Pool
+) -> None:
+    """With pg_net broken the task and its outbox row are there all the same."""
+    await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
+    async with pool.connection() as connection, connection.transaction(force_rollback=True):
+        await connection.execute("alter table net.http_request_queue rename to elsewhere")
+        claims = json.dumps({"role": "authenticated", "sub": owner.id})
+        await connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+        await connection.execute(
+            "insert into public.segmentation_results (source_image_url, prompts)"
+            ' values (%s, \'[{"text": "cat"}]\')',
+            [owner.upload()],
+        )
+        written = await connection.execute("select count(*) as n from segmentation.wake_outbox")
+        [row] = await written.fetchall()
+    assert row["n"] == 1
+    assert await outbox(operator) == []
+
+
+async def test_registering_again_keeps_the_secret(service: Any) -> None:
+    """A listener that moves is told at its new address, with the secret it knows."""
+    first = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:1/x")
+    again = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:2/x")
+    [target] = await service.table("wake_targets")
+    assert first == again == target["secret"]
+    assert (target["name"], target["url"]) == ("a", "http://127.0.0.1:2/x")
+
+
+async def test_an_unknown_target_cannot_be_removed(service: Any, refused: Any) -> None:
+    """A name that nobody has is an error, so that a typing mistake is seen."""
+    with refused("PT404", "not_found"):
+        await service.call("remove_wake_target", p_name="nobody")
+
+
+async def test_wake_targets_are_for_operators(owner: Any, machine: Any) -> None:
+    """Neither users nor machines see who is woken, nor by which secret."""
+    for caller in (owner, machine):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await caller.table("wake_targets")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await caller.rows("select * from segmentation.wake_targets")
+
+
+async def test_wakes_are_kept_for_a_day(owner: Any, service: Any, operator: Any) -> None:
+    """What is older goes with the janitor."""
+    await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
+    await owner.submit()
+    assert await service.call("prune_webhooks") == 0
+    await operator.rows(
+        "update segmentation.wake_outbox set created_at = created_at - interval '25 hours'"
+    )
+    assert await service.call("prune_webhooks") == 1
+    assert await outbox(operator) == []
+
+
+@pytest.mark.parametrize("vector", SIGNED, ids=lambda vector: str(vector["name"]))
+async def test_sql_signs_as_the_vectors_do(operator: Any, vector: dict[str, Any]) -> None:
+    """One of the header's signatures is what SQL makes of the same body, id and time."""
+    headers = vector["headers"]
+    signed = [
+        await operator.value(
+            "select segmentation.webhook_signature(%s, %s, %s, %s)",
+            secret,
+            headers["webhook-id"],
+            int(headers["webhook-timestamp"]),
+            vector["body"],
+        )
+        for secret in vector["secrets"]
+    ]
+    assert set(signed) & set(headers["webhook-signature"].split(" "))
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 131])
+async def test_long_keys_are_hashed_first(operator: Any, size: int) -> None:
+    """RFC 2104 around the block of 64 bytes, against Python's hmac."""
+    key = bytes(range(size))
+    found = await operator.value("select segmentation.hmac_sha256(%s, %s)", key, b"message")
+    assert found == hmac.digest(key, b"message", "sha256")
