@@ -1,0 +1,1 @@
+"""The webhook replay tool: reads deliveries, plans, sends, compares, records."""

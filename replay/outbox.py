@@ -1,0 +1,126 @@
+"""The source `outbox`: customers' deliveries and the attempts at them, by the service key."""
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from adapters.rest import Rest
+from replay.messages import Attempt, Message
+from replay.selection import Selection
+
+
+_COLUMNS: Final = "id,endpoint_id,event,task_id,body,created_at"
+_PAGE: Final = 500
+_IDS_AT_ONCE: Final = 100
+"""Ids stand in the URL, which may not grow for ever."""
+_ATTEMPTS_PAGE: Final = 1000
+"""What PostgREST answers at most on a hosted project."""
+
+
+async def read(door: Rest, selection: Selection) -> list[Message]:
+    """
+    Deliveries that *selection* may mean (its mode, status, code and limit are left to the caller).
+
+    Raises: RestError.
+    """
+    rows = await _deliveries(door, selection)
+    urls = await _urls(door)
+    last = await _last_attempts(door, [row["id"] for row in rows])
+    return [
+        Message(
+            id=row["id"],
+            type=row["event"],
+            key=row["task_id"] or row["id"],
+            body=row["body"].encode(),
+            created_at=datetime.fromisoformat(row["created_at"]),
+            url=urls.get(row["endpoint_id"]),
+            endpoint_id=row["endpoint_id"],
+            last=last.get(row["id"]),
+        )
+        for row in rows
+    ]
+
+
+async def secrets_of(door: Rest, endpoint_id: str) -> tuple[str, ...]:
+    """What signs for an endpoint now, newest first. Raises: RestError."""
+    found = await door.rpc("webhook_secrets_of", {"p_endpoint_id": endpoint_id}, idempotent=True)
+    return tuple(found or ())
+
+
+async def _deliveries(door: Rest, selection: Selection) -> list[dict[str, Any]]:
+    if not selection.ids:
+        return await _matching(door, selection)
+    found: list[dict[str, Any]] = []
+    for ids in _portions(selection.ids):
+        found += await _matching(door, dataclasses.replace(selection, ids=ids))
+    return found
+
+
+async def _matching(door: Rest, selection: Selection) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        query = door.table("webhook_deliveries").select(_COLUMNS)
+        # By id: rows of one transaction share created_at, so that it could not be gone on from.
+        query = query.order("id").limit(_PAGE).gt("id", found[-1]["id"] if found else "")
+        if selection.ids:
+            query = query.in_("id", selection.ids)
+        if selection.tasks:
+            query = query.in_("task_id", selection.tasks)
+        if selection.since is not None:
+            query = query.gte("created_at", selection.since.isoformat())
+        if selection.until is not None:
+            query = query.lt("created_at", selection.until.isoformat())
+        page: list[Any] = list((await query.execute()).data)
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+async def _urls(door: Rest) -> dict[str, str]:
+    found: dict[str, str] = {}
+    last = "00000000-0000-0000-0000-000000000000"
+    while True:
+        query = door.table("webhook_endpoints").select("id,url").order("id").gt("id", last)
+        page: list[Any] = list((await query.limit(_PAGE).execute()).data)
+        found |= {row["id"]: row["url"] for row in page}
+        if len(page) < _PAGE:
+            return found
+        last = page[-1]["id"]
+
+
+async def _last_attempts(door: Rest, ids: Sequence[str]) -> dict[str, Attempt]:
+    found: dict[str, Attempt] = {}
+    for portion in _portions(ids):
+        for row in await _attempts(door, portion):
+            found.setdefault(row["delivery_id"], _attempt(row))
+    return found
+
+
+async def _attempts(door: Rest, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Every attempt at those deliveries, newest first."""
+    found: list[dict[str, Any]] = []
+    while True:
+        query = door.table("webhook_attempts").select(
+            "id,delivery_id,status_code,latency_ms,answer,error"
+        )
+        query = query.in_("delivery_id", ids).order("id", desc=True).limit(_ATTEMPTS_PAGE)
+        if found:
+            query = query.lt("id", found[-1]["id"])
+        page: list[Any] = list((await query.execute()).data)
+        found += page
+        if len(page) < _ATTEMPTS_PAGE:
+            return found
+
+
+def _attempt(row: dict[str, Any]) -> Attempt:
+    return Attempt(
+        status=row["status_code"],
+        latency_ms=row["latency_ms"],
+        answer=(row["answer"] or "").encode(),
+        error=row["error"],
+    )
+
+
+def _portions(ids: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(ids[start : start + _IDS_AT_ONCE]) for start in range(0, len(ids), _IDS_AT_ONCE)]

@@ -1,0 +1,74 @@
+"""What a run would do, before it does anything."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from yarl import URL
+
+from replay.faults import Shot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Counts, and how long it takes at least."""
+
+    run: str
+    source: str
+    messages: int
+    shots: int
+    """To be sent now, doubles included."""
+    left: int
+    """Over --max: for a resumed run."""
+    by_type: dict[str, dict[str, int]]
+    """Messages by type and by how their last attempt went."""
+    by_host: dict[str, int]
+    first: datetime | None
+    last: datetime | None
+    seconds: float
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "run": self.run,
+            "source": self.source,
+            "messages": self.messages,
+            "shots": self.shots,
+            "left": self.left,
+            "by_type": self.by_type,
+            "by_host": self.by_host,
+            "first": None if self.first is None else self.first.isoformat(),
+            "last": None if self.last is None else self.last.isoformat(),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def planned(
+    shots: Sequence[Shot],
+    *,
+    run: str,
+    source: str,
+    rate: float,
+    left: int,
+    url_of: Callable[[Shot], URL],
+) -> Plan:
+    """The plan of sending *shots* at *rate* per second."""
+    messages = {shot.message.id: shot.message for shot in shots}.values()
+    by_type: dict[str, Counter[str]] = {}
+    for message in messages:
+        by_type.setdefault(message.type, Counter())[message.standing] += 1
+    moments = [message.created_at for message in messages]
+    return Plan(
+        run=run,
+        source=source,
+        messages=len(messages),
+        shots=len(shots),
+        left=left,
+        by_type={name: dict(counts) for name, counts in sorted(by_type.items())},
+        by_host=dict(Counter(str(url_of(shot).origin()) for shot in shots)),
+        first=min(moments, default=None),
+        last=max(moments, default=None),
+        seconds=len(shots) / rate,
+    )

@@ -1,0 +1,95 @@
+"""`s3 replay`: from the command line to the run."""
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+
+from replay import arguments, recording
+from replay.checkpoint import Checkpoint, new_run, path_of
+from replay.job import Job, job_of
+from replay.pace import Breaker, Pace
+from replay.report import Report
+from replay.run import Run
+from replay.sending import Sender
+from replay.settings import ReplaySettings
+
+
+class Ended(IntEnum):
+    """Exit codes; wrong settings are 78, as everywhere."""
+
+    GOOD = 0
+    FAILED = 1
+    USAGE = 2
+    PLAN_ONLY = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+async def replay(argv: Sequence[str], asked: argparse.Namespace, own: ReplaySettings) -> Ended:
+    """Plan, and with --yes send. Raises: UsageError, RestError, SettingsError."""
+    report = Report(as_json=asked.json, diff=asked.diff)
+    if asked.resume:
+        resumed = Checkpoint(path_of(own.replay_state_dir, asked.resume))
+        with contextlib.closing(resumed):
+            again = arguments.parser().parse_args(["send", *resumed.arguments, *argv])
+            report = Report(as_json=again.json, diff=again.diff)
+            job = await job_of(again, own, resumed.run, resumed)
+            return await _send_or_show(job, resumed, report)
+    job = await job_of(asked, own, new_run(), None)
+    plan = job.plan
+    if not asked.yes:
+        return await _send_or_show(job, None, report)
+    keep = [*arguments.kept(argv), *_absolute(asked)]
+    ids = [message.id for message in job.messages]
+    checkpoint = Checkpoint.create(own.replay_state_dir, plan.run, keep, ids)
+    with contextlib.closing(checkpoint):
+        return await _send_or_show(job, checkpoint, report)
+
+
+async def _send_or_show(job: Job, checkpoint: Checkpoint | None, report: Report) -> Ended:
+    plan = job.plan
+    report.plan(plan)
+    if checkpoint is None or not job.asked.yes:
+        report.end(plan, sent=False)
+        return Ended.PLAN_ONLY
+    try:
+        await _send(job, checkpoint, report)
+    except BaseException:
+        # Ctrl-C, or a fault of ours: the checkpoint is right all the same.
+        report.resumable(job.run)
+        raise
+    left = job.left + sum(shot.name not in checkpoint.done for shot in job.shots)
+    report.end(plan, sent=True, unfinished=left, gone=job.gone)
+    return Ended.FAILED if left or job.gone else Ended.GOOD
+
+
+async def _send(job: Job, checkpoint: Checkpoint, report: Report) -> None:
+    asked = job.asked
+    with contextlib.ExitStack() as stack:
+        record = stack.enter_context(recording.Recording(asked.record)) if asked.record else None
+        async with Sender(timeout_seconds=asked.timeout, connections=asked.concurrency) as sender:
+            run = Run(
+                seal=job.seal,
+                sender=sender,
+                pace=Pace(asked.rate),
+                breaker=Breaker(asked.max_failures),
+                checkpoint=checkpoint,
+                recording=record,
+                url_of=job.url_of,
+                tell=report.outcome,
+                order=asked.order,
+                concurrency=asked.concurrency,
+            )
+            await run.go(job.shots)
+
+
+def _absolute(asked: argparse.Namespace) -> list[str]:
+    """The files of a run, so that it can be resumed from another folder."""
+    found = []
+    if asked.source not in {arguments.OUTBOX, arguments.ROWS}:
+        found += ["--from", str(Path(asked.source).absolute())]
+    if asked.record:
+        found += ["--record", str(asked.record.absolute())]
+    return found

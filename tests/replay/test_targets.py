@@ -1,0 +1,73 @@
+"""Nothing leaves this machine that was not meant to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from replay_parts import Replay, message
+
+from replay.errors import TargetRefused, UsageError
+from replay.targets import checked
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:1/x",
+        "http://127.0.0.1/",
+        "http://127.9.9.9/",
+        "http://[::1]:8/",
+        "http://a.localhost/",
+    ],
+)
+def test_this_machine_needs_no_permission(url: str) -> None:
+    """Loopback names and addresses are local."""
+    assert str(checked(url, ())) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/hook",
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest",
+        "http://localhost.example.com/",
+        "http://127.0.0.1.example.com/",
+        "http://0.0.0.0/",
+        "http://2130706433/",
+    ],
+)
+def test_any_other_host_must_be_named(url: str) -> None:
+    """What is not this machine by its very name is refused, and passes when it is named."""
+    with pytest.raises(TargetRefused):
+        checked(url, ["example.org"])
+
+    host = url.split("/")[2]
+    assert str(checked(url, [host.upper()])) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://localhost/",
+        "localhost:80",
+        "http://",
+        "http://user:pass@localhost/",
+    ],
+)
+def test_only_plain_http_urls_are_targets(url: str) -> None:
+    """Other schemes, and passwords in a URL, are usage errors."""
+    with pytest.raises(UsageError):
+        checked(url, ["localhost"])
+
+
+async def test_a_foreign_target_ends_with_usage_before_anything(
+    replay: Replay, recorded: Callable[..., Path]
+) -> None:
+    """Exit 2, and the message says which option would allow it."""
+    path = recorded(message(url="https://example.com/hook"))
+
+    ran = await replay("--from", str(path), "--yes")
+
+    assert ran.code == 2
+    assert "--target-allow example.com" in ran.err
