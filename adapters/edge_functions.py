@@ -1,0 +1,101 @@
+"""
+Supabase's Edge Functions, called as somebody; ours answer in the envelope of `contracts`.
+
+Failures are those of `adapters.rest`: the same door, and the same two ways not to be served.
+"""
+
+import json
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+import tenacity
+
+from adapters.rest import RestError, RestRefused, RestUnavailable
+
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
+_CLIENT_FAULT: Final = 400
+_SERVER_FAULT: Final = 500
+
+
+class EdgeFunctions:
+    """The functions of one project. An async context manager around one pool of connections."""
+
+    def __init__(self, *, url: str, key: str) -> None:
+        self._base_url = f"{url.rstrip('/')}/functions/v1"
+        self._key = key
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the pool; connections come with the first call."""
+        self._http = aiohttp.ClientSession(timeout=_TIMEOUT)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            await self._http.close()
+
+    async def call(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+        """
+        Post *body* as the holder of *token*; the envelope's data.
+
+        For functions that may be called twice: it is repeated when there is no usable answer.
+        Raises: RestRefused and RestUnavailable, whose `code` is the envelope's.
+        """
+        async for attempt in _retrying():
+            with attempt:
+                return await self._once(name, body, token)
+        raise AssertionError  # tenacity returns or raises
+
+    async def _once(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+        if self._http is None:
+            msg = "EdgeFunctions is not open"
+            raise RuntimeError(msg)
+        headers = {"apikey": self._key, "Authorization": f"Bearer {token}"}
+        try:
+            async with self._http.post(
+                f"{self._base_url}/{name}", json=body, headers=headers, allow_redirects=False
+            ) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise RestUnavailable(message=type(error).__name__) from error
+        said = _object(content)
+        if answer.status >= _CLIENT_FAULT:
+            raise _refusal(answer.status, said)
+        data = said.get("data")
+        if not isinstance(data, dict):
+            raise RestUnavailable(message="the function's answer is no envelope")
+        return data
+
+
+def _retrying() -> tenacity.AsyncRetrying:
+    return tenacity.AsyncRetrying(
+        stop=tenacity.stop_after_attempt(3),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
+        retry=tenacity.retry_if_exception_type(RestUnavailable),
+        reraise=True,
+    )
+
+
+def _refusal(status: int, said: dict[str, Any]) -> RestError:
+    """Read an envelope, or what the platform says in front of a function."""
+    error = said.get("error") if isinstance(said.get("error"), dict) else said
+    kind = RestUnavailable if status >= _SERVER_FAULT else RestRefused
+    code = error.get("code") if error else None
+    message = error.get("message") if error else None
+    return kind(status, None if code is None else str(code), str(message or "no reason given"))
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        read = json.loads(content)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}

@@ -1,0 +1,1 @@
+"""`/functions/v1`: Edge Functions, each a Deno process on this machine."""

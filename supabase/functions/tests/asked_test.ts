@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+
+import { isUploadOf, MAX_FILE_BYTES } from "../_shared/contract.ts";
+import { Refused } from "../_shared/envelope.ts";
+import { retryAfter } from "../deliver-webhooks/sending.ts";
+import { askedOf } from "../job-urls/asked.ts";
+import { thinOf } from "../notify-listener/forwarding.ts";
+
+const MASK = { name: "mask.png", content_type: "image/png" };
+
+Deno.test("what fits the contract is taken", () => {
+  const asked = askedOf({ token: 17, writes: [{ ...MASK, bytes: 4 }] });
+
+  assert.deepEqual(asked, { token: 17, writes: [{ name: "mask.png", bytes: 4 }] });
+  assert.deepEqual(askedOf({ token: 17 }), { token: 17, writes: [] });
+});
+
+for (
+  const [code, body] of [
+    ["invalid_request", {}],
+    ["invalid_request", { token: "17" }],
+    ["invalid_request", { token: -1 }],
+    ["invalid_request", { token: 1.5 }],
+    ["invalid_request", { token: 17, writes: "mask.png" }],
+    ["invalid_request", { token: 17, writes: [MASK, MASK, MASK, MASK] }],
+    ["invalid_request", { token: 17, writes: [{ ...MASK, content_type: "text/html" }] }],
+    ["invalid_request", { token: 17, writes: [{ ...MASK, bytes: MAX_FILE_BYTES + 1 }] }],
+    ["forbidden", { token: 17, writes: [null] }],
+    ["forbidden", { token: 17, writes: [{ ...MASK, name: "../mask.png" }] }],
+  ] as const
+) {
+  Deno.test(`${code}: ${JSON.stringify(body)}`, () => {
+    assert.throws(() => askedOf(body), (error: Refused) => error.code === code);
+  });
+}
+
+Deno.test("a listener is told ids, and nothing that a person wrote", () => {
+  const record = { id: "one", kind: "image", status: "pending", prompts: ["a secret"], user_id: 1 };
+  const body = { type: "INSERT", schema: "public", table: "segmentation_results", record };
+  const hint = thinOf({ ...body, old_record: record });
+
+  assert.deepEqual(JSON.parse(hint), {
+    ...body,
+    record: { id: "one", kind: "image", status: "pending" },
+    old_record: null,
+  });
+});
+
+Deno.test("Retry-After is read in both of its spellings, a day at most", () => {
+  const now = new Date("2026-01-01T00:00:00Z");
+
+  assert.equal(retryAfter("120", now), 120);
+  assert.equal(retryAfter("Thu, 01 Jan 2026 00:01:00 GMT", now), 60);
+  assert.equal(retryAfter("99999999999999999999", now), 86_400);
+  for (const header of [null, "", "soon", "0", "-5", "Wed, 31 Dec 2025 00:00:00 GMT"]) {
+    assert.equal(retryAfter(header, now), undefined);
+  }
+});
+
+Deno.test("an upload is one of its user's, and lies where uploads lie", () => {
+  assert(isUploadOf("uploads/me/one.png", "me"));
+  for (
+    const key of ["uploads/you/one.png", "uploads/me/", "uploads/me/a/b.png", "uploads/me/..", ""]
+  ) {
+    assert(!isUploadOf(key, "me"), key);
+  }
+});
