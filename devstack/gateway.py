@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 
 from devstack import context
 from devstack.auth import routes as auth_routes
+from devstack.functions import routes as function_routes
 from devstack.realtime import routes as realtime_routes
 from devstack.rest import routes as rest_routes
 
@@ -20,7 +21,6 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 #: Of Supabase, but not here.
 UNSUPPORTED = {
     "/storage/v1": "Storage: this project keeps objects in R2; use the R2_* variables.",
-    "/functions/v1": "Edge Functions: run them with `deno` and give their address to the program.",
     "/graphql/v1": "GraphQL: use /rest/v1.",
     "/pg": "The Studio backend: use SUPABASE_DB_URL.",
 }
@@ -46,7 +46,8 @@ def build(shared: context.Context) -> web.Application:
 @web.middleware
 async def answer_plainly(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer preflights; turn plain-text errors and accidents into JSON that explains."""
-    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+    preflights = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    if preflights and not _answers_for_itself(request):
         return preflight(request)
     try:
         return await handler(request)
@@ -76,10 +77,17 @@ def preflight(request: web.Request) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-async def allow_any_origin(_request: web.Request, response: web.StreamResponse) -> None:
+async def allow_any_origin(request: web.Request, response: web.StreamResponse) -> None:
     """Let pages of any origin read *response*; keys, not cookies, say who asks."""
+    if _answers_for_itself(request):
+        return
     response.headers["Access-Control-Allow-Origin"] = "*"
     response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+
+
+def _answers_for_itself(request: web.Request) -> bool:
+    """Whether CORS is an Edge Function's business, as it is on the hosted platform."""
+    return request.path.startswith(function_routes.PREFIX + "/")
 
 
 async def greet(request: web.Request) -> web.Response:

@@ -14,6 +14,10 @@ from aiohttp import web
 from devstack import context, control, errors, gateway, migrations, object_store, ports, postgres
 from devstack import settings as choices
 from devstack import state as states
+from devstack.functions import deno
+from devstack.functions import routes as function_routes
+from devstack.net import schema as net_schema
+from devstack.net import worker as net_worker
 from devstack.supervisor import Supervisor
 
 
@@ -73,7 +77,7 @@ async def running(
         async with asyncio.TaskGroup() as group:
             group.create_task(_store(settings, state, lease, supervisor))
             group.create_task(_database(settings, state, lease, supervisor))
-        async with served(settings, state, supervisor):
+        async with served(settings, state, lease, supervisor):
             yield supervisor
     except* errors.StackError as several:
         raise several.exceptions[0] from None
@@ -83,7 +87,7 @@ async def running(
 
 @contextlib.asynccontextmanager
 async def served(
-    settings: choices.Settings, state: states.State, supervisor: Supervisor
+    settings: choices.Settings, state: states.State, lease: int, supervisor: Supervisor
 ) -> AsyncIterator[None]:
     """The gateway, listening."""
     async with psycopg_pool.AsyncConnectionPool(
@@ -107,6 +111,9 @@ async def served(
         await pool.wait()
         app = gateway.build(shared)
         control.add_routes(app, supervisor)
+        function_routes.add_routes(app, _functions(settings, state, lease))
+        if settings.net:
+            net_worker.add_to(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         try:
@@ -137,6 +144,16 @@ def env_text(settings: choices.Settings, state: states.State) -> str:
     """The env file."""
     variables = state.environment(settings.bucket)
     return "".join(f"{name}={value}\n" for name, value in variables.items())
+
+
+def _functions(settings: choices.Settings, state: states.State, lease: int) -> deno.Runtime:
+    """Functions are started when they are first called."""
+    return deno.Runtime(
+        folder=settings.functions_dir,
+        state=states.StateDir(settings.state_dir).functions,
+        environ=deno.environment(state.environment(settings.bucket), settings.functions_env),
+        lease=lease,
+    )
 
 
 async def _store(
@@ -179,5 +196,6 @@ async def _database(
         state.database_url, autocommit=True
     ) as connection:
         await migrations.apply_platform(connection)
+        await net_schema.settle(connection, wanted=settings.net)
         for name in await migrations.apply_migrations(connection, settings.migrations_dir):
             log.info("migration_applied %s", name)

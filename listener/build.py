@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from adapters import machine_auth, objects, rest, telemetry
+from adapters import edge_functions, machine_auth, objects, rest, signed_urls, telemetry
 from listener import segment
 from listener.attempt import Bench
 from listener.capabilities import Capabilities
@@ -13,8 +13,10 @@ from listener.hints import hint_channel
 from listener.lease_store import LeaseStore
 from listener.model_watch import ModelWatch
 from listener.settings import ListenerSettings
-from listener.task_objects import BucketObjects
+from listener.signed_objects import FUNCTION, SignedObjects
+from listener.task_objects import BucketObjects, TaskObjects
 from listener.wake import Wake
+from listener.webhooks import WebhookDoor
 from listener.worker import Worker
 
 
@@ -54,7 +56,9 @@ async def _worker(
 ) -> Worker:
     wake = Wake()
     bench = await _bench(config, tokens, stack)
-    hints = hint_channel(wake, tokens, url=config.supabase_url, apikey=_apikey(config))
+    hints = None
+    if config.listener_realtime == "on":
+        hints = hint_channel(wake, tokens, url=config.supabase_url, apikey=_apikey(config))
     return Worker(
         Claimer(wake, bench, concurrency=config.listener_concurrency),
         hints,
@@ -62,8 +66,20 @@ async def _worker(
             bench.model.run(),
             tick(wake, bench.store, poll_seconds=config.listener_poll_seconds),
         ],
+        webhooks=await _webhooks(config, wake, bench.store, stack),
         grace_seconds=config.listener_grace_seconds,
     )
+
+
+async def _webhooks(
+    config: ListenerSettings, wake: Wake, store: LeaseStore, stack: contextlib.AsyncExitStack
+) -> WebhookDoor | None:
+    if config.listener_webhook_port is None:
+        return None
+    door = WebhookDoor(wake, store, config.webhook_secrets)
+    runner = await door.open(config.listener_webhook_host, config.listener_webhook_port)
+    stack.push_async_callback(runner.cleanup)
+    return door
 
 
 async def _bench(
@@ -72,14 +88,6 @@ async def _bench(
     stack: contextlib.AsyncExitStack,
 ) -> Bench:
     door = await stack.enter_async_context(rest.Rest(url=config.supabase_url, key=_apikey(config)))
-    bucket = await stack.enter_async_context(
-        objects.ObjectStore(
-            endpoint=config.r2_endpoint,
-            access_key_id=config.r2_access_key_id,
-            secret_access_key=config.r2_secret_access_key.get_secret_value(),
-            bucket=config.r2_bucket,
-        )
-    )
     session = await stack.enter_async_context(segment.session())
     segmenter = segment.Segmenter(
         session, url=config.listener_pipeline_url, api_key=config.api_secret_key.get_secret_value()
@@ -93,7 +101,7 @@ async def _bench(
     )
     return Bench(
         store=store,
-        objects=BucketObjects(bucket),
+        objects=await _objects(config, tokens, stack),
         segmenter=segmenter,
         model=ModelWatch(segmenter),
         capabilities=Capabilities(
@@ -103,6 +111,33 @@ async def _bench(
         renew_seconds=config.listener_renew_seconds,
         deadline_seconds=config.listener_deadline_seconds,
     )
+
+
+async def _objects(
+    config: ListenerSettings,
+    tokens: machine_auth.MachineTokens,
+    stack: contextlib.AsyncExitStack,
+) -> TaskObjects:
+    keys = config.bucket_keys
+    if keys is None:
+        log.info("objects_by_signed_urls", function=FUNCTION)
+        functions = edge_functions.EdgeFunctions(url=config.supabase_url, key=_apikey(config))
+        return SignedObjects(
+            await stack.enter_async_context(functions),
+            tokens,
+            await stack.enter_async_context(signed_urls.SignedUrls()),
+        )
+    log.warning(
+        "bucket_keys_in_use",
+        meaning="this host can change every picture and result; leave R2_* out if it is rented",
+    )
+    store = objects.ObjectStore(
+        endpoint=keys.r2_endpoint,
+        access_key_id=keys.r2_access_key_id,
+        secret_access_key=keys.r2_secret_access_key.get_secret_value(),
+        bucket=keys.r2_bucket,
+    )
+    return BucketObjects(await stack.enter_async_context(store))
 
 
 def _apikey(config: ListenerSettings) -> str:

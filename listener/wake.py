@@ -8,6 +8,7 @@ class WakeSource(StrEnum):
     """What made the listener look; the label of `claims_by_source`."""
 
     HINT = "hint"
+    WEBHOOK = "webhook"
     POLL = "poll"
 
 

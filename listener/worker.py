@@ -7,6 +7,7 @@ from typing import Any
 
 from adapters import realtime, telemetry
 from listener.claim import Claimer
+from listener.webhooks import WebhookDoor
 
 
 log = telemetry.get_logger(__name__)
@@ -18,14 +19,16 @@ class Worker:
     def __init__(
         self,
         claimer: Claimer,
-        hints: realtime.SupervisedChannel,
+        hints: realtime.SupervisedChannel | None,
         sides: list[Coroutine[Any, Any, None]],
         *,
+        webhooks: WebhookDoor | None = None,
         grace_seconds: float,
     ) -> None:
         self.claimer = claimer
         self.hints = hints
-        self._sides = [hints.run(), *sides]
+        self.webhooks = webhooks
+        self._sides = [*([hints.run()] if hints else []), *sides]
         self._grace_seconds = grace_seconds
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()

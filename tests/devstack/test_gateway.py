@@ -13,7 +13,7 @@ from devstack import testing
     ("path", "status", "words"),
     [
         ("/storage/v1/bucket", 501, "does not serve /storage/v1"),
-        ("/functions/v1/hello", 501, "does not serve /functions/v1"),
+        ("/functions/v1/hello", 404, "function was not found"),
         ("/nowhere", 404, "Not Found: GET /nowhere"),
         ("/auth/v1/otp", 501, "by password only"),
     ],

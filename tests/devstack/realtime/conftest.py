@@ -20,7 +20,7 @@ from devstack import testing
 
 Frame = dict[str, Any]
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 
 
 class Wire:

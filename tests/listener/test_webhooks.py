@@ -1,0 +1,242 @@
+"""The webhooks' door: who gets in, what it answers, and what wakes."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from webhook_door import INSERT, OTHER, SECRET, SHARED, Door, MemoryReceipts, opened
+
+from adapters import rest, signatures
+from adapters.settings import SettingsError
+from listener import webhooks
+from listener.wake import Wake
+from listener.webhooks import MAX_BODY_BYTES, PATH, WebhookDoor
+from listener.webhooks_proof import Secrets
+
+
+VECTORS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "vectors/webhook_signatures.json").read_text()
+)["vectors"]
+
+
+@pytest.fixture
+def receipts() -> MemoryReceipts:
+    """Nothing came yet."""
+    return MemoryReceipts()
+
+
+@pytest.fixture
+async def door(receipts: MemoryReceipts) -> AsyncIterator[Door]:
+    """A door that knows one signing and the shared secret."""
+    async with opened(receipts, SECRET, shared=SHARED) as one:
+        yield one
+
+
+async def test_a_signed_insert_wakes(door: Door) -> None:
+    """A signed webhook about a pending task is taken and wakes the listener."""
+    assert await door.post_signed(INSERT) == 204
+    assert await door.woken()
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+async def test_the_shared_vectors_at_the_door(
+    receipts: MemoryReceipts, vector: dict[str, Any]
+) -> None:
+    """Each vector is taken or refused over HTTP as it says; taken and no change is 400."""
+    async with opened(receipts, *vector["secrets"], now=lambda: vector["now"]) as door:
+        status = await door.post(vector["body"].encode(), vector["headers"])
+        is_change = vector["body"].startswith('{"type": "INSERT"')
+
+        assert status == (401 if vector["error"] else 204 if is_change else 400)
+        assert await door.woken() is (status == 204)
+
+
+async def test_a_native_webhook_with_the_shared_secret_wakes(door: Door) -> None:
+    """Supabase's own body is taken with the shared secret, whatever else it says."""
+    body = {**INSERT, "user_id": "somebody", "of_tomorrow": {}}
+
+    assert await door.post(body, {"x-webhook-secret": SHARED}) == 204
+    assert await door.woken()
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-webhook-secret": ""}, {"x-webhook-secret": "guess"}])
+async def test_nobody_else_wakes(door: Door, headers: dict[str, str]) -> None:
+    """Without proof nothing is taken."""
+    assert await door.post(INSERT, headers) == 401
+    assert not await door.woken()
+
+
+async def test_an_unset_shared_secret_opens_nothing(receipts: MemoryReceipts) -> None:
+    """A listener without a shared secret takes no empty one for it."""
+    async with opened(receipts, SECRET) as door:
+        assert await door.post(INSERT, {"x-webhook-secret": ""}) == 401
+
+
+async def test_a_wrong_signature_is_not_saved_by_the_shared_secret(door: Door) -> None:
+    """Who claims a signature is judged by it alone."""
+    body = json.dumps(INSERT).encode()
+    headers = signatures.signed_headers([OTHER], "msg_one", int(time.time()), body)
+
+    assert await door.post(body, {**headers, "x-webhook-secret": SHARED}) == 401
+
+
+async def test_an_old_webhook_is_refused(door: Door) -> None:
+    """A recorded webhook cannot be sent again later."""
+    assert await door.post_signed(INSERT, age=301) == 401
+    assert await door.post_signed(INSERT, age=290) == 204
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"{}", b'{"type": "INSERT"}', b"\xff"])
+async def test_a_proven_body_that_is_no_change_is_a_bad_request(door: Door, body: bytes) -> None:
+    """Signed nonsense is 400 and wakes nobody."""
+    assert await door.post_signed(body) == 400
+    assert not await door.woken()
+
+
+@pytest.mark.parametrize("webhook_id", ["m" * 151, "häuschen"])
+async def test_an_id_that_cannot_be_noted_is_refused(door: Door, webhook_id: str) -> None:
+    """The database keeps plain ids of at most 150 characters."""
+    assert await door.post_signed(INSERT, webhook_id=webhook_id) == 401
+    assert await door.post_signed(INSERT, webhook_id="m" * 150) == 204
+
+
+async def test_a_long_body_is_refused(door: Door) -> None:
+    """One byte over the limit is 413, a body of the limit is read."""
+    head = json.dumps(INSERT).encode()
+    fitting = head + b" " * (MAX_BODY_BYTES - len(head))
+
+    assert await door.post_signed(fitting) == 204
+    assert await door.post_signed(fitting + b" ", webhook_id="msg_two") == 413
+
+
+async def test_a_long_body_of_unknown_length_is_refused(door: Door) -> None:
+    """A body in chunks is counted as it comes."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 1024
+
+    url = f"http://127.0.0.1:{door.door.port}{PATH}"
+    async with door.http.post(url, data=chunks()) as answer:
+        assert answer.status == 413
+
+
+async def test_a_body_that_never_comes_is_not_waited_for(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that announces a body and stays silent is told off."""
+    monkeypatch.setattr(webhooks, "_BODY_SECONDS", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.door.port)
+    writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
+
+    async with asyncio.timeout(3):
+        assert b" 400 " in await reader.readline()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"table": "projects"},
+        {"schema": "private"},
+        {"type": "DELETE", "record": None},
+        {"type": "UPDATE", "record": {"status": "running"}},
+        {"type": "UPDATE", "record": {"status": "done"}},
+    ],
+)
+async def test_what_is_no_news_wakes_nobody(door: Door, other: dict[str, Any]) -> None:
+    """Other tables, and tasks that are not pending, are taken and forgotten."""
+    assert await door.post_signed({**INSERT, **other}) == 204
+    assert not await door.woken()
+
+
+async def test_a_task_that_returns_is_news(door: Door) -> None:
+    """An update to pending wakes as an insert does."""
+    assert await door.post_signed({**INSERT, "type": "UPDATE"}) == 204
+    assert await door.woken()
+
+
+async def test_a_duplicate_wakes_once(door: Door) -> None:
+    """The same id again is answered 204 and wakes nobody."""
+    await door.post_signed(INSERT)
+    assert await door.woken()
+
+    assert await door.post_signed(INSERT) == 204
+    assert not await door.woken()
+
+
+async def test_without_receipts_a_duplicate_would_wake(
+    door: Door, receipts: MemoryReceipts
+) -> None:
+    """Negative control: if nobody remembered ids, the second would wake again."""
+    receipts.forgets = True
+    await door.post_signed(INSERT)
+    assert await door.woken()
+
+    await door.post_signed(INSERT)
+    assert await door.woken()
+
+
+async def test_one_kick_wakes_every_listener(receipts: MemoryReceipts) -> None:
+    """A kick goes out under one id, signed for each listener; each of them looks."""
+    async with opened(receipts, SECRET) as one, opened(receipts, OTHER) as other:
+        await one.post_signed(INSERT)
+        await other.post_signed(INSERT, secret=OTHER)
+
+        assert await one.woken()
+        assert await other.woken()
+
+
+async def test_replicas_with_one_secret_take_an_id_once(receipts: MemoryReceipts) -> None:
+    """Behind one address, one of two replicas looks."""
+    async with opened(receipts, SECRET) as one, opened(receipts, SECRET) as other:
+        await one.post_signed(INSERT)
+        await other.post_signed(INSERT)
+
+        assert await one.woken()
+        assert not await other.woken()
+
+
+@pytest.mark.parametrize(
+    "fault", [rest.RestUnavailable(), rest.RestRefused(403, None, "disabled", None)]
+)
+async def test_wakes_when_the_database_is_away(
+    door: Door, receipts: MemoryReceipts, fault: Exception
+) -> None:
+    """A look too many is harmless; a hint lost costs a poll."""
+    receipts.fault = fault
+
+    assert await door.post_signed(INSERT) == 204
+    assert await door.woken()
+
+
+async def test_wakes_when_the_database_hangs(door: Door, receipts: MemoryReceipts) -> None:
+    """A database that does not answer is not waited for."""
+    receipts.hangs = True
+
+    async with asyncio.timeout(3):
+        assert await door.post_signed(INSERT) == 204
+    assert await door.woken()
+
+
+async def test_only_posts_are_taken(door: Door) -> None:
+    """Another method or path is none of the door's."""
+    async with door.http.get(f"http://127.0.0.1:{door.door.port}{PATH}") as answer:
+        assert answer.status == 405
+    async with door.http.post(f"http://127.0.0.1:{door.door.port}/") as answer:
+        assert answer.status == 404
+
+
+async def test_a_taken_port_is_a_fault_of_the_settings(
+    door: Door, receipts: MemoryReceipts
+) -> None:
+    """Two listeners on one port: the second says which variable is wrong."""
+    assert door.door.port is not None
+    second = WebhookDoor(Wake(), receipts, Secrets(signing=(SECRET,)))
+
+    with pytest.raises(SettingsError, match="LISTENER_WEBHOOK_PORT"):
+        await second.open("127.0.0.1", door.door.port)
