@@ -12,7 +12,7 @@ from janitor.chores import Chore
 from janitor.deletions import Deletions
 from janitor.housekeeping import Housekeeping
 from janitor.ledger import LedgerCheck
-from janitor.retention import Retention
+from janitor.retention import Retention, WebhookRetention
 from janitor.settings import JanitorSettings, SweepMode
 from janitor.state import State
 from janitor.sweep import SweepPlan
@@ -84,6 +84,11 @@ def chores(config: JanitorSettings, doors: Doors, state: State) -> list[Chore]:
         Chore(
             name="retention",
             work=Retention(doors.database, state),
+            seconds=config.janitor_prune_seconds,
+        ),
+        Chore(
+            name="webhooks",
+            work=WebhookRetention(doors.database, state, days=config.janitor_webhook_days),
             seconds=config.janitor_prune_seconds,
         ),
         Chore(

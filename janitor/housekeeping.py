@@ -67,6 +67,10 @@ class Housekeeping:
         """Delete final rows that their owner's tier keeps no longer; how many there were."""
         return int(await self._door.rpc("prune_results", {"p_limit": limit}))
 
+    async def prune_webhooks(self, days: int, limit: int) -> int:
+        """Delete webhook deliveries that ended *days* ago; how many there were."""
+        return int(await self._door.rpc("prune_webhooks", {"p_days": days, "p_limit": limit}))
+
     async def orphans(self, keys: Sequence[str]) -> set[str]:
         """Those of *keys* that no row needs."""
         rows = await self._door.rpc("orphaned_objects", {"p_keys": list(keys)}, idempotent=True)

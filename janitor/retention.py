@@ -1,4 +1,4 @@
-"""Retention: final rows older than their owner's tier keeps them are deleted."""
+"""Retention: rows that have ended are deleted when they are old enough."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ BATCH: Final = 500
 
 
 class Retention:
-    """Prunes in batches, so that no transaction holds many rows for long."""
+    """Prunes tasks, in batches, so that no transaction holds many rows for long."""
 
     def __init__(self, database: Housekeeping, state: State) -> None:
         self._database = database
@@ -25,4 +25,21 @@ class Retention:
         self._state.pruned_results += count
         if count:
             log.info("results_pruned", count=count)
+        return count > 0
+
+
+class WebhookRetention:
+    """Prunes webhook deliveries that ended *days* ago, delivered or dead, in such batches too."""
+
+    def __init__(self, database: Housekeeping, state: State, *, days: int) -> None:
+        self._database = database
+        self._state = state
+        self._days = days
+
+    async def __call__(self) -> bool:
+        """Prune one batch; whether there may be more. Attempts go with their delivery."""
+        count = await self._database.prune_webhooks(self._days, BATCH)
+        self._state.pruned_webhooks += count
+        if count:
+            log.info("webhooks_pruned", count=count)
         return count > 0

@@ -25,6 +25,7 @@ class JanitorSettings(settings.R2Settings):
     janitor_delete_seconds: PositiveFloat = 3.0
     janitor_lease_seconds: PositiveInt = 60
     janitor_prune_seconds: PositiveFloat = 3600.0
+    janitor_webhook_days: PositiveInt = 30
     janitor_ledger_seconds: PositiveFloat = 3600.0
     janitor_sweep: SweepMode = SweepMode.REPORT
     janitor_sweep_seconds: PositiveFloat = 86400.0

@@ -29,6 +29,7 @@ class State:
     """By the outbox."""
     refused_prefixes: int = 0
     pruned_results: int = 0
+    pruned_webhooks: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
     """Of the last check of the ledger."""
     sweep: SweepReport | None = None
@@ -58,6 +59,7 @@ class State:
             "deleted_objects": self.deleted_objects,
             "refused_prefixes": self.refused_prefixes,
             "pruned_results": self.pruned_results,
+            "pruned_webhooks": self.pruned_webhooks,
             "ledger_mismatches": [each.model_dump(mode="json") for each in self.mismatches],
             "sweep": self.sweep.document() if self.sweep else None,
         }

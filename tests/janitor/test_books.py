@@ -8,7 +8,7 @@ from janitors import House
 from devstack.testing import SignedUpUser
 from janitor.deletions import Deletions
 from janitor.ledger import LedgerCheck
-from janitor.retention import Retention
+from janitor.retention import Retention, WebhookRetention
 from janitor.state import State
 
 
@@ -74,6 +74,40 @@ async def test_by_default_everything_is_kept(
 
     assert state.pruned_results == 0
     assert len(await house.keys()) == 4
+
+
+async def test_old_deliveries_go_with_their_attempts(
+    house: House, user: SignedUpUser, state: State
+) -> None:
+    """Webhook deliveries that ended 30 days ago go; younger ones and pending ones stay."""
+    made = await house.door.rpc(
+        "create_webhook",
+        {"p_url": "https://example.org", "p_events": ["task.done"]},
+        user.access_token,
+    )
+    for name, status, days in (
+        ("old", "delivered", 31),
+        ("new", "dead", 29),
+        ("open", "pending", 0),
+    ):
+        await house.rows(
+            "insert into webhook_deliveries"
+            " (id, endpoint_id, user_id, event, body, status, finished_at) values"
+            " (%s, %s, %s, 'task.done', '{}', %s, now() - nullif(%s, 0) * interval '1 day')",
+            *(name, made["webhook"]["id"], user.id, status, days),
+        )
+        await house.rows(
+            "insert into webhook_attempts (delivery_id, user_id, latency_ms) values (%s, %s, 1)",
+            *(name, user.id),
+        )
+    prune_webhooks = WebhookRetention(house.database, state, days=30)
+
+    assert (await prune_webhooks(), await prune_webhooks()) == (True, False)
+
+    left = await house.rows("select id from webhook_deliveries order by id")
+    assert [row["id"] for row in left] == ["new", "open"]
+    assert len(await house.rows("select 1 from webhook_attempts")) == 2
+    assert state.pruned_webhooks == 1
 
 
 async def test_a_right_ledger_is_not_reported(

@@ -1,0 +1,74 @@
+"""What a receiver answered, as far as it is kept."""
+
+import email.utils
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+
+KEPT_CHARACTERS: Final = 1024
+
+KEPT_BYTES: Final = 4 * KEPT_CHARACTERS
+"""No character takes more bytes in UTF-8."""
+
+LONGEST_RETRY_AFTER_SECONDS: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of one attempt."""
+
+    latency_ms: int
+    """Until the status came, or until it was given up."""
+    status_code: int | None = None
+    """None: there was no answer, and `error` says why."""
+    text: str | None = None
+    """The answer's first 1024 characters."""
+    error: str | None = None
+    """A sentence for the endpoint's owner; it tells nothing about our network."""
+    retry_after_seconds: int | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver has it: any 2xx, and nothing else."""
+        return self.status_code is not None and HTTPStatus.OK <= self.status_code < _REDIRECTS
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver wants nothing more, ever."""
+        return self.status_code == HTTPStatus.GONE
+
+
+_REDIRECTS: Final = 300
+
+
+def excerpt(start: bytes) -> str:
+    """The first bytes of an answer as text that Postgres can keep, whatever they are."""
+    return start.decode(errors="replace").replace("\0", "\ufffd")[:KEPT_CHARACTERS]
+
+
+def retry_after(header: str | None, now: datetime | None = None) -> int | None:
+    """
+    Seconds to wait by a Retry-After header, in seconds or as an HTTP date; at most a day.
+
+    None: there is none, or it cannot be read, or its moment has passed.
+    """
+    header = (header or "").strip()
+    # Longer numbers are beyond a day all the same, and int() must not choke on them.
+    if re.fullmatch(r"[0-9]{1,20}", header):
+        seconds = int(header)
+    else:
+        seconds = _until(header, now or datetime.now(UTC))
+    return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds > 0 else None
+
+
+def _until(text: str, now: datetime) -> int:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int((moment - now).total_seconds()) + 1
