@@ -5,7 +5,22 @@ import sys
 
 import typer
 
-from cli import demo, janitor, login, machine, results, segment, show, up, worker
+from cli import (
+    demo,
+    janitor,
+    listen,
+    listener,
+    login,
+    machine,
+    record,
+    replay,
+    results,
+    segment,
+    show,
+    up,
+    webhooks,
+    worker,
+)
 from cli.exits import Exit, code_of
 from client import S3Error
 
@@ -29,10 +44,16 @@ for command in (
     up.up,
     worker.worker,
     demo.demo,
+    listen.listen,
 ):
     app.command()(command)
 app.command("add-machine")(machine.add_machine)
+app.command("add-listener")(listener.add_listener)
+app.command("remove-listener")(listener.remove_listener)
+app.command("replay", **replay.PASSED_ON)(replay.replay)
+app.command("record", **replay.PASSED_ON)(record.record)
 app.add_typer(janitor.app, name="janitor")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ class Device:
         """What tells its programs from those of the others."""
         return "" if self.place is None else f"-{self.place}"
 
-    def environment(self, *, worker: str, port: str) -> dict[str, str]:
-        """What its programs are told beyond the host's settings: device, port, name."""
+    def environment(self, *, worker: str, port: str, webhook_port: str = "") -> dict[str, str]:
+        """What its programs are told beyond the host's settings: device, ports, name."""
         given = {"PIPELINE_PORT": port}
         if self.name is not None:
             given["SAM3_DEVICE"] = self.name
@@ -37,6 +37,8 @@ class Device:
             given["LISTENER_WORKER"] = (
                 f"{worker or f'{socket.gethostname()}-{os.getpid()}'}{self.suffix}"
             )
+            if webhook_port:
+                given["LISTENER_WEBHOOK_PORT"] = str(int(webhook_port) + self.place)
         return given
 
 

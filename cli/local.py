@@ -23,9 +23,15 @@ PLATFORM_SECONDS = 60.0
 """For PostgreSQL, the object store and the gateway to answer."""
 
 API_SECONDS = 30.0
+DISPATCHER_STOP_SECONDS = 25.0
+"""Over the dispatcher's own grace of 20 s."""
+
 MODEL_SECONDS = 600.0
 """For weights to load; full-size ones from a slow disk take minutes."""
 
+
+MACHINE = ("S3_MACHINE_EMAIL", "S3_MACHINE_PASSWORD")
+"""As whom the worker signs in."""
 
 MODELS = {
     "sam3": "SAM3",
@@ -111,10 +117,15 @@ class Local:
         await self.programs.ready(lambda: _answers(url), seconds=API_SECONDS)
 
     def start_worker(self, weights: Path | None) -> None:
-        """The pipeline and the listener; the listener claims as soon as the model is loaded."""
+        """
+        The pipeline and the listener; the listener claims as soon as the model is loaded.
+
+        As on a rented host: a machine user, and no key of database or bucket, whatever the shell
+        has. The Edge Function job-urls signs what the worker reads and writes.
+        """
         env = {
-            **self.env,
-            "SUPABASE_SERVICE_KEY": "",
+            **dict.fromkeys({*self.env, *worker.BUCKET_KEYS, "SUPABASE_SERVICE_KEY"}, ""),
+            **{name: self.env[name] for name in (*worker.REQUIRED, *MACHINE)},
             "API_SECRET_KEY": secrets.token_hex(32),
             "PIPELINE_PORT": str(self.place.pipeline_port),
         }
@@ -124,9 +135,25 @@ class Local:
             self.programs.start(replace(program, log=self.place.log(program.name)))
 
     def start_janitor(self) -> None:
-        """The housekeeper; of all programs here only it is told the service key."""
+        """The housekeeper; it and the dispatcher are the only ones here told the service key."""
         program = janitor.program(self.env)
         self.programs.start(replace(program, log=self.place.log(program.name)))
+
+    def start_dispatcher(self) -> None:
+        """The sender of webhooks; here it may also call this machine's own addresses."""
+        env = {**self.env, "DISPATCHER_ALLOW_PRIVATE": "true"}
+        for secret in ("R2_SECRET_ACCESS_KEY", "S3_MACHINE_PASSWORD"):
+            env[secret] = ""
+        self.programs.start(
+            Program(
+                name="dispatcher",
+                module="dispatcher",
+                env=env,
+                restart=True,
+                stop_seconds=DISPATCHER_STOP_SECONDS,
+                log=self.place.log("dispatcher"),
+            )
+        )
 
     async def model_ready(self) -> str:
         """Wait for the model; a sentence about it. Raises ModelSetupFailed with the reason."""

@@ -20,7 +20,7 @@ def up(
     pipeline_port: Annotated[int, typer.Option(help="The pipeline's port.")] = 8081,
     worker: Annotated[bool, typer.Option(help="Start a worker on this machine too.")] = True,
 ) -> None:
-    """Start platform, API, janitor and worker here until Ctrl-C. Data stays for the next time."""
+    """Start a whole S3 here, with a worker, until Ctrl-C. Data stays for the next time."""
     place = Place(
         state=state.absolute(),
         platform_port=platform_port,
@@ -39,6 +39,7 @@ async def _up(place: Place, *, with_worker: bool) -> int:
         await local.start_platform()
         await local.start_api()
         local.start_janitor()
+        local.start_dispatcher()
         if with_worker:
             local.start_worker(weights)
             show.err.print(f"Model: {await local.model_ready()}")

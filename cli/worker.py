@@ -40,13 +40,17 @@ class SettingMissing(S3Error):
         super().__init__(f"Set {' and '.join(names)} first; `.env.example` explains each.")
 
 
-REQUIRED = (
-    "SUPABASE_URL",
-    "SUPABASE_ANON_KEY",
-    "R2_ENDPOINT",
-    "R2_ACCESS_KEY_ID",
-    "R2_SECRET_ACCESS_KEY",
-    "R2_BUCKET",
+REQUIRED = ("SUPABASE_URL", "SUPABASE_ANON_KEY")
+
+BUCKET_KEYS = ("R2_ENDPOINT", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET")
+"""For a host that is trusted; without them the Edge Function job-urls signs."""
+
+SECRETS = (
+    *BUCKET_KEYS,
+    "SUPABASE_SERVICE_KEY",
+    "S3_MACHINE_PASSWORD",
+    "LISTENER_WEBHOOK_SECRETS",
+    "LISTENER_WEBHOOK_SHARED_SECRET",
 )
 
 
@@ -54,7 +58,9 @@ def programs(env: dict[str, str], device: Device = devices.ONLY) -> tuple[Progra
     """The pipeline, which is restarted when it dies, and the listener, which feeds it."""
     given = {**os.environ, **env}
     own = device.environment(
-        worker=given.get("LISTENER_WORKER", ""), port=given.get("PIPELINE_PORT") or DEFAULT_PORT
+        worker=given.get("LISTENER_WORKER", ""),
+        port=given.get("PIPELINE_PORT") or DEFAULT_PORT,
+        webhook_port=given.get("LISTENER_WEBHOOK_PORT", ""),
     )
     grace = float(given.get("LISTENER_GRACE_SECONDS") or DEFAULT_GRACE_SECONDS)
     shared = {
@@ -64,8 +70,7 @@ def programs(env: dict[str, str], device: Device = devices.ONLY) -> tuple[Progra
         "LISTENER_PIPELINE_URL": f"http://127.0.0.1:{own['PIPELINE_PORT']}",
     }
     # The model's process needs no way to the platform, so it gets none.
-    sealed = dict.fromkeys(("SUPABASE_SERVICE_KEY", "S3_MACHINE_PASSWORD"), "")
-    sealed |= {name: "" for name in REQUIRED if name.startswith("R2_")}
+    sealed = dict.fromkeys(SECRETS, "")
     return (
         Program(
             name=f"pipeline{device.suffix}",

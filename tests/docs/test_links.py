@@ -36,6 +36,8 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         "adapters",
         "api",
         "janitor",
+        "dispatcher",
+        "replay",
         "listener",
         "pipeline",
         "client",

@@ -8,24 +8,48 @@ import pytest
 
 from api.settings import ApiSettings
 from client.settings import ClientSettings
+from dispatcher.settings import DispatcherSettings
 from janitor.settings import JanitorSettings
 from listener.settings import ListenerSettings
 from pipeline.settings import Settings as PipelineSettings
+from replay.settings import DatabaseSettings, ReplaySettings
 
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("adapters", "api", "janitor", "listener", "pipeline", "client", "cli", "devstack", "ai")
+PACKAGES = (
+    "adapters",
+    "api",
+    "janitor",
+    "dispatcher",
+    "replay",
+    "listener",
+    "pipeline",
+    "client",
+    "cli",
+    "devstack",
+    "ai",
+)
 
 # A settings field, an alias, or a look into the environment: our own spellings in the sources.
 NAME = re.compile(
-    r"\b(?:SAM3|R2|SUPABASE|API|PIPELINE|LISTENER|JANITOR|S3|DEVSTACK|HF)_[A-Z0-9_]+\b"
+    r"\b(?:SAM3|R2|SUPABASE|API|PIPELINE|LISTENER|JANITOR|DISPATCHER|REPLAY|S3|DEVSTACK|HF)_[A-Z0-9_]+\b"
 )
 
-SETTINGS = (ApiSettings, JanitorSettings, ListenerSettings, PipelineSettings, ClientSettings)
+SETTINGS = (
+    ApiSettings,
+    JanitorSettings,
+    DispatcherSettings,
+    DatabaseSettings,
+    ReplaySettings,
+    ListenerSettings,
+    PipelineSettings,
+    ClientSettings,
+)
 
 NOT_SETTINGS = {
     "API_KEY_HEADER",
     "SUPABASE_DB_URL",  # written by the devstack for people and tools; nothing of ours reads it
+    "SUPABASE_SERVICE_ROLE_KEY",  # what the platform calls the service key inside a function
     "SUPABASE_TELEMETRY_DISABLED",  # the official CLI's
     "PIPELINE_FAILED",  # an error code
 }
