@@ -95,6 +95,22 @@ class SegmentRequest(SegmentOptions):
         return self.prompts or (Prompt(text=self.text_prompt),)
 
 
+class RethresholdRequest(_Request):
+    """How to cut a result anew, without the model; what is absent stays as it was asked first."""
+
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="Lowest score kept; at least the task's `floor`."
+    )
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Prompt id -> its own threshold, 0 to 1."
+    )
+    max_instances: int | None = Field(default=None, ge=1, le=limits.MAX_INSTANCES)
+    min_area: int | None = Field(default=None, ge=0, le=limits.MAX_IMAGE_PIXELS)
+    nms: float | None = Field(
+        default=None, gt=0, le=1, description="As in `SegmentOptions`; absent: as asked first."
+    )
+
+
 class TaskError(_Answer):
     """Why a task failed, expired or waits."""
 

@@ -24,6 +24,12 @@ DEFAULT_SCORE_THRESHOLD: Final = 0.5
 DEFAULT_MASK_THRESHOLD: Final = 0.5
 """Mask probability from which a pixel belongs to the instance."""
 
+DEFAULT_FLOOR: Final = 0.25
+"""Candidates scoring lower are not kept for a later re-threshold."""
+
+MAX_TILES: Final = 4
+"""Tiles along each side of a picture that is read in tiles; they and the whole are passes."""
+
 MAX_UPLOAD_BYTES: Final = 50 * 1024 * 1024
 """Bytes of one uploaded picture."""
 

@@ -72,6 +72,50 @@ class SegmentOptions(BaseModel):
         le=limits.MAX_INSTANCES,
         description="Most instances kept per prompt, best first.",
     )
+    min_area: int = Field(
+        default=0,
+        ge=0,
+        le=limits.MAX_IMAGE_PIXELS,
+        description="Pixels; smaller masks are dropped.",
+    )
+    nms: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Overlap (IoU of masks) from which the worse of two instances is dropped,"
+        " whichever prompts found them. Null: off.",
+    )
+    region: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = Field(
+        default=None,
+        description="xyxy, pixels of the upright original: only this part is looked at.",
+    )
+    tiles: int = Field(
+        default=1,
+        ge=1,
+        le=limits.MAX_TILES,
+        description="n > 1: also look at n x n overlapping tiles, for small or very many objects."
+        " Each prompt then costs n x n + 1 credits.",
+    )
+    floor: float = Field(
+        default=limits.DEFAULT_FLOOR,
+        ge=0,
+        le=1,
+        description="Lowest score of candidates that the manifest keeps for a re-threshold.",
+    )
+
+    @model_validator(mode="after")
+    def _region_has_area(self) -> Self:
+        if self.region is not None:
+            left, top, right, bottom = self.region
+            if not (0 <= left < right and 0 <= top < bottom):
+                msg = "region must be left < right and top < bottom, all at least 0"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def passes(self) -> int:
+        """Times that the model looks at the picture: once, or at each tile and at the whole."""
+        return 1 if self.tiles == 1 else self.tiles**2 + 1
 
 
 def with_ids(prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
