@@ -15,7 +15,7 @@ import torch
 
 from contracts.manifest import Instance, PromptResult, Rle
 from contracts.prompts import SegmentOptions
-from pipeline import rle
+from masks import rle
 
 
 #: Bytes one pixel of one mask needs while it is upsampled: float32, bool, and pycocotools' input.

@@ -8,7 +8,8 @@ from PIL import Image
 
 from contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from contracts.pipeline import PredictAnswer, PredictRequest
-from pipeline import render
+from masks.label_map import label_map, mask_png
+from masks.overlay import overlay_webp
 from pipeline.decode import decode
 from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory
@@ -58,9 +59,9 @@ async def _predict(
     def finished() -> tuple[tuple[PromptResult, ...], bytes, bytes]:
         """Outline and draw."""
         results = segmenter.trace(found, options, errand)
-        labels = render.label_map(results, picture.width, picture.height)
-        overlay = render.overlay_webp(picture, labels, results, demo=segmenter.info.demo)
-        return results, render.mask_png(labels), overlay
+        labels = label_map(results, picture.width, picture.height)
+        overlay = overlay_webp(picture, labels, results, demo=segmenter.info.demo)
+        return results, mask_png(labels), overlay
 
     (results, mask, overlay), post_ms = await lane.beside(_timed(finished))
     manifest = Manifest(

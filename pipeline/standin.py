@@ -24,7 +24,7 @@ from PIL import Image
 
 from contracts.manifest import Instance, ModelInfo, PromptResult
 from contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
-from pipeline import rle
+from masks import rle
 from pipeline.errand import Errand
 from pipeline.errors import ModelDied, OutOfMemory
 from pipeline.segmenter import clip_box, prompt_text

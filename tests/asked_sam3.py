@@ -8,7 +8,7 @@ from random_sam3 import EVERYTHING
 
 from contracts.manifest import PromptResult
 from contracts.prompts import Prompt
-from pipeline import rle
+from masks import rle
 from pipeline.errand import Errand
 from pipeline.sam3 import Sam3Segmenter
 from pipeline.segmenter import segment

@@ -8,7 +8,8 @@ import torch
 
 from contracts.manifest import PromptResult
 from contracts.prompts import SegmentOptions
-from pipeline import postprocess, rle
+from masks import rle
+from pipeline import postprocess
 
 
 CHUNK = 32 * 1024 * 1024

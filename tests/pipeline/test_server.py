@@ -14,7 +14,8 @@ from random_sam3 import KEY
 
 from contracts import pipeline as contract
 from contracts.errors import ErrorCode
-from pipeline import rle, server
+from masks import rle
+from pipeline import server
 from pipeline.errors import ModelDied, OutOfMemory, WeightsUnavailable
 from pipeline.segmenter import Segmenter
 from pipeline.standin import StandinSegmenter

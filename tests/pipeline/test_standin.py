@@ -12,7 +12,7 @@ from PIL import Image
 from contracts.errors import ErrorCode
 from contracts.manifest import PromptResult
 from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
-from pipeline import rle
+from masks import rle
 from pipeline.errors import Refused
 from pipeline.segmenter import segment
 from pipeline.standin import StandinSegmenter

@@ -6,7 +6,9 @@ import numpy as np
 from PIL import Image
 
 from contracts.manifest import Instance, PromptResult
-from pipeline import render, rle
+from masks import rle
+from masks.label_map import label_map, mask_png
+from masks.overlay import overlay_webp
 
 
 def instance(
@@ -36,19 +38,19 @@ def test_the_better_instance_lies_on_top() -> None:
     size = (10, 10)
     low = instance(1, 0.6, (slice(0, 6), slice(0, 6)), size)
     high = instance(2, 0.9, (slice(3, 9), slice(3, 9)), size)
-    labels = render.label_map([result(low), result(high)], 10, 10)
+    labels = label_map([result(low), result(high)], 10, 10)
     assert labels[4, 4] == 2
     assert labels[1, 1] == 1
     assert labels[9, 9] == 0
     swapped = [result(low.model_copy(update={"score": 0.95})), result(high)]
-    assert render.label_map(swapped, 10, 10)[4, 4] == 1
+    assert label_map(swapped, 10, 10)[4, 4] == 1
 
 
 def test_few_labels_make_an_8_bit_map_and_many_a_16_bit_one() -> None:
     """255 labels fit in a byte; 256 do not, and no label is lost."""
     for count, kind in ((255, np.uint8), (256, np.uint16)):
         labels = np.arange(count + 1, dtype=np.uint16).reshape(1, -1)
-        read = np.asarray(opened(render.mask_png(labels)))
+        read = np.asarray(opened(mask_png(labels)))
         assert read.dtype == kind
         assert np.array_equal(read, labels)
 
@@ -58,7 +60,7 @@ def test_the_overlay_has_the_size_of_the_picture() -> None:
     for width, height in ((1, 1), (700, 1), (64, 48)):
         picture = Image.new("RGB", (width, height), "grey")
         labels = np.zeros((height, width), np.uint16)
-        overlay = opened(render.overlay_webp(picture, labels, [result()], demo=True))
+        overlay = opened(overlay_webp(picture, labels, [result()], demo=True))
         assert overlay.size == (width, height)
 
 
@@ -66,15 +68,15 @@ def test_an_overlay_too_long_for_webp_is_made_smaller() -> None:
     """A side over 16,383 pixels is brought down to it."""
     picture = Image.new("RGB", (20_000, 10), "grey")
     labels = np.zeros((10, 20_000), np.uint16)
-    overlay = opened(render.overlay_webp(picture, labels, [result()], demo=False))
+    overlay = opened(overlay_webp(picture, labels, [result()], demo=False))
     assert max(overlay.size) == 16_383
 
 
 def drawn(results: list[PromptResult], *, demo: bool = False) -> np.ndarray:
     """The overlay over a grey picture of 400 x 300, as pixels."""
     picture = Image.new("RGB", (400, 300), (128, 128, 128))
-    labels = render.label_map(results, 400, 300)
-    return np.asarray(opened(render.overlay_webp(picture, labels, results, demo=demo)), np.int16)
+    labels = label_map(results, 400, 300)
+    return np.asarray(opened(overlay_webp(picture, labels, results, demo=demo)), np.int16)
 
 
 def test_instances_are_tinted_and_the_rest_is_untouched() -> None:

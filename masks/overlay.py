@@ -1,4 +1,4 @@
-"""The two pictures of a result: the label map for programs, the overlay for people."""
+"""The overlay, for people: the picture with its instances tinted, outlined and named."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from contracts.manifest import Instance, PromptResult
-from pipeline import rle
+from masks.label_map import Labels
 
 
 #: Okabe and Ito's palette, which people with colour blindness can tell apart; without black.
@@ -34,35 +34,12 @@ _WEBP_QUALITY: Final = 85
 #: Effort of the encoder, 0..6: 2 takes half the time of Pillow's default for 3 % more bytes.
 _WEBP_METHOD: Final = 2
 
-#: Largest label in an 8-bit label map.
-_LAST_BYTE: Final = 255
-
 #: Luminance (0..255) above which black text reads better than white.
 _BRIGHT: Final = 140
 
 _DEMO_NOTE: Final = "demo model"
 
-Labels = NDArray[np.uint16]
 Box = tuple[float, float, float, float]
-
-
-def label_map(results: Sequence[PromptResult], width: int, height: int) -> Labels:
-    """Give each pixel the label of the best instance there: (height, width), 0 background."""
-    labels = np.zeros((height, width), np.uint16)
-    instances = [instance for result in results for instance in result.instances]
-    # The worst first: a better one paints over it.
-    for instance in sorted(instances, key=lambda one: one.score):
-        rle.paint(labels, instance.rle, instance.label)
-    return labels
-
-
-def mask_png(labels: Labels) -> bytes:
-    """Write the label map as a grey PNG: 8 bits, or 16 when a label is over 255."""
-    small = labels.max(initial=0) <= _LAST_BYTE
-    stream = BytesIO()
-    picture = Image.fromarray(labels.astype(np.uint8) if small else labels)
-    picture.save(stream, "PNG", compress_level=4)
-    return stream.getvalue()
 
 
 def overlay_webp(
