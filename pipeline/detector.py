@@ -6,7 +6,7 @@ number of rows of one picture part and one prompt each (`detect`). Everything ar
 memories, batches, masks — is the same for every backend; `pipeline/README.md` says how to add one.
 """
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import torch
 
@@ -160,16 +160,22 @@ class Sam3Detector:
 
     def _vision_output(self, features: tuple[torch.Tensor, ...]) -> "Sam3VisionEncoderOutput":
         """Dress feature maps as what the vision encoder gives."""
-        from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
-
         maps = [_float(one) for one in features]
         rows = maps[-1].shape[0]
         places = self._encoded_places(maps[-1]).expand(rows, -1, -1, -1)
         # The model drops the last level of what it is given, and reads the place of the one before.
-        return Sam3VisionEncoderOutput(
+        output: Sam3VisionEncoderOutput = self.vision_output_class()(
             fpn_hidden_states=(*maps, maps[-1]),
             fpn_position_encoding=(places,) * (len(maps) + 1),
         )
+        return output
+
+    @staticmethod
+    def vision_output_class() -> Any:
+        """Give transformers' class of what the vision encoder answers."""
+        from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+        return Sam3VisionEncoderOutput
 
     def _encoded_places(self, coarsest: torch.Tensor) -> torch.Tensor:
         """

@@ -8,8 +8,11 @@ PipelineError
 ├── OutOfMemory         the picture did not fit, even in smaller steps
 ├── ModelFailed         the model raised on this picture
 ├── Withdrawn           the caller has gone; nobody reads this
+├── TooLate             the request's own deadline has passed
 ├── ModelDied           the GPU is lost to this process
-└── WeightsUnavailable  setup: no weights, and what to do about it
+└── SetupFailed         no model to serve with, and what to do about it
+    ├── WeightsUnavailable
+    └── SelfTestFailed      the model answers nonsense
 """
 
 from contracts.errors import FACTS, ErrorCode
@@ -59,6 +62,12 @@ class Withdrawn(PipelineError):
     """The caller has gone, so the work ends where it is."""
 
 
+class TooLate(PipelineError):
+    """The deadline that the request named has passed."""
+
+    code = ErrorCode.DEADLINE_EXCEEDED
+
+
 class ModelDied(PipelineError):
     """
     The GPU is lost to this process; it must be started again.
@@ -67,7 +76,15 @@ class ModelDied(PipelineError):
     """
 
 
-class WeightsUnavailable(PipelineError):
-    """There are no weights to load."""
+class SetupFailed(PipelineError):
+    """The model cannot serve; the message says what to do."""
 
     code = ErrorCode.MODEL_UNAVAILABLE
+
+
+class WeightsUnavailable(SetupFailed):
+    """There are no weights to load."""
+
+
+class SelfTestFailed(SetupFailed):
+    """The model was loaded, but its answer to a picture that the code draws is wrong."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from contracts.pipeline import Health, HealthAnswer
-from pipeline.errors import NotReady, PipelineError, WeightsUnavailable
+from pipeline.errors import NotReady, PipelineError, SetupFailed
 from pipeline.lane import Lane
 from pipeline.segmenter import Segmenter
 
@@ -33,7 +33,7 @@ class ModelHost:
         log.info("setup_started")
         try:
             self._segmenter = await self._lane.in_model(load)
-        except WeightsUnavailable as error:
+        except SetupFailed as error:
             self._fail(Health.SETUP_FAILED, error.message)
         except Exception as error:  # a setup that died must be told, not leave "starting" forever
             log.exception("setup_crashed")
