@@ -104,7 +104,7 @@ class RethresholdRequest(_Request):
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="Prompt id -> its own threshold, 0 to 1."
     )
-    max_instances: int | None = Field(default=None, ge=1, le=limits.MAX_INSTANCES)
+    max_instances: int | None = Field(default=None, ge=1, le=limits.MAX_INSTANCES_TILED)
     min_area: int | None = Field(default=None, ge=0, le=limits.MAX_IMAGE_PIXELS)
     nms: float | None = Field(
         default=None, gt=0, le=1, description="As in `SegmentOptions`; absent: as asked first."

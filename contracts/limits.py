@@ -18,6 +18,9 @@ MAX_BOXES_PER_PROMPT: Final = 32
 MAX_INSTANCES: Final = 200
 """Instances of one prompt: the number of object queries of SAM3's decoder."""
 
+MAX_INSTANCES_TILED: Final = 1000
+"""Instances of one prompt when the picture is also read in tiles, each with all its queries."""
+
 DEFAULT_SCORE_THRESHOLD: Final = 0.5
 """Instances scoring lower are dropped."""
 

@@ -69,8 +69,8 @@ class SegmentOptions(BaseModel):
     max_instances: int = Field(
         default=limits.MAX_INSTANCES,
         ge=1,
-        le=limits.MAX_INSTANCES,
-        description="Most instances kept per prompt, best first.",
+        le=limits.MAX_INSTANCES_TILED,
+        description="Most instances kept per prompt, best first; over 200 needs `tiles`.",
     )
     min_area: int = Field(
         default=0,
@@ -110,6 +110,13 @@ class SegmentOptions(BaseModel):
             if not (0 <= left < right and 0 <= top < bottom):
                 msg = "region must be left < right and top < bottom, all at least 0"
                 raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _many_need_tiles(self) -> Self:
+        if self.tiles == 1 and self.max_instances > limits.MAX_INSTANCES:
+            msg = f"max_instances over {limits.MAX_INSTANCES} needs tiles: one look finds no more"
+            raise ValueError(msg)
         return self
 
     @property
