@@ -99,9 +99,7 @@ class Manifest(_Frozen):
     image: ImageSize
     model: ModelInfo
     timings: Timings
-    options: SegmentOptions = Field(
-        default=SegmentOptions(), description="How the answer was cut."
-    )
+    options: SegmentOptions = Field(default=SegmentOptions(), description="How the answer was cut.")
     prompts: tuple[PromptResult, ...]
 
     @property

@@ -95,6 +95,4 @@ class PredictAnswer(BaseModel):
     mask_png: bytes = Field(
         default=b"", description="Label map: 0 background, n = instance n; base64."
     )
-    overlay_webp: bytes = Field(
-        default=b"", description="The picture with coloured masks; base64."
-    )
+    overlay_webp: bytes = Field(default=b"", description="The picture with coloured masks; base64.")
