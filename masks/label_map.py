@@ -24,7 +24,9 @@ def label_map(results: Sequence[PromptResult], width: int, height: int) -> Label
     instances = [instance for result in results for instance in result.instances]
     # The worst first: a better one paints over it.
     for instance in sorted(instances, key=lambda one: one.score):
-        rle.paint(labels, instance.rle, instance.label)
+        left, top, inside = rle.crop(instance.rle)
+        part = labels[top:, left:][: inside.shape[0], : inside.shape[1]]
+        np.copyto(part, np.uint16(instance.label), where=inside)
     return labels
 
 
