@@ -37,6 +37,7 @@ class ErrorCode(StrEnum):
     INSUFFICIENT_CREDITS = "insufficient_credits"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     ALREADY_FINAL = "already_final"
+    NOT_DONE = "not_done"
     RATE_LIMITED = "rate_limited"
     # A task that could not be done.
     MODEL_UNAVAILABLE = "model_unavailable"
@@ -141,6 +142,9 @@ FACTS: Final[dict[ErrorCode, ErrorFact]] = {
     ),
     ErrorCode.ALREADY_FINAL: ErrorFact(
         409, False, "The task has already ended; there is nothing left to cancel."
+    ),
+    ErrorCode.NOT_DONE: ErrorFact(
+        409, False, "The task is not `done`, so there is no result. Its status says why."
     ),
     ErrorCode.RATE_LIMITED: ErrorFact(
         429,

@@ -23,7 +23,8 @@ as $$
             $.mask_threshold.type() == "number" && $.mask_threshold > 0 && $.mask_threshold < 1
         ))
         && (!exists($.max_instances) || (
-            $.max_instances.type() == "number" && $.max_instances >= 1 && $.max_instances <= 200
+            $.max_instances.type() == "number" && $.max_instances >= 1
+            && ($.max_instances <= 200 || ($.max_instances <= 1000 && $.tiles > 1))
             && $.max_instances.floor() == $.max_instances
         ))
         && (!exists($.min_area) || (
