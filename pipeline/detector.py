@@ -6,6 +6,7 @@ number of rows of one picture part and one prompt each (`detect`). Everything ar
 memories, batches, masks — is the same for every backend; `pipeline/README.md` says how to add one.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import torch
@@ -115,7 +116,9 @@ class Sam3Detector:
         self._model = model
         self._texts = TextFeatures(model, tokenizer)
         self._bfloat16 = info.dtype == "bfloat16"
-        self._places: torch.Tensor | None = None
+        cells = self.side // int(model.config.vision_config.backbone_config.patch_size)
+        self._places = _encoded_places(model, cells)
+        _fix_grid(model, cells)
 
     def see(self, squares: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run the vision encoder; in bfloat16 if the model's information says so."""
@@ -162,7 +165,7 @@ class Sam3Detector:
         """Dress feature maps as what the vision encoder gives."""
         maps = [_float(one) for one in features]
         rows = maps[-1].shape[0]
-        places = self._encoded_places(maps[-1]).expand(rows, -1, -1, -1)
+        places = self._places.expand(rows, -1, -1, -1)
         # The model drops the last level of what it is given, and reads the place of the one before.
         output: Sam3VisionEncoderOutput = self.vision_output_class()(
             fpn_hidden_states=(*maps, maps[-1]),
@@ -177,17 +180,6 @@ class Sam3Detector:
 
         return Sam3VisionEncoderOutput
 
-    def _encoded_places(self, coarsest: torch.Tensor) -> torch.Tensor:
-        """
-        Encode the cells' places, (1, width, cells, cells), once for all requests.
-
-        In float32: counting in bfloat16 loses the odd numbers from 256 on.
-        """
-        if self._places is None:
-            encode = self._model.vision_encoder.neck.position_encoding
-            self._places = encode(coarsest[:1].shape, coarsest.device, torch.float32)
-        return self._places
-
     def forget(self) -> None:
         """Drop the remembered texts."""
         self._texts.forget()
@@ -198,3 +190,29 @@ def _float(features: torch.Tensor) -> torch.Tensor:
     if features.stride(0) == 0:
         return features[:1].float().expand_as(features)
     return features.float()
+
+
+def _encoded_places(model: "Sam3Model", cells: int) -> torch.Tensor:
+    """
+    Encode the places of the coarsest map's cells, (1, width, cells, cells), once for all requests.
+
+    In float32: counting in bfloat16 loses the odd numbers from 256 on.
+    """
+    shape = (1, int(model.config.vision_config.fpn_hidden_size), cells, cells)
+    encoded: torch.Tensor = model.vision_encoder.neck.position_encoding(
+        shape, model.device, torch.float32
+    )
+    return encoded
+
+
+def _fix_grid(model: "Sam3Model", cells: int) -> None:
+    """
+    Tell the decoder the size of its grid as a number.
+
+    It takes it from a tensor otherwise, which waits for the GPU in each layer and breaks a
+    compiled graph. The answer is the same to the last bit.
+    """
+    decoder = model.detr_decoder
+    # The class's own, whoever fixed this model before.
+    matrix = partial(type(decoder)._get_rpb_matrix, decoder)  # noqa: SLF001 - there is no public way
+    decoder._get_rpb_matrix = lambda boxes, _: matrix(boxes, (cells, cells))  # noqa: SLF001

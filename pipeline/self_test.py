@@ -7,7 +7,7 @@ claim every task and settle it with nonsense. The picture is drawn by the code, 
 lost or exchanged.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -17,9 +17,8 @@ from PIL import Image, ImageDraw
 from pipeline import preprocess
 from pipeline.detector import Detector, Raw
 from pipeline.errors import SelfTestFailed
+from pipeline.settings import SelfTest
 
-
-Level = Literal["picture", "finite", "off"]
 
 TEXT: Final = "red circle"
 
@@ -61,7 +60,7 @@ def _draw(
     return large.reduce(_FINER)
 
 
-def run(detector: Detector, level: Level) -> None:
+def run(detector: Detector, level: SelfTest) -> None:
     """
     Ask *detector* for the red circle. Blocking: one pass of the model.
 

@@ -9,6 +9,7 @@ import torch
 from aiohttp.test_utils import TestClient, TestServer
 from pipeline_client import Client, Open, until
 from random_sam3 import KEY, tiny_config, tiny_tokenizer
+from random_sam3_lite_text import tiny_lite_text_config
 
 from contracts import pipeline as contract
 from pipeline import model_setup, server, settings
@@ -22,15 +23,30 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import Sam3Model
 
     folder = tmp_path_factory.mktemp("checkpoint")
+    tokenizer = tiny_tokenizer()
+    _save_random(Sam3Model(tiny_config(tokenizer)), tokenizer, folder)
+    return folder
+
+
+def _save_random(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a checkpoint of random weights."""
     torch.set_num_threads(1)  # more would only wait for each other
     torch.manual_seed(0)
-    tokenizer = tiny_tokenizer()
-    model = Sam3Model(tiny_config(tokenizer))
     for parameter in model.parameters():
         # The initial values are so small that all queries answer alike.
         torch.nn.init.normal_(parameter, std=0.15)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def lite_text_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for SAM3 with the small text encoder."""
+    from transformers import Sam3LiteTextModel
+
+    folder = tmp_path_factory.mktemp("lite-text")
+    tokenizer = tiny_tokenizer()
+    _save_random(Sam3LiteTextModel(tiny_lite_text_config(tokenizer)), tokenizer, folder)
     return folder
 
 
@@ -40,8 +56,9 @@ def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., set
     cache = tmp_path_factory.mktemp("cache")
 
     def make(**fields: Any) -> settings.Settings:
-        given = {"api_secret_key": KEY, "pipeline_port": 0, "s3_cache_dir": cache, **fields}
-        return settings.Settings.model_validate(given)
+        given = {"api_secret_key": KEY, "pipeline_port": 0, "s3_cache_dir": cache}
+        # A random model finds no circle.
+        return settings.Settings.model_validate(given | {"sam3_self_test": "finite"} | fields)
 
     return make
 
@@ -62,8 +79,8 @@ async def open_client(
     """Start the app around what loads a segmenter, and wait until it is ready."""
     clients: list[Client] = []
 
-    async def start(load: Callable[[], Segmenter], *, ready: bool = True, **options: Any) -> Client:
-        app = server.create_app(make_settings(), load, **options)
+    async def start(load: Callable[[], Segmenter], *, ready: bool = True, **fields: Any) -> Client:
+        app = server.create_app(make_settings(pipeline_side_threads=2, **fields), load)
         client = TestClient(TestServer(app))  # cancels handlers, as __main__ does
         await client.start_server()
         clients.append(client)
