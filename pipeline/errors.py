@@ -41,6 +41,11 @@ class Busy(PipelineError):
 
     code = ErrorCode.MODEL_UNAVAILABLE
 
+    def __init__(self, message: str = "", *, seconds: int = 1) -> None:
+        """Advise to come back after so many seconds."""
+        super().__init__(message)
+        self.seconds = seconds
+
 
 class NotReady(PipelineError):
     """The model is still loading."""

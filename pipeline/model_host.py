@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from contracts.pipeline import Health, HealthAnswer
+from pipeline.admission import Admission
 from pipeline.errors import NotReady, PipelineError, SetupFailed
 from pipeline.lane import Lane
 from pipeline.segmenter import Segmenter
@@ -22,9 +23,10 @@ class ModelHost:
     the reason before it starts another.
     """
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, admission: Admission) -> None:
         """Have no model yet."""
         self._lane = lane
+        self._admission = admission
         self._segmenter: Segmenter | None = None
         self._failure: tuple[Health, str] | None = None
 
@@ -59,7 +61,8 @@ class ModelHost:
             return HealthAnswer(status=state, reason=reason, model=model)
         if model is None:
             return HealthAnswer(status=Health.STARTING)
-        return HealthAnswer(status=Health.BUSY if self._lane.inside else Health.READY, model=model)
+        status = Health.BUSY if self._admission.inside else Health.READY
+        return HealthAnswer(status=status, model=model)
 
     @property
     def segmenter(self) -> Segmenter:

@@ -44,6 +44,7 @@ def _open_sam3(settings: Settings) -> "Sam3Segmenter":
     import torch
 
     from pipeline import hub, revision, weights
+    from pipeline.detector import Sam3Detector
     from pipeline.sam3 import Sam3Segmenter
 
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
@@ -69,10 +70,10 @@ def _open_sam3(settings: Settings) -> "Sam3Segmenter":
         memory_mb=memory_mb(device),
     )
     segmenter = Sam3Segmenter(
-        model=model.to(device),
-        tokenizer=tokenizer,
-        info=info,
+        detector=Sam3Detector(model=model.to(device), tokenizer=tokenizer, info=info),
         chunk_bytes=settings.pipeline_chunk_bytes,
+        gpu_cache_bytes=settings.pipeline_gpu_cache_bytes,
+        host_cache_bytes=settings.pipeline_host_cache_bytes,
     )
     if device.type == "cuda":
         warm_up(segmenter)

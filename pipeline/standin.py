@@ -13,7 +13,7 @@ Four words make it behave as a GPU may: `standin:wait=0.5` keeps the model busy 
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
@@ -27,7 +27,9 @@ from contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
 from masks import rle
 from pipeline.errand import Errand
 from pipeline.errors import ModelDied, OutOfMemory
+from pipeline.order import Order
 from pipeline.segmenter import clip_box, prompt_text
+from pipeline.views import View, views
 
 
 #: Value of `SAM3_WEIGHTS_PATH` that chooses the stand-in.
@@ -64,13 +66,21 @@ _SMALLEST: Final = 1e-4
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class StandinOrder(Order):
     """Which colour each pixel has, and which colours each prompt wants."""
 
-    colours: NDArray[np.int8]
-    """(height, width): index into _HUES, -1 without colour."""
-    wanted: tuple[tuple[Prompt, frozenset[int]], ...]
+    def __init__(
+        self,
+        options: SegmentOptions,
+        errand: Errand,
+        *,
+        colours: NDArray[np.int8],
+        asked: tuple[tuple[Prompt, frozenset[int]], ...],
+    ) -> None:
+        """Take *colours*, (height, width): index into _HUES, -1 without colour."""
+        super().__init__(options, errand)
+        self.colours = colours
+        self.asked = asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,39 +106,44 @@ class StandinSegmenter:
             demo=True,
         )
 
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """Have none."""
+        return {}
+
     def prepare(
         self,
         picture: Image.Image,
         prompts: tuple[Prompt, ...],
-        errand: Errand,  # noqa: ARG002 - protocol
-    ) -> Prepared:
-        """Name the colour of each pixel."""
-        colours = _colours(picture)
-        wanted = tuple((prompt, _wanted(prompt, colours)) for prompt in with_ids(prompts))
-        return Prepared(colours=colours, wanted=wanted)
-
-    def find(
-        self,
-        prepared: Prepared,
-        options: SegmentOptions,  # noqa: ARG002 - protocol
+        options: SegmentOptions,
         errand: Errand,
-    ) -> Prepared:
-        """Take the prompts one by one, as a model would; the work is in the other steps."""
-        for prompt, _ in prepared.wanted:
-            errand.check()
-            _behave(prompt, errand)
-            errand.advance(1)
-        return prepared
+    ) -> StandinOrder:
+        """Name the colour of each pixel; outside of the region there is none."""
+        view = views(picture.width, picture.height, options)[0]
+        colours = np.full((picture.height, picture.width), -1, np.int8)
+        inside = np.s_[view.top : view.bottom, view.left : view.right]
+        colours[inside] = _colours(picture)[inside]
+        asked = tuple((prompt, _wanted(prompt, colours, view)) for prompt in with_ids(prompts))
+        return StandinOrder(options, errand, colours=colours, asked=asked)
 
-    def trace(
-        self, found: Prepared, options: SegmentOptions, errand: Errand
-    ) -> tuple[PromptResult, ...]:
+    def find(self, orders: Sequence[StandinOrder]) -> None:
+        """Take the first order's prompts one by one; the work is in the other steps."""
+        order = orders[0]
+        order.begin()
+        with order.blamed():
+            for prompt, _ in order.asked:
+                order.errand.check()
+                _behave(prompt, order.errand)
+                order.errand.advance(1)
+            order.close()
+
+    def trace(self, order: StandinOrder) -> tuple[PromptResult, ...]:
         """Outline the areas of the wanted colours, largest score first."""
         results: list[PromptResult] = []
         label = 1
-        for prompt, colours in found.wanted:
-            errand.check()
-            result = _result(prompt, colours, found.colours, options, label)
+        for prompt, colours in order.asked:
+            order.errand.check()
+            result = _result(prompt, colours, order.colours, order.options, label)
             results.append(result)
             label += len(result.instances)
         return tuple(results)
@@ -154,15 +169,14 @@ def _colours(picture: Image.Image) -> NDArray[np.int8]:
     return np.where((saturation >= least) & (value >= least), nearest[hue], np.int8(-1))
 
 
-def _wanted(prompt: Prompt, colours: NDArray[np.int8]) -> frozenset[int]:
+def _wanted(prompt: Prompt, colours: NDArray[np.int8], view: View) -> frozenset[int]:
     """Colours that the prompt's words and boxes name."""
     words = set((prompt_text(prompt) or "").lower().split())
     wanted = {place for place, name in enumerate(_HUES) if name in words}
     if not wanted and words & _ANY:
         wanted = set(range(len(_HUES)))
-    height, width = colours.shape
     for box in prompt.boxes:
-        left, top, right, bottom = clip_box(box, width, height)
+        left, top, right, bottom = clip_box(box, view)
         middle = int(colours[int((top + bottom) / 2), int((left + right) / 2)])
         wanted = wanted | {middle} if box.label is BoxLabel.POSITIVE else wanted - {middle}
     return frozenset(wanted - {-1})

@@ -11,7 +11,7 @@ from contracts.prompts import Prompt
 from masks import rle
 from pipeline.errand import Errand
 from pipeline.sam3 import Sam3Segmenter
-from pipeline.segmenter import segment
+from pipeline.segmenter import find, segment
 
 
 def noise() -> Image.Image:
@@ -32,8 +32,9 @@ def ask_for(
 ) -> tuple[PromptResult, ...]:
     """All three steps of one request."""
     prompts = tuple(Prompt(text=text) for text in texts)
-    prepared = segmenter.prepare(picture, prompts, errand)
-    return segmenter.trace(segmenter.find(prepared, EVERYTHING, errand), EVERYTHING, errand)
+    order = segmenter.prepare(picture, prompts, EVERYTHING, errand)
+    find(segmenter, order)
+    return segmenter.trace(order)
 
 
 def passes(segmenter: Sam3Segmenter, part: str) -> list[int]:
@@ -44,7 +45,7 @@ def passes(segmenter: Sam3Segmenter, part: str) -> list[int]:
         first = args[0] if args else next(iter(kwargs.values()))
         rows.append(len(first[0] if isinstance(first, list) else first))
 
-    module = segmenter._model.get_submodule(part)
+    module = segmenter._detector._model.get_submodule(part)
     module.register_forward_pre_hook(count, with_kwargs=True)
     return rows
 
@@ -67,5 +68,5 @@ def fail_when(segmenter: Sam3Segmenter, part: str, error: Exception, rows: int =
         if len(kwargs["text_features"]) >= rows:
             raise error
 
-    module = segmenter._model.get_submodule(part)
+    module = segmenter._detector._model.get_submodule(part)
     return module.register_forward_pre_hook(check, with_kwargs=True)

@@ -51,7 +51,6 @@ async def test_hostile_forms_are_refused(
         '{"prompts": [{"boxes": [{"xyxy": [5, 5, 1, 1]}]}]}',
         '{"prompts": [{"boxes": [{"xyxy": [0, 0, NaN, 1]}]}]}',
         '{"prompts": [' + ",".join(['{"text": "a"}'] * 17) + "]}",
-        '{"prompts": [{"boxes": [{"xyxy": [9000, 0, 9001, 1]}]}]}',
     ],
 )
 async def test_requests_that_do_not_fit_are_refused(open_client: Open, request_json: str) -> None:
@@ -84,6 +83,21 @@ async def test_prompts_have_their_own_codes(open_client: Open) -> None:
     assert await code_of(await predict(client, "x" * 401)) is ErrorCode.PROMPT_TOO_LONG
 
 
+@pytest.mark.parametrize(
+    "request_json",
+    [
+        '{"prompts": [{"boxes": [{"xyxy": [9000, 0, 9001, 1]}]}]}',
+        '{"prompts": [{"text": "a"}], "options": {"region": [9000, 0, 9001, 1]}}',
+        '{"prompts": [{"boxes": [{"xyxy": [0, 0, 5, 5]}]}], "options": {"region": [9, 9, 20, 20]}}',
+    ],
+)
+async def test_what_lies_outside_is_refused(open_client: Open, request_json: str) -> None:
+    """A box or a region outside of the picture, and a box outside of the region."""
+    client = await open_client(StandinSegmenter)
+    answer = await predict(client, request=request_json)
+    assert await code_of(answer) is ErrorCode.PROMPT_INVALID
+
+
 async def test_unknown_paths_and_methods(open_client: Open) -> None:
     """404 and 405 have the same form; the latter names what is allowed."""
     client = await open_client(StandinSegmenter)
@@ -101,9 +115,9 @@ async def test_a_batch_answers_each_picture(open_client: Open) -> None:
         form("red", image=image, number=str(number), into=batch)
     answer = await client.post("/api/v1/predict/batch", data=batch, headers=HEADERS)
     first, second, third = await answer.json()
-    assert first["result"]["manifest"]["image"] == {"width": 320, "height": 240}
+    assert first["result"]["manifest"]["image"] == {"width": 320, "height": 240, "frames": 1}
     assert second["error"]["code"] == "unsupported_media_type"
-    assert third["result"]["manifest"]["image"] == {"width": 64, "height": 48}
+    assert third["result"]["manifest"]["image"] == {"width": 64, "height": 48, "frames": 1}
 
 
 async def test_a_batch_with_a_gap_is_refused(open_client: Open) -> None:

@@ -71,7 +71,7 @@ def test_threshold_and_cap_apply() -> None:
     [
         (Prompt(text="  "), ErrorCode.PROMPT_EMPTY),
         (Prompt(text="x" * 401), ErrorCode.PROMPT_TOO_LONG),
-        (Prompt(boxes=(Box(xyxy=(400, 0, 500, 10)),)), ErrorCode.INVALID_REQUEST),
+        (Prompt(boxes=(Box(xyxy=(400, 0, 500, 10)),)), ErrorCode.PROMPT_INVALID),
     ],
 )
 def test_bad_prompts_are_refused(prompt: Prompt, code: ErrorCode) -> None:
