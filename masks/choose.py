@@ -45,7 +45,7 @@ def choose(found: Sequence[Found], options: SegmentOptions) -> tuple[PromptResul
     The best come first, over all prompts: one is taken if it reaches its prompt's threshold and
     the smallest area, does not overlap one already taken (`nms`), and its prompt is not full.
     """
-    ranked = [sorted(one.candidates, key=_rank) for one in found]
+    ranked = [sorted(one.candidates, key=rank) for one in found]
     chosen = [[False] * len(candidates) for candidates in ranked]
     crowded = [one.more and _all_pass(one, options) for one in found]
     taken = [0] * len(found)
@@ -68,7 +68,7 @@ def choose(found: Sequence[Found], options: SegmentOptions) -> tuple[PromptResul
     return tuple(results)
 
 
-def _rank(candidate: Candidate) -> tuple[object, ...]:
+def rank(candidate: Candidate) -> tuple[object, ...]:
     """Order the best first; equal scores by what they are, so that no order is accidental."""
     return -candidate.score, -candidate.area, candidate.box, candidate.rle.counts
 
