@@ -25,9 +25,9 @@ class FeatureMemory:
     """
 
     def __init__(self, device: torch.device, *, gpu_bytes: int, host_bytes: int) -> None:
-        """Keep at most *gpu_bytes* on *device*, unless it is a CPU, and *host_bytes* beside it."""
+        """Keep at most *gpu_bytes* on *device*, and *host_bytes* beside it; 0 keeps none."""
         self._device = device
-        self._gpu = _Tier("gpu", gpu_bytes if device.type != "cpu" else 0)
+        self._gpu = _Tier("gpu", gpu_bytes)
         self._host = _Tier("host", host_bytes)
         self._asked: Counter[str] = Counter()
 

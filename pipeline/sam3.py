@@ -56,7 +56,9 @@ class Sam3Segmenter:
         self._detector = detector
         self._chunk_bytes = chunk_bytes
         memory = FeatureMemory(
-            detector.device, gpu_bytes=gpu_cache_bytes, host_bytes=host_cache_bytes
+            detector.device,
+            gpu_bytes=0 if detector.device.type == "cpu" else gpu_cache_bytes,
+            host_bytes=host_cache_bytes,
         )
         self._vision = Vision(detector, memory)
         self._texts = BatchSize(_READ_TOGETHER)
