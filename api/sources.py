@@ -1,10 +1,11 @@
 """
-The caller's picture behind an `image_url`: that it was uploaded, and how many pixels it has.
+The caller's picture behind an `image_url`: that it was uploaded, and how large it is.
 
 Its size was read when it was uploaded and lies beside the object, so nothing is decoded again.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from adapters import objects
@@ -12,10 +13,24 @@ from api.auth import Principal
 from api.problems import Problem
 from contracts import object_keys
 from contracts.errors import ErrorCode
+from contracts.prompts import SegmentOptions
 
 
 _WIDTH: Final = "width"
 _HEIGHT: Final = "height"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Width and height in pixels, EXIF orientation applied."""
+
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        """Width x height."""
+        return self.width * self.height
 
 
 def size_metadata(width: int, height: int) -> dict[str, str]:
@@ -23,9 +38,9 @@ def size_metadata(width: int, height: int) -> dict[str, str]:
     return {_WIDTH: str(width), _HEIGHT: str(height)}
 
 
-async def pixels_of_upload(store: objects.ObjectStore, key: str, who: Principal) -> int | None:
+async def size_of_upload(store: objects.ObjectStore, key: str, who: Principal) -> Size | None:
     """
-    Width x height of an upload of the caller; None: it lies there without its size.
+    Width and height of an upload of the caller; None: it lies there without its size.
 
     Somebody else's upload and none at all get the same answer, so nobody learns of either.
     Raises: Problem with SOURCE_NOT_FOUND.
@@ -36,13 +51,28 @@ async def pixels_of_upload(store: objects.ObjectStore, key: str, who: Principal)
         head = await store.head(key)
     except objects.ObjectNotFound:
         raise Problem(ErrorCode.SOURCE_NOT_FOUND) from None
-    return pixels(head.metadata)
+    return noted_size(head.metadata)
 
 
-def pixels(metadata: Mapping[str, str]) -> int | None:
-    """Width x height as `size_metadata` noted them; None: nobody did, or not so."""
+def noted_size(metadata: Mapping[str, str]) -> Size | None:
+    """Width and height as `size_metadata` noted them; None: nobody did, or not so."""
     try:
-        size = int(metadata[_WIDTH]) * int(metadata[_HEIGHT])
+        size = Size(width=int(metadata[_WIDTH]), height=int(metadata[_HEIGHT]))
     except (KeyError, ValueError):
         return None
-    return size if size > 0 else None
+    return size if min(size.width, size.height) > 0 else None
+
+
+def check_region(options: SegmentOptions, size: Size | None) -> None:
+    """
+    Refuse a region of which nothing lies in the picture; the pipeline cuts off what hangs out.
+
+    Raises: Problem with INVALID_REQUEST, naming the picture's size.
+    """
+    if options.region is None or size is None:
+        return
+    left, top, _, _ = options.region
+    if left >= size.width or top >= size.height:
+        message = f"lies outside the picture of {size.width} x {size.height} pixels"
+        fields = [{"field": "region", "message": message}]
+        raise Problem(ErrorCode.INVALID_REQUEST, {"fields": fields})

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from contracts import limits
 
@@ -52,6 +52,9 @@ class Prompt(BaseModel):
     )
 
 
+_Region = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+
+
 class SegmentOptions(BaseModel):
     """How the answer is cut; the same on the public and on the internal border."""
 
@@ -85,7 +88,7 @@ class SegmentOptions(BaseModel):
         description="Overlap (IoU of masks) from which the worse of two instances is dropped,"
         " whichever prompts found them. Null: off.",
     )
-    region: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = Field(
+    region: _Region | None = Field(
         default=None,
         description="xyxy, pixels of the upright original: only this part is looked at.",
     )
@@ -103,14 +106,15 @@ class SegmentOptions(BaseModel):
         description="Lowest score of candidates that the manifest keeps for a re-threshold.",
     )
 
-    @model_validator(mode="after")
-    def _region_has_area(self) -> Self:
-        if self.region is not None:
-            left, top, right, bottom = self.region
+    @field_validator("region")
+    @classmethod
+    def _region_has_area(cls, region: _Region | None) -> _Region | None:
+        if region is not None:
+            left, top, right, bottom = region
             if not (0 <= left < right and 0 <= top < bottom):
                 msg = "region must be left < right and top < bottom, all at least 0"
                 raise ValueError(msg)
-        return self
+        return region
 
     @model_validator(mode="after")
     def _many_need_tiles(self) -> Self:

@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 import psycopg
 
+from contracts import prompts
+
 
 Draw = Callable[..., bytes]
 
@@ -34,7 +36,7 @@ async def test_both_forms_of_a_prompt_mean_the_same(caller: Any, draw: Draw) -> 
 
     assert result["prompts"] == [{"id": "p0", "text": "red circle", "boxes": [], "threshold": None}]
     assert result["text_prompt"] == "red circle"
-    assert result["options"] == {"threshold": 0.5, "mask_threshold": 0.5, "max_instances": 200}
+    assert result["options"] == prompts.SegmentOptions().model_dump(mode="json")
 
 
 async def test_a_done_task_has_urls_that_work(caller: Any, draw: Draw, worker: Any) -> None:
