@@ -39,6 +39,9 @@ MAX_UPLOAD_BYTES: Final = 50 * 1024 * 1024
 MAX_IMAGE_PIXELS: Final = 50_000_000
 """Width x height of a picture, checked in its header before anything is decoded."""
 
+MAX_IMAGE_SIDE: Final = 65_535
+"""Pixels along one side: the most a JPEG can have. A line of 50 million is a bomb, no picture."""
+
 IMAGE_TYPES: Final = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 """Pillow's format name in lower case -> media type. Nothing else is decoded."""
 
