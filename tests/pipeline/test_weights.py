@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline import model_setup, revision, settings, weights
-from pipeline.errors import WeightsUnavailable
+from pipeline.errors import SetupFailed, WeightsUnavailable
 
 
 Make = Callable[..., settings.Settings]
@@ -105,7 +105,7 @@ def test_a_small_model_runs_on_one_thread(checkpoint: Path, make_settings: Make)
 def test_a_gpu_that_is_not_there_is_said(checkpoint: Path, make_settings: Make) -> None:
     """Asking for the hundredth GPU gives advice, not a crash at the first picture."""
     given = make_settings(sam3_weights_path=str(checkpoint), sam3_device="cuda:99")
-    with pytest.raises(WeightsUnavailable, match="SAM3_DEVICE=cuda:99, but torch"):
+    with pytest.raises(SetupFailed, match="SAM3_DEVICE=cuda:99, but torch"):
         model_setup.open_segmenter(given)
 
 
