@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from typing_extensions import override
+
 from contracts.errors import ErrorCode
 from contracts.prompts import SegmentOptions
 from pipeline.errors import Refused
@@ -32,6 +34,7 @@ class View:
         """One past its last row."""
         return self.top + self.height
 
+    @override
     def __str__(self) -> str:
         """Say where it lies, as a caller writes boxes."""
         return f"({self.left}, {self.top}, {self.right}, {self.bottom}) in pixels"

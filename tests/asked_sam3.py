@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from random_sam3 import EVERYTHING
 
-from contracts.manifest import PromptResult
+from contracts.manifest import Instance, PromptResult
 from contracts.prompts import Prompt
 from masks import rle
 from pipeline.errand import Errand
@@ -51,13 +51,23 @@ def passes(segmenter: Sam3Segmenter, part: str) -> list[int]:
 
 
 def close(one: PromptResult, other: PromptResult) -> bool:
-    """Whether two results are equal but for float rounding."""
+    """Whether two results are equal but for float rounding, and the order of equal scores."""
     assert len(one.instances) == len(other.instances)
-    pairs = list(zip(one.instances, other.instances, strict=True))
+    left = list(other.instances)
+    for mine in one.instances:
+        twin = next((theirs for theirs in left if _same(mine, theirs)), None)
+        if twin is None:
+            return False
+        left.remove(twin)
+    return True
+
+
+def _same(one: Instance, other: Instance) -> bool:
+    """Whether two instances are equal but for float rounding."""
     return (
-        all(abs(a.score - b.score) < 1e-4 for a, b in pairs)
-        and all(np.allclose(a.box, b.box, atol=0.05) for a, b in pairs)
-        and all((rle.decode(a.rle) != rle.decode(b.rle)).mean() < 1e-3 for a, b in pairs)
+        abs(one.score - other.score) < 1e-4
+        and np.allclose(one.box, other.box, atol=0.05)
+        and bool((rle.decode(one.rle) != rle.decode(other.rle)).mean() < 1e-3)
     )
 
 
