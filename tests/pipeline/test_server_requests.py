@@ -1,11 +1,16 @@
 """What the pipeline's server answers to forms, pictures, batches and questions."""
 
+import asyncio
+
 import pytest
 from aiohttp import FormData
 from pictures import shapes
-from pipeline_client import HEADERS, Open, code_of, form, predict
+from pipeline_client import HEADERS, Gated, Open, become, code_of, form, predict
 
+from contracts import pipeline as contract
 from contracts.errors import ErrorCode
+from contracts.prompts import Prompt, SegmentOptions
+from pipeline import predicting
 from pipeline.standin import StandinSegmenter
 
 
@@ -118,6 +123,79 @@ async def test_a_batch_answers_each_picture(open_client: Open) -> None:
     assert first["result"]["manifest"]["image"] == {"width": 320, "height": 240, "frames": 1}
     assert second["error"]["code"] == "unsupported_media_type"
     assert third["result"]["manifest"]["image"] == {"width": 64, "height": 48, "frames": 1}
+
+
+async def test_the_pictures_of_a_batch_wait_for_the_model_together(open_client: Open) -> None:
+    """
+    All four are in line before the first is served; the answers keep their order.
+
+    Taken one after the other, never more than one would be in line.
+    """
+    segmenter = Gated()
+    segmenter.gate.clear()
+    client = await open_client(lambda: segmenter)
+    batch = FormData()
+    for number, text in enumerate(("red", "blue", "standin:oom", "red")):
+        form(text, number=str(number), into=batch)
+    asked = asyncio.create_task(client.post("/api/v1/predict/batch", data=batch, headers=HEADERS))
+    lane = client.app[predicting.STUDIO].lane
+    await become(lambda: len(lane.waiting) == 4)
+    assert segmenter.found == []
+    segmenter.gate.set()
+    items = await (await asked).json()
+    texts = [item.get("result", {}).get("manifest", {}).get("prompts", [{}]) for item in items]
+    assert [prompts[0].get("text") for prompts in texts] == ["red", "blue", None, "red"]
+    assert items[2]["error"]["code"] == "out_of_memory"
+
+
+async def test_a_request_that_is_not_done_in_time_is_given_up(open_client: Open) -> None:
+    """
+    Its own seconds are over while the model is busy: 504 at once, and the model never takes it on.
+
+    Negative control: a request behind it, without a deadline, is answered.
+    """
+    segmenter = Gated()
+    segmenter.gate.clear()
+    client = await open_client(lambda: segmenter)
+    first = asyncio.create_task(predict(client, "red"))
+    await asyncio.to_thread(segmenter.entered.acquire)
+    hurried = contract.PredictRequest(prompts=(Prompt(text="hurried"),), seconds=0.05)
+    answer = await predict(client, request=hurried.model_dump_json())
+    assert await code_of(answer) is ErrorCode.DEADLINE_EXCEEDED
+    behind = asyncio.create_task(predict(client, "blue"))
+    segmenter.gate.set()
+    assert [(await one).status for one in (first, behind)] == [200, 200]
+    assert segmenter.found == ["red", "blue"]
+
+
+async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
+    """
+    Without pictures the answer is the same manifest, and both are empty.
+
+    Negative control: by default they are there.
+    """
+    client = await open_client(StandinSegmenter)
+    prompts = (Prompt(text="red circle"),)
+    answers = []
+    for pictures in (True, False):
+        asked = contract.PredictRequest(prompts=prompts, pictures=pictures)
+        answer = await predict(client, request=asked.model_dump_json())
+        answers.append(contract.PredictAnswer.model_validate_json(await answer.read()))
+    drawn, bare = answers
+    assert drawn.manifest.prompts == bare.manifest.prompts
+    assert (bare.mask_png, bare.overlay_webp) == (b"", b"")
+    assert drawn.mask_png
+    assert drawn.overlay_webp
+
+
+async def test_the_manifest_says_what_was_asked(open_client: Open) -> None:
+    """The options come back with the answer, so that it can be cut anew."""
+    client = await open_client(StandinSegmenter)
+    options = SegmentOptions(threshold=0.9, region=(10, 10, 300, 200), nms=0.7)
+    asked = contract.PredictRequest(prompts=(Prompt(text="red"),), options=options)
+    answer = await predict(client, request=asked.model_dump_json())
+    result = contract.PredictAnswer.model_validate_json(await answer.read())
+    assert result.manifest.options == options
 
 
 async def test_a_batch_with_a_gap_is_refused(open_client: Open) -> None:
