@@ -1,30 +1,19 @@
 """The overlay, for people: the picture with its instances tinted, outlined and named."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from contracts.manifest import Instance, PromptResult
+from contracts.manifest import PromptResult
+from masks import palette
 from masks.label_map import Labels
+from masks.tags import Pen, draw_tags
 
-
-#: Okabe and Ito's palette, which people with colour blindness can tell apart; without black.
-PALETTE: Final = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-
-#: Share of an instance's colour in its pixels.
-_TINT: Final = 0.45
 
 #: WebP cannot be larger along one side (pixels).
 _WEBP_SIDE: Final = 16383
@@ -34,31 +23,70 @@ _WEBP_QUALITY: Final = 85
 #: Effort of the encoder, 0..6: 2 takes half the time of Pillow's default for 3 % more bytes.
 _WEBP_METHOD: Final = 2
 
-#: Luminance (0..255) above which black text reads better than white.
-_BRIGHT: Final = 140
+#: What is behind the colours in the paint's palette.
+_NOTHING: Final = 254
+_HALO: Final = 255
 
-_DEMO_NOTE: Final = "demo model"
+#: How much of the halo is seen: enough to part a contour from a ground of its own colour.
+_HALO_SHARE: Final = 0.75
 
-Box = tuple[float, float, float, float]
+_Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlayStyle:
+    """How an overlay looks."""
+
+    tint: float = 0.4
+    """Share of an instance's colour in its pixels, 0..1; 0 leaves the picture visible in full."""
+    contour: int | None = None
+    """Width in pixels; 0: none; None: by the picture's size."""
+    tags: bool = True
+    """Whether prompt and score are written beside the instances."""
+    colours: Literal["auto", "instance", "prompt"] = "auto"
+    """What has a colour of its own. `auto`: the prompts, when there are several."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if not 0 <= self.tint <= 1 or (self.contour or 0) < 0:
+            msg = "tint must be 0 to 1, contour 0 or more"
+            raise ValueError(msg)
+
+
+PLAIN: Final = OverlayStyle()
+"""The style of the overlay that comes with each result."""
+
+
+def overlay(
+    picture: Image.Image,
+    labels: Labels,
+    results: Sequence[PromptResult],
+    *,
+    style: OverlayStyle = PLAIN,
+    demo: bool = False,
+) -> Image.Image:
+    """
+    Draw the instances over an RGB picture, at its size.
+
+    *labels* is (height, width), as `label_map` gives it; *demo* says in a corner who drew it.
+    """
+    colours = _colours(results, style)
+    canvas = _painted(picture, labels, colours, style)
+    draw = ImageDraw.Draw(canvas)
+    draw_tags(Pen(draw, labels), results if style.tags else (), colours, demo=demo)
+    return canvas
 
 
 def overlay_webp(
-    picture: Image.Image, labels: Labels, results: Sequence[PromptResult], *, demo: bool
+    picture: Image.Image,
+    labels: Labels,
+    results: Sequence[PromptResult],
+    *,
+    style: OverlayStyle = PLAIN,
+    demo: bool = False,
 ) -> bytes:
-    """
-    Draw the instances over the picture: tint, contour, and a tag with prompt and score.
-
-    At the picture's size, unless a side is longer than WebP can be. One prompt: a colour per
-    instance; several: a colour per prompt.
-    """
-    colours = _colours(results)
-    canvas = Image.fromarray(_painted(np.asarray(picture), labels, colours))
-    unit = max(1, round(min(picture.size) / 400))
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=max(11, round(min(picture.size) / 42)))
-    if demo:
-        _draw_note(draw, font, picture.size)
-    _draw_tags(draw, font, results, colours, unit)
+    """Draw an overlay and write it; made smaller when a side is longer than WebP can be."""
+    canvas = overlay(picture, labels, results, style=style, demo=demo)
     if max(canvas.size) > _WEBP_SIDE:
         canvas.thumbnail((_WEBP_SIDE, _WEBP_SIDE))
     stream = BytesIO()
@@ -66,107 +94,63 @@ def overlay_webp(
     return stream.getvalue()
 
 
-def _colours(results: Sequence[PromptResult]) -> NDArray[np.uint8]:
-    """Colour of each label, black for the background: (labels + 1, 3)."""
-    rows = [(0, 0, 0)]
-    for place, result in enumerate(results):
-        for instance in result.instances:
-            chosen = place if len(results) > 1 else instance.label - 1
-            rows.append(PALETTE[chosen % len(PALETTE)])
-    return np.array(rows, np.uint8)
+def _colours(results: Sequence[PromptResult], style: OverlayStyle) -> list[int]:
+    """Choose a colour for each label."""
+    several = len(results) > 1 if style.colours == "auto" else style.colours == "prompt"
+    return palette.by_prompt(results) if several else palette.by_instance(results)
 
 
 def _painted(
-    picture: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Tint the instances and draw their contours, in one pass over the whole picture."""
-    height, width = labels.shape
-    painted = picture.copy()
-    covered = labels > 0
-    paint = colours[labels[covered]].astype(np.float32)
-    painted[covered] = (paint * _TINT + picture[covered] * (1 - _TINT)).astype(np.uint8)
-    reach = max(1, round(min(height, width) / 300))
-    edges, halo = _edges(labels, reach), _edges(labels, 2 * reach)
-    painted[halo] = 255  # white under the colour keeps a contour visible on its own colour
-    painted[edges] = colours[labels[edges]]
-    return painted
+    picture: Image.Image, labels: Labels, colours: Sequence[int], style: OverlayStyle
+) -> Image.Image:
+    """Tint the instances and draw their contours: one picture of paint laid over the other."""
+    paint = np.array([_NOTHING, *colours], np.uint8)[labels]
+    share = np.array([0] + [round(255 * style.tint)] * len(colours), np.uint8)[labels]
+    width = _contour(picture.size) if style.contour is None else style.contour
+    if width:
+        covered, seams = labels > 0, _seams(labels)
+        share[_spread(seams, width - 1) & covered] = 255
+        halo = _spread(seams, width // 3) & ~covered
+        paint[halo] = _HALO
+        share[halo] = round(255 * _HALO_SHARE)
+    flat = Image.fromarray(paint)
+    flat.putpalette(_palette())
+    return Image.composite(flat.convert("RGB"), picture, Image.fromarray(share))
 
 
-def _edges(labels: Labels, reach: int) -> NDArray[np.bool_]:
-    """Pixels of instances that lie within *reach* pixels of another label."""
-    edges = np.zeros(labels.shape, np.bool_)
-    for step in range(1, reach + 1):
-        for axis in (0, 1):
-            one = np.swapaxes(labels, 0, axis)
-            out = np.swapaxes(edges, 0, axis)
-            differs = one[step:] != one[:-step]
-            out[step:] |= differs
-            out[:-step] |= differs
-    return edges & (labels > 0)
+def _palette() -> bytes:
+    """The colours, and white for the halo, as Pillow's palettes are: 256 times RGB."""
+    rows = np.full((256, 3), 255, np.uint8)
+    rows[: len(palette.COLOURS)] = palette.COLOURS
+    return rows.tobytes()
 
 
-def _draw_tags(
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    results: Sequence[PromptResult],
-    colours: NDArray[np.uint8],
-    unit: int,
-) -> None:
-    """Tag instances best first; a tag that would cover an earlier one is left out."""
-    taken: list[Box] = []
-    tags = [(result, instance) for result in results for instance in result.instances]
-    for result, instance in sorted(tags, key=lambda tag: -tag[1].score):
-        text = f"{_shortened(result.text or result.id)} {instance.score:.2f}"
-        box = _free_place(draw, font, text, instance, taken, unit)
-        if box is None:
-            continue
-        taken.append(box)
-        red, green, blue = (int(value) for value in colours[instance.label])
-        draw.rounded_rectangle(box, radius=2 * unit, fill=(red, green, blue))
-        bright = 0.299 * red + 0.587 * green + 0.114 * blue > _BRIGHT
-        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        draw.text(middle, text, font=font, anchor="mm", fill="black" if bright else "white")
+def _contour(size: tuple[int, int]) -> int:
+    """Width that can be seen when the picture is shown on a screen, in pixels."""
+    return max(1, round(min(size) / 300))
 
 
-def _shortened(text: str, most: int = 32) -> str:
-    """Keep a tag short."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _seams(labels: Labels) -> _Flags:
+    """Pixels that have another label beside them."""
+    seams = np.zeros(labels.shape, np.bool_)
+    rows, columns = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    seams[1:] |= rows
+    seams[:-1] |= rows
+    seams[:, 1:] |= columns
+    seams[:, :-1] |= columns
+    return seams
 
 
-def _free_place(
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    text: str,
-    instance: Instance,
-    taken: Sequence[Box],
-    unit: int,
-) -> Box | None:
-    """Find room for a tag: above its box, below, or in its upper edge; None if all is taken."""
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    width, height = right - left + 8 * unit, bottom - top + 6 * unit
-    picture_width, picture_height = draw.im.size
-    x = min(max(instance.box[0], 0), max(picture_width - width, 0))
-    for y in (instance.box[1] - height, instance.box[3], instance.box[1]):
-        place = (x, y, x + width, y + height)
-        if 0 <= y <= picture_height - height and not any(_touch(place, other) for other in taken):
-            return place
-    return None
-
-
-def _touch(one: Box, other: Box) -> bool:
-    """Whether two boxes share a pixel."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _draw_note(
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    size: tuple[int, int],
-) -> None:
-    """Say in the lower right corner that the demo model drew this."""
-    left, top, right, bottom = draw.textbbox((0, 0), _DEMO_NOTE, font=font)
-    pad = (bottom - top) / 2
-    corner = (size[0] - (right - left) - 2 * pad, size[1] - (bottom - top) - 2 * pad)
-    draw.rectangle((*corner, *size), fill=(40, 40, 40))
-    middle = ((corner[0] + size[0]) / 2, (corner[1] + size[1]) / 2)
-    draw.text(middle, _DEMO_NOTE, font=font, anchor="mm", fill="white")
+def _spread(flags: _Flags, reach: int) -> _Flags:
+    """Add what lies within *reach* pixels along rows and columns: a square around each."""
+    for axis in (0, 1):
+        grown = 0
+        while grown < reach:
+            # What is grown already is as wide as twice itself and one; so three steps grow by 13.
+            step = min(2 * grown + 1, reach - grown)
+            wider = flags.copy()
+            one, other = np.swapaxes(wider, 0, axis), np.swapaxes(flags, 0, axis)
+            one[step:] |= other[:-step]
+            one[:-step] |= other[step:]
+            flags, grown = wider, grown + step
+    return flags
