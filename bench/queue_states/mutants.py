@@ -36,6 +36,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "a release does not count": Mutant(
         "release_task", "attempt_count = attempt_count - 1", "attempt_count = attempt_count"
     ),
+    "each pass is paid": Mutant("prepare_task", "segmentation.passes(new.options)", "1"),
     "a hold comes back": Mutant(
         "release_credits", "set credits = credits + p_task.cost", "set credits = credits"
     ),

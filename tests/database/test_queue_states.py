@@ -29,7 +29,8 @@ def test_the_queue_is_what_the_model_says(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "guard", ["complete_task asks whether the token is live", "a hold comes back"]
+    "guard",
+    ["complete_task asks whether the token is live", "a hold comes back", "each pass is paid"],
 )
 def test_a_missing_guard_is_noticed(stack: Stack, guard: str) -> None:
     """
