@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contracts.manifest import Instance, ModelInfo, PromptResult
+from contracts.manifest import Candidate, ModelInfo, PromptResult
 from contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
 from masks import rle
+from masks.choose import Found, choose
 from pipeline.errand import Errand
 from pipeline.errors import ModelDied, OutOfMemory
 from pipeline.order import Order
@@ -138,15 +139,12 @@ class StandinSegmenter:
             order.close()
 
     def trace(self, order: StandinOrder) -> tuple[PromptResult, ...]:
-        """Outline the areas of the wanted colours, largest score first."""
-        results: list[PromptResult] = []
-        label = 1
+        """Outline the areas of the wanted colours and choose among them, as for the real model."""
+        found: list[Found] = []
         for prompt, colours in order.asked:
             order.errand.check()
-            result = _result(prompt, colours, order.colours, order.options, label)
-            results.append(result)
-            label += len(result.instances)
-        return tuple(results)
+            found.append(_found(prompt, colours, order.colours))
+        return choose(found, order.options)
 
 
 def _behave(prompt: Prompt, errand: Errand) -> None:
@@ -182,28 +180,16 @@ def _wanted(prompt: Prompt, colours: NDArray[np.int8], view: View) -> frozenset[
     return frozenset(wanted - {-1})
 
 
-def _result(
-    prompt: Prompt,
-    wanted: frozenset[int],
-    colours: NDArray[np.int8],
-    options: SegmentOptions,
-    label: int,
-) -> PromptResult:
-    """All areas for one prompt, numbered from *label*."""
-    threshold = options.threshold if prompt.threshold is None else prompt.threshold
-    found = [area for colour in sorted(wanted) for area in _areas(colours == colour)]
-    scored = [(_score(area), area) for area in found]
-    passed = sorted((pair for pair in scored if pair[0] >= threshold), key=lambda pair: -pair[0])
-    kept = passed[: options.max_instances]
-    return PromptResult(
+def _found(prompt: Prompt, wanted: frozenset[int], colours: NDArray[np.int8]) -> Found:
+    """All areas for one prompt, whatever they score."""
+    areas = [area for colour in sorted(wanted) for area in _areas(colours == colour)]
+    return Found(
         id=prompt.id or "",
         text=prompt_text(prompt),
-        presence=1.0 if found else 0.0,
-        truncated=len(passed) > len(kept),
-        instances=tuple(
-            _instance(area, score, label + place, colours.shape)
-            for place, (score, area) in enumerate(kept)
-        ),
+        presence=1.0 if areas else 0.0,
+        threshold=prompt.threshold,
+        more=False,
+        candidates=tuple(_candidate(area, colours.shape) for area in areas),
     )
 
 
@@ -224,7 +210,7 @@ def _score(area: Area) -> float:
     return round(0.5 + 0.5 * float(area.inside.mean()), 6)
 
 
-def _instance(area: Area, score: float, label: int, shape: tuple[int, ...]) -> Instance:
+def _candidate(area: Area, shape: tuple[int, ...]) -> Candidate:
     """Put one area of a picture of *shape* in the manifest's form."""
     mask = np.zeros(shape[::-1], np.uint8)  # width first: column-major, as run lengths are
     mask[area.columns, area.rows] = area.inside.T
@@ -232,6 +218,4 @@ def _instance(area: Area, score: float, label: int, shape: tuple[int, ...]) -> I
     left, right, top, bottom = (
         float(end) for side in (area.columns, area.rows) for end in (side.start, side.stop)
     )
-    return Instance(
-        label=label, score=score, box=(left, top, right, bottom), area=pixels, rle=lengths
-    )
+    return Candidate(score=_score(area), box=(left, top, right, bottom), area=pixels, rle=lengths)

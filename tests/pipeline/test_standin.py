@@ -66,6 +66,23 @@ def test_threshold_and_cap_apply() -> None:
     assert capped.instances[0].score == 1
 
 
+def test_area_overlap_and_floor_apply() -> None:
+    """Small areas and doubles are no instances but stay candidates, as far as the floor lets."""
+    whole = found(Prompt(text="shape"))[0]
+    areas = sorted(instance.area for instance in whole.instances)
+    [large] = found(Prompt(text="shape"), options=SegmentOptions(min_area=areas[-1]))
+    assert [one.area for one in large.instances] == areas[-1:]
+    assert [one.area for one in large.candidates] == areas[:-1]
+    first, again = found(
+        Prompt(text="shape"), Prompt(text="object"), options=SegmentOptions(nms=0.9)
+    )
+    assert first.instances == whole.instances
+    assert again.instances == ()
+    assert len(again.candidates) == len(areas)
+    [strict] = found(Prompt(text="shape", threshold=1), options=SegmentOptions(floor=1))
+    assert strict.candidates == ()
+
+
 @pytest.mark.parametrize(
     ("prompt", "code"),
     [
