@@ -68,19 +68,33 @@ def flips(rle: Rle) -> NDArray[np.int64]:
     Unpack the places, in column-major order, at which the mask begins and ends by turns.
 
     pycocotools unpacks to bitmaps only, which take a thousand times the room of a small mask.
+
+    Raises:
+        ValueError: these are not the run lengths of a mask of that size.
+
     """
-    codes = np.frombuffer(rle.counts.encode("ascii"), np.uint8).astype(np.int64) - _ZERO
-    last = np.flatnonzero(codes & _MORE == 0)
-    first = np.concatenate(([0], last[:-1] + 1))[: len(last)]
-    digit = np.arange(len(codes)) - np.repeat(first, last - first + 1)
-    numbers = np.add.reduceat((codes & (_MORE - 1)) << (_BITS * digit), first)
-    negative = codes[last] & _SIGN != 0
-    numbers -= np.where(negative, np.int64(1) << (_BITS * (last - first + 1)), 0)
+    numbers = _numbers(rle.counts)
     # From the fourth on, a run is written as the difference from the one before the last.
     numbers[1::2] = numbers[1::2].cumsum()
     numbers[2::2] = numbers[2::2].cumsum()
+    if not len(numbers) or numbers.min() < 0 or numbers.sum() != rle.size[0] * rle.size[1]:
+        msg = f"these are no run lengths of a mask of {rle.size[1]} x {rle.size[0]} pixels"
+        raise ValueError(msg)
     places: NDArray[np.int64] = numbers.cumsum()
     return places[:-1] if len(places) % 2 else places
+
+
+def _numbers(counts: str) -> NDArray[np.int64]:
+    """Read the numbers in compressed run lengths; none if the last one has no end."""
+    codes = np.frombuffer(counts.encode("ascii", "replace"), np.uint8).astype(np.int64) - _ZERO
+    last = np.flatnonzero(codes & _MORE == 0)
+    if not len(last) or last[-1] != len(codes) - 1:
+        return np.empty(0, np.int64)
+    first = np.concatenate(([0], last[:-1] + 1))
+    digit = np.arange(len(codes)) - np.repeat(first, last - first + 1)
+    numbers = np.add.reduceat((codes & (_MORE - 1)) << (_BITS * digit), first)
+    negative = codes[last] & _SIGN != 0
+    return numbers - np.where(negative, np.int64(1) << (_BITS * (last - first + 1)), 0)
 
 
 def decode(rle: Rle) -> NDArray[np.uint8]:
@@ -90,7 +104,13 @@ def decode(rle: Rle) -> NDArray[np.uint8]:
 
 
 def crop(rle: Rle) -> Crop:
-    """Give the part of the mask that has pixels; of an empty mask a part of size 0."""
+    """
+    Give the part of the mask that has pixels; of an empty mask a part of size 0.
+
+    Raises:
+        ValueError: as of `flips`.
+
+    """
     height = rle.size[0]
     places = flips(rle)
     if not len(places):
