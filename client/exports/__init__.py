@@ -3,6 +3,7 @@
 from client.exports.formats import FORMATS, Format, FormatName, export
 from client.exports.options import ExportOptions
 from client.exports.pictured import NoPicture, Pictured, WrongPicture
+from masks.overlay import OverlayStyle
 
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Format",
     "FormatName",
     "NoPicture",
+    "OverlayStyle",
     "Pictured",
     "WrongPicture",
     "export",

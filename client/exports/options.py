@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from client.exports.outlines import DEFAULT_TOLERANCE
+from masks.overlay import PLAIN, OverlayStyle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,3 +14,5 @@ class ExportOptions:
     """Pixels that outlines may run beside the exact ones; 0: exact, with many corners."""
     coco_polygons: bool = False
     """COCO with polygons in place of run lengths: readable by more programs, not exact."""
+    style: OverlayStyle = PLAIN
+    """How overlays look."""
