@@ -74,6 +74,8 @@ def decode(data: bytes, *, max_pixels: int = limits.MAX_IMAGE_PIXELS) -> Decoded
     """
     kind = sniff(data)
     try:
+        if kind == "WEBP":
+            _check_size(*_webp_size(data), max_pixels)
         picture = _READERS[kind](BytesIO(data))
         _check_size(*picture.size, max_pixels)
         picture.load()
@@ -106,6 +108,16 @@ def sniff(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     raise Refused(code=ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Read a WebP's size off its first chunk; libwebp would take its canvases to say it."""
+    kind, bits = data[12:16], int.from_bytes(data[21:30], "little")
+    if kind == b"VP8X":
+        return 1 + (bits >> 24 & 0xFFFFFF), 1 + (bits >> 48)
+    if kind == b"VP8L":
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return bits >> 40 & 0x3FFF, bits >> 56 & 0x3FFF
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -24,8 +24,8 @@ from pipeline.errors import PipelineError, Refused
 
 log = structlog.get_logger(__name__)
 
-#: Address space of one child: a WebP at the pixel limit takes five canvases of 200 MB.
-MEMORY_BYTES: Final = 1_610_612_736
+#: Address space of one child: a WebP at the pixel limit takes 0.8 GB, four canvases.
+MEMORY_BYTES: Final = 1_073_741_824
 
 #: Seconds on the clock for one picture, and for a child to start.
 SECONDS: Final = 30.0

@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.errors import ErrorCode
 from pipeline.decode import Decoded
@@ -102,9 +102,7 @@ class DecodeProcess:
         except OSError as error:
             raise DecoderLost from error
         try:
-            return self._read(_Answer.model_validate_json(line), pixels)
-        except (ValidationError, OSError, ValueError) as error:
-            raise DecoderLost from error
+            return read_answer(line, pixels, self._max_pixels)
         finally:
             if pixels is not None:
                 os.close(pixels)
@@ -141,21 +139,41 @@ class DecodeProcess:
         )
         return line, descriptors[0] if descriptors else None
 
-    def _read(self, answer: _Answer, pixels: int | None) -> Decoded:
-        """Map the pixels, after a look at what the child says of them."""
-        if answer.memory:
-            raise Refused(_NO_MEMORY, code=ErrorCode.IMAGE_TOO_LARGE)
-        if answer.error is not None:
-            raise Refused(answer.message, code=ErrorCode(answer.error))
-        size = (answer.width, answer.height)
-        if pixels is None or answer.width * answer.height > self._max_pixels:
-            raise DecoderLost
-        # Without the seals a child could cut the file short under our hands: that is a SIGBUS.
-        if fcntl.fcntl(pixels, fcntl.F_GET_SEALS) & SEALS != SEALS:
-            raise DecoderLost
-        length = PIXEL_BYTES * answer.width * answer.height
-        # The mapping ends with the picture over it.
-        rows = mmap.mmap(pixels, length, mmap.MAP_PRIVATE, mmap.PROT_READ)
-        # Any buffer will do, though the stub wants bytes.
-        mapped = Image.frombuffer(LAYOUT, size, rows, "raw", LAYOUT, 0, 1)  # type: ignore[arg-type]
-        return Decoded(mapped.convert("RGB"), answer.frames)
+
+def read_answer(line: bytes, pixels: int | None, max_pixels: int) -> Decoded:
+    """
+    Take the picture out of an answer and the descriptor that came with it.
+
+    Raises:
+        Refused: the answer says so.
+        DecoderLost: it is none that an honest child gives.
+
+    """
+    try:
+        answer = _Answer.model_validate_json(line)
+        code = None if answer.error is None else ErrorCode(answer.error)
+    except ValueError as error:
+        raise DecoderLost from error
+    if answer.memory:
+        raise Refused(_NO_MEMORY, code=ErrorCode.IMAGE_TOO_LARGE)
+    if code is not None:
+        raise Refused(answer.message, code=code)
+    size = (answer.width, answer.height)
+    length = PIXEL_BYTES * answer.width * answer.height
+    if pixels is None or not 0 < length <= PIXEL_BYTES * max_pixels:
+        raise DecoderLost
+    _check_sealed(pixels, length)
+    # The mapping ends with the picture over it. Any buffer will do, though the stub wants bytes.
+    rows = mmap.mmap(pixels, length, mmap.MAP_PRIVATE, mmap.PROT_READ)
+    mapped = Image.frombuffer(LAYOUT, size, rows, "raw", LAYOUT, 0, 1)  # type: ignore[arg-type]
+    return Decoded(mapped.convert("RGB"), answer.frames)
+
+
+def _check_sealed(pixels: int, length: int) -> None:
+    """Be sure that no child can cut the file short under our hands: reading on is a SIGBUS."""
+    try:
+        seals = fcntl.fcntl(pixels, fcntl.F_GET_SEALS)
+    except OSError as error:
+        raise DecoderLost from error
+    if seals & SEALS != SEALS or os.fstat(pixels).st_size < length:
+        raise DecoderLost

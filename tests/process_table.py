@@ -21,6 +21,15 @@ def descendants(pid: int) -> list[int]:
     return [one for child in children(pid) for one in (child, *descendants(child))]
 
 
+def peak(pid: int, what: str) -> int:
+    """Most bytes that *pid* ever had: `VmHWM` in memory, `VmPeak` of address space."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == what:
+            return int(value.removesuffix("kB")) * 1024
+    return 0
+
+
 def gone(pids: list[int], seconds: float) -> bool:
     """Whether all *pids* are gone within *seconds*."""
     deadline = time.monotonic() + seconds
