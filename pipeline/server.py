@@ -26,7 +26,7 @@ def create_app(settings: Settings, load: Callable[[], Segmenter]) -> web.Applica
     app = web.Application(middlewares=[answer_errors, check_key])
     threads = settings.pipeline_side_threads or cores()
     lane = Lane(side_threads=threads)
-    decoder = DecodePool(threads)
+    decoder = DecodePool(settings.pipeline_decoders or cores())
     app[SETTINGS] = settings
     app[ADMISSION] = Admission(
         places=settings.pipeline_places, upload_bytes=settings.pipeline_upload_bytes

@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     pipeline_picture_bytes: int = Field(default=2_147_483_648, ge=1)
     """Most bytes of decoded pictures at once; what comes beyond waits."""
     pipeline_side_threads: int = Field(default=0, ge=0)
-    """Threads beside the model's own, and as many children that decode; 0: by the cores."""
+    """Threads beside the model's own; 0: by the cores."""
+    pipeline_decoders: int = Field(default=0, ge=0, le=64)
+    """Processes that decode, one picture at a time each; 0: by the cores."""
     pipeline_gpu_cache_bytes: int = Field(default=1_073_741_824, ge=0)
     """Most bytes of vision features remembered on the GPU; 56 MB for a picture in bfloat16."""
     pipeline_host_cache_bytes: int = Field(default=2_147_483_648, ge=0)
