@@ -1,8 +1,9 @@
 """A random SAM3 with the small text encoder: every part of the real one, as small as it goes."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from random_sam3 import WIDTH, tiny_config
+from random_sam3 import WIDTH, save_random, tiny_config, tiny_tokenizer
 
 
 if TYPE_CHECKING:
@@ -31,3 +32,11 @@ def tiny_lite_text_config(tokenizer: "CLIPTokenizer") -> "Sam3LiteTextConfig":
         },
         **kept,
     )
+
+
+def save_lite_text(folder: Path) -> Path:
+    """Write a checkpoint in transformers' layout, and give its folder."""
+    from transformers import Sam3LiteTextModel
+
+    tokenizer = tiny_tokenizer()
+    return save_random(Sam3LiteTextModel(tiny_lite_text_config(tokenizer)), tokenizer, folder)

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from aiohttp.test_utils import TestClient, TestServer
 from pipeline_client import Client, Open, until
-from random_sam3 import KEY, tiny_config, tiny_tokenizer
-from random_sam3_lite_text import tiny_lite_text_config
+from random_sam3 import KEY, save_sam3
+from random_sam3_lite_text import save_lite_text
 
 from contracts import pipeline as contract
 from pipeline import model_setup, server, settings
@@ -20,34 +19,13 @@ from pipeline.segmenter import Segmenter
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint directory in transformers' layout, random weights."""
-    from transformers import Sam3Model
-
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tokenizer = tiny_tokenizer()
-    _save_random(Sam3Model(tiny_config(tokenizer)), tokenizer, folder)
-    return folder
-
-
-def _save_random(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a checkpoint of random weights."""
-    torch.set_num_threads(1)  # more would only wait for each other
-    torch.manual_seed(0)
-    for parameter in model.parameters():
-        # The initial values are so small that all queries answer alike.
-        torch.nn.init.normal_(parameter, std=0.15)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    return save_sam3(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="session")
 def lite_text_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same for SAM3 with the small text encoder."""
-    from transformers import Sam3LiteTextModel
-
-    folder = tmp_path_factory.mktemp("lite-text")
-    tokenizer = tiny_tokenizer()
-    _save_random(Sam3LiteTextModel(tiny_lite_text_config(tokenizer)), tokenizer, folder)
-    return folder
+    return save_lite_text(tmp_path_factory.mktemp("lite-text"))
 
 
 @pytest.fixture(scope="session")
