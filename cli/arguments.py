@@ -79,4 +79,6 @@ def _missing(argument: str) -> str:
         return f"{argument}: this folder has no JPEG, PNG or WebP in it."
     if glob.has_magic(argument):
         return f"{argument}: no file matches."
+    if argument.endswith("/"):
+        return f"{argument}: no such folder."
     return f"{argument}: no such file. (Its ending says it is a picture; a prompt is a phrase.)"
