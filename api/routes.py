@@ -61,6 +61,7 @@ ROUTES: Final = (
             _Code.SOURCE_NOT_FOUND,
             _Code.PROMPT_EMPTY,
             _Code.PROMPT_TOO_LONG,
+            _Code.PROMPT_INVALID,
             _Code.INSUFFICIENT_CREDITS,
             _Code.IDEMPOTENCY_CONFLICT,
             _Code.RATE_LIMITED,

@@ -13,7 +13,6 @@ from api.auth import Principal
 from api.problems import Problem
 from contracts import object_keys
 from contracts.errors import ErrorCode
-from contracts.prompts import SegmentOptions
 
 
 _WIDTH: Final = "width"
@@ -61,18 +60,3 @@ def noted_size(metadata: Mapping[str, str]) -> Size | None:
     except (KeyError, ValueError):
         return None
     return size if min(size.width, size.height) > 0 else None
-
-
-def check_region(options: SegmentOptions, size: Size | None) -> None:
-    """
-    Refuse a region of which nothing lies in the picture; the pipeline cuts off what hangs out.
-
-    Raises: Problem with INVALID_REQUEST, naming the picture's size.
-    """
-    if options.region is None or size is None:
-        return
-    left, top, _, _ = options.region
-    if left >= size.width or top >= size.height:
-        message = f"lies outside the picture of {size.width} x {size.height} pixels"
-        fields = [{"field": "region", "message": message}]
-        raise Problem(ErrorCode.INVALID_REQUEST, {"fields": fields})

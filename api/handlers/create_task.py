@@ -5,7 +5,17 @@ from contextlib import suppress
 from aiohttp import web
 
 from adapters import rest
-from api import answers, incoming, keys, prompt_check, rows, sources, task_store, waiting
+from api import (
+    answers,
+    incoming,
+    keys,
+    place_check,
+    prompt_check,
+    rows,
+    sources,
+    task_store,
+    waiting,
+)
 from api.queries import WaitQuery
 from contracts import bodies, prompts
 from contracts.tasks import FINAL_STATUSES
@@ -20,7 +30,7 @@ async def create_task(request: web.Request) -> web.Response:
     body = await incoming.body(request, bodies.SegmentRequest)
     prompt_check.check(prompts.with_ids(body.all_prompts), app[keys.TOKEN_COUNT])
     size = await sources.size_of_upload(app[keys.OBJECTS], body.image_url, who)
-    sources.check_region(body, size)
+    place_check.check(body, size)
 
     submission = await task_store.submit(
         app[keys.REST], who, body, idempotency_key=key, pixels=size.pixels if size else None

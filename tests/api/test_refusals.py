@@ -104,6 +104,11 @@ SEGMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"text_prompt": "cat", "region": [0, 48, 9, 50]},
         "invalid_request",
     ),
+    "a box beside the picture": ({"prompts": boxed(64, 0, 70, 9)}, "prompt_invalid"),
+    "a box beside the region": (
+        {"prompts": boxed(0, 0, 9, 9), "region": [9, 0, 20, 20]},
+        "prompt_invalid",
+    ),
     "five tiles along a side": ({"text_prompt": "cat", "tiles": 5}, "invalid_request"),
     "tiles that cost more than there is": (
         {"prompts": prompts(*["cat"] * 6), "tiles": 4},
