@@ -20,7 +20,7 @@ from cli.local import free_port
 from contracts.pipeline import API_KEY_HEADER, IMAGE_PART, REQUEST_PART, Health, PredictRequest
 
 
-_KEY: Final = "a-key-for-benchmarks"
+KEY: Final = "a-key-for-benchmarks"
 _BOUNDARY: Final = "--------a-boundary-of-the-benchmark"
 _START_SECONDS: Final = 120
 _END_SECONDS: Final = 10
@@ -54,7 +54,7 @@ def ours_body(image: bytes, request: PredictRequest) -> Bytes:
     )
     headers = {
         "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}",
-        API_KEY_HEADER: _KEY,
+        API_KEY_HEADER: KEY,
     }
     return written + f"--{_BOUNDARY}--\r\n".encode(), headers
 
@@ -70,7 +70,7 @@ async def ours(weights: Path, device: str) -> AsyncIterator[Door]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="s3-bench-") as cache:
         settings = {
-            "API_SECRET_KEY": _KEY,
+            "API_SECRET_KEY": KEY,
             "PIPELINE_PORT": str(port),
             "SAM3_WEIGHTS_PATH": str(weights),
             "SAM3_DEVICE": device,

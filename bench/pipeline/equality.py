@@ -15,9 +15,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench import report
 from bench.pipeline import pictures
 from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain, Stock
+from bench.pipeline.section import Part, new_table
 from contracts.limits import DEFAULT_MASK_THRESHOLD
 from contracts.manifest import ModelInfo, PromptResult
 from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
@@ -58,7 +60,7 @@ class Compared:
     """One prompt's answer, held against the stock one."""
 
     kind: str
-    """text, boxes, both; and which time it was asked."""
+    """What the prompt consisted of."""
     masks: int
     overlap: float
     """The lowest of its masks, of the pixels that are decided by more than `MARGIN`."""
@@ -103,11 +105,11 @@ def compare(ours: Sam3Segmenter, plain: Plain, asked: Sequence[Asked]) -> Iterat
     for start in range(0, len(asked), TOGETHER):
         group = asked[start : start + TOGETHER]
         right = [[expected(plain, one.picture, prompt) for prompt in one.prompts] for one in group]
-        for time in ("first", "again"):
+        for _time in ("first", "again"):
             answers = together(ours, group)
             for one, results, stock in zip(group, answers, right, strict=True):
                 for prompt, result, should in zip(one.prompts, results, stock, strict=True):
-                    yield held_against(result, should, kind=f"{kind(prompt)}, {time}")
+                    yield held_against(result, should, kind=kind(prompt))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,3 +203,45 @@ def _random_box(random: np.random.Generator, width: int, height: int) -> Box:
         xyxy=(left, top, max(right, left + 1), max(bottom, top + 1)),
         label=label,
     )
+
+
+def measure(loaded: Loaded, *, count: int) -> Part:
+    """Compare *count* pictures with masks outlined at once, and some of them in least chunks."""
+    plain = Plain(loaded)
+    asked = random_requests(count)
+    compared = [
+        *compare(segmenter(loaded), plain, asked),
+        *compare(segmenter(loaded, chunk_bytes=1), plain, asked[:: 2 * TOGETHER]),
+    ]
+    return summary(compared, f"{count} random pictures, one to four prompts each")
+
+
+def summary(compared: Sequence[Compared], title: str) -> Part:
+    """Tabulate comparisons by the kind of prompt; the worst is the target."""
+    kinds = sorted({one.kind for one in compared})
+    table = new_table(
+        f"{title}: ours, batched, shared and remembered, and stock",
+        *("prompts", "answers", "masks", "worst IoU", "worst IoU, undecided pixels too"),
+        *("score off by", "box off by, px"),
+    )
+    figures = {}
+    for name in [*kinds, "all"]:
+        some = [one for one in compared if name in {one.kind, "all"}]
+        worst = {
+            "answers": len(some),
+            "masks": sum(one.masks for one in some),
+            "worst_iou": min(one.overlap for one in some),
+            "worst_iou_with_undecided_pixels": min(one.with_undecided for one in some),
+            "score_error": max(one.score_error for one in some),
+            "box_error_px": max(one.box_error for one in some),
+        }
+        figures[name] = worst
+        table.add_row(name, *(f"{value:.6g}" for value in worst.values()))
+    target = report.Target(
+        name=f"lowest IoU of a mask with stock's, {title}",
+        measured=min(one.overlap for one in compared),
+        limit=LIMIT,
+        unit="",
+        at_least=True,
+    )
+    return Part(table=table, figures=figures, targets=[target])

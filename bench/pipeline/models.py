@@ -4,7 +4,7 @@ Random models on disk. Weights of any size cost the same time as trained ones of
 All of them have SAM3's own 200 queries, so that any number of objects up to 200 can be asked for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TINY: Final = Recipe(image_size=112, patch_size=14, queries=200)
 """About as small as SAM3 goes: everything around the model weighs most."""
+
+FEW_QUERIES: Final = replace(TINY, queries=16)
+"""Sixteen masks an answer are enough to compare."""
 
 MIDDLE: Final = Recipe(
     image_size=336,
@@ -52,7 +55,7 @@ def build(folder: Path, recipe: Recipe, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     tokens = tokenizer()
     model = Sam3Model(model_config(recipe, tokens))
-    if recipe == TINY:
+    if recipe != MIDDLE:
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=_SPREAD)
     model.save_pretrained(folder)

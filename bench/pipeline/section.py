@@ -39,4 +39,6 @@ def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
 def cell(values: Sequence[float], unit: str = "") -> str:
     """Median, least and most, for a table."""
     median, low, high = statistics.median(values), min(values), max(values)
+    if len(values) == 1:
+        return f"{median:.3g}{unit}"
     return f"{median:.3g}{unit} ({low:.3g} to {high:.3g})"
