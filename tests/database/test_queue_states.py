@@ -43,3 +43,10 @@ def test_a_missing_guard_is_noticed(stack: Stack, guard: str) -> None:
         pytest.raises((AssertionError, psycopg.IntegrityError)),
     ):
         run_machine(lambda: QueueMachine(stack.db_url), BOUNDED)
+
+
+@pytest.mark.parametrize("guard", MUTANTS)
+def test_each_guard_stands_in_the_sql(stack: Stack, guard: str) -> None:
+    """A mutant whose guard was reworded would take nothing out, and hunt nothing."""
+    with mutated(stack.db_url, MUTANTS[guard]):
+        pass
