@@ -66,7 +66,7 @@ class Refund(StrEnum):
 
     ALL = "all"
     UNCOMPUTED = "uncomputed"
-    """All but the prompts that were computed already."""
+    """All but what was computed already."""
 
 
 @dataclass(frozen=True, slots=True)

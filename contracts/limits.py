@@ -46,7 +46,7 @@ IMAGE_TYPES: Final = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/w
 """Pillow's format name in lower case -> media type. Nothing else is decoded."""
 
 CREDITS_PER_PROMPT: Final = 1
-"""Credits held for each prompt of an image task."""
+"""Credits held for each prompt and each pass of the model over the picture."""
 
 SIGNED_URL_SECONDS: Final = 900
 """Life of a download URL."""
