@@ -1,14 +1,19 @@
 """The label map and the overlay."""
 
+from collections.abc import Sequence
 from io import BytesIO
+from itertools import combinations, pairwise
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageDraw
 
 from contracts.manifest import Instance, PromptResult
 from masks import rle
 from masks.label_map import label_map, mask_png
-from masks.overlay import overlay_webp
+from masks.overlay import OverlayStyle, overlay, overlay_webp
+from masks.palette import COLOURS, by_instance, by_prompt
+from masks.tags import Pen, draw_tags
 
 
 def instance(
@@ -60,16 +65,16 @@ def test_the_overlay_has_the_size_of_the_picture() -> None:
     for width, height in ((1, 1), (700, 1), (64, 48)):
         picture = Image.new("RGB", (width, height), "grey")
         labels = np.zeros((height, width), np.uint16)
-        overlay = opened(overlay_webp(picture, labels, [result()], demo=True))
-        assert overlay.size == (width, height)
+        same = opened(overlay_webp(picture, labels, [result()], demo=True))
+        assert same.size == (width, height)
 
 
 def test_an_overlay_too_long_for_webp_is_made_smaller() -> None:
     """A side over 16,383 pixels is brought down to it."""
     picture = Image.new("RGB", (20_000, 10), "grey")
     labels = np.zeros((10, 20_000), np.uint16)
-    overlay = opened(overlay_webp(picture, labels, [result()], demo=False))
-    assert max(overlay.size) == 16_383
+    smaller = opened(overlay_webp(picture, labels, [result()], demo=False))
+    assert max(smaller.size) == 16_383
 
 
 def drawn(results: list[PromptResult], *, demo: bool = False) -> np.ndarray:
@@ -82,9 +87,9 @@ def drawn(results: list[PromptResult], *, demo: bool = False) -> np.ndarray:
 def test_instances_are_tinted_and_the_rest_is_untouched() -> None:
     """Inside an instance the colour changes, outside it stays."""
     one = instance(1, 0.9, (slice(100, 200), slice(100, 200)), (300, 400))
-    overlay = drawn([result(one)])
-    assert np.abs(overlay[150, 150] - 128).max() > 20
-    assert np.abs(overlay[280, 380] - 128).max() < 8
+    pixels = drawn([result(one)])
+    assert np.abs(pixels[150, 150] - 128).max() > 20
+    assert np.abs(pixels[280, 380] - 128).max() < 8
 
 
 def test_the_demo_model_says_so_in_the_corner() -> None:
@@ -102,8 +107,8 @@ def test_prompts_have_colours_of_their_own() -> None:
     size = (300, 400)
     places = [(slice(10, 90), slice(x, x + 80)) for x in (10, 110, 210)]
     a, b, c = (instance(n + 1, 0.9, place, size) for n, place in enumerate(places))
-    overlay = drawn([result(a, b), result(c, id_="p1", text="blue square")])
-    first, second, other = (overlay[85, x + 40] for x in (10, 110, 210))
+    pixels = drawn([result(a, b), result(c, id_="p1", text="blue square")])
+    first, second, other = (pixels[85, x + 40] for x in (10, 110, 210))
     assert np.abs(first - second).max() < 8
     assert np.abs(first - other).max() > 20
 
@@ -116,3 +121,122 @@ def test_many_prompts_and_long_texts_are_drawn() -> None:
         for n in range(20)
     ]
     assert drawn(many).shape == (300, 400, 3)
+
+
+def painted(results: Sequence[PromptResult], style: OverlayStyle) -> np.ndarray:
+    """The overlay over a black picture of 400 x 300, before WebP."""
+    picture = Image.new("RGB", (400, 300))
+    labels = label_map(results, 400, 300)
+    return np.asarray(overlay(picture, labels, results, style=style))
+
+
+SQUARE = instance(1, 0.9, (slice(100, 200), slice(100, 200)), (300, 400))
+
+
+def test_a_style_may_leave_everything_out() -> None:
+    """
+    Without tint, contour and tags the picture is as it was.
+
+    Negative controls: each of the three alone changes it.
+    """
+    bare = {"tint": 0, "contour": 0, "tags": False}
+    assert not painted([result(SQUARE)], OverlayStyle(**bare)).any()
+    for one in ({"tint": 0.1}, {"contour": 1}, {"tags": True}):
+        assert painted([result(SQUARE)], OverlayStyle(**{**bare, **one})).any()
+
+
+def test_the_contour_has_the_width_asked_for() -> None:
+    """Four pixels of full colour inside the edge, then the tint; white around it."""
+    row = painted([result(SQUARE)], OverlayStyle(tint=0.5, contour=4, tags=False))[150]
+    colour = np.array(COLOURS[0])
+    assert (row[100:104] == colour).all()
+    assert (row[104:196] < colour.clip(min=1)).all()
+    assert (row[196:200] == colour).all()
+    assert (row[99] == row[99][0]).all()
+    assert row[99][0] > 100
+    assert not row[:98].any()
+
+
+@pytest.mark.parametrize(("tint", "contour"), [(-0.1, 1), (1.1, 1), (0.5, -1)])
+def test_a_style_that_cannot_be_drawn_is_refused(tint: float, contour: int) -> None:
+    """A share is 0 to 1, a width is not negative."""
+    with pytest.raises(ValueError, match="tint must be"):
+        OverlayStyle(tint=tint, contour=contour)
+
+
+def test_instances_that_meet_have_colours_of_their_own() -> None:
+    """
+    Thirty in a chain, each meeting the next, in any style but by prompt.
+
+    Negative control: by prompt all have one colour.
+    """
+    chain = [
+        instance(n + 1, 0.9, (slice(5, 15), slice(12 * n, 12 * n + 13)), (20, 400))
+        for n in range(30)
+    ]
+    colours = by_instance([result(*chain)])
+    assert all(one != other for one, other in pairwise(colours))
+    assert len(set(by_prompt([result(*chain)]))) == 1
+
+
+class Noting(Pen):
+    """Remembers what was written where."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        canvas = Image.new("RGB", labels.shape[::-1])
+        super().__init__(ImageDraw.Draw(canvas), labels)
+        self.tags: dict[tuple[float, float, float, float], str] = {}
+
+    def write(
+        self, box: tuple[float, float, float, float], text: str, colour: tuple[int, int, int]
+    ) -> None:
+        """Note it, and write it."""
+        self.tags[box] = text
+        super().write(box, text, colour)
+
+
+def tags(results: Sequence[PromptResult], *, demo: bool = False) -> Noting:
+    """The tags of a picture of 400 x 300."""
+    pen = Noting(label_map(results, 400, 300))
+    draw_tags(pen, results, by_instance(results), demo=demo)
+    return pen
+
+
+def crowd(count: int) -> PromptResult:
+    """Instances all over the picture."""
+    random = np.random.default_rng(0)
+    corners = random.integers(0, (270, 370), (count, 2))
+    return result(
+        *(
+            instance(n + 1, 1 - n / 1000, (slice(y, y + 30), slice(x, x + 30)), (300, 400))
+            for n, (y, x) in enumerate(corners.tolist())
+        )
+    )
+
+
+def test_tags_never_lie_over_each_other_nor_outside() -> None:
+    """Two hundred instances: as many tags as have room, the demo's note among them."""
+    boxes = list(tags([crowd(200)], demo=True).tags)
+    assert len(boxes) > 30
+    for one, other in combinations(boxes, 2):
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        assert apart
+    for left, top, right, bottom in boxes:
+        assert 0 <= left < right <= 400
+        assert 0 <= top < bottom <= 300
+
+
+def test_a_tag_keeps_off_another_instance() -> None:
+    """Its first place is above; where another instance lies there, it goes below."""
+    low = instance(1, 0.9, (slice(100, 140), slice(100, 240)), (300, 400))
+    [free] = tags([result(low)]).tags
+    assert free[3] <= 100
+    above = instance(2, 0.5, (slice(60, 100), slice(60, 280)), (300, 400))
+    [mine, *_] = [box for box, text in tags([result(low, above)]).tags.items() if "0.90" in text]
+    assert mine[1] >= 140
+
+
+def test_letters_that_the_font_lacks_become_the_prompts_id() -> None:
+    """A row of empty boxes would say nothing."""
+    for text, shown in (("Straße", "Straße 0.90"), ("猫", "p0 0.90")):
+        assert list(tags([result(SQUARE, text=text)]).tags.values()) == [shown]
