@@ -3,7 +3,7 @@ Decodes pictures in child processes, so that a crash or a memory bomb hurts nobo
 
 No pool of `concurrent.futures` or pebble: their children inherit every secret of the environment,
 what a child sends is unpickled (a decoder in a stranger's hands would own this process), and one
-that is killed while idle breaks the pool for good. Ours get descriptors and send JSON.
+that is killed while idle breaks the pool for good. Ours share plain memory and send JSON.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class DecodePool:
             DecodeProcess, memory_bytes=memory_bytes, max_pixels=max_pixels, seconds=seconds
         )
         self._threads = ThreadPoolExecutor(children, thread_name_prefix="decode")
-        self._idle: queue.SimpleQueue[DecodeProcess] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[DecodeProcess | None] = queue.SimpleQueue()
         self._children: set[DecodeProcess] = set()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +72,9 @@ class DecodePool:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        """Let what is being decoded end, withdraw what waits, end the children."""
+        """End the children; nobody waits any more for what they are at."""
+        for child in tuple(self._children):
+            child.kill()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         for child in self._children:
             child.kill()
@@ -105,6 +107,9 @@ class DecodePool:
         except Refused:
             self._idle.put(child)
             raise
+        except BaseException:  # ours, such as no memory for the copy; the place must not be lost
+            self._replace(child)
+            raise
         self._idle.put(child)
         return decoded
 
@@ -112,10 +117,13 @@ class DecodePool:
         """Take a child that waits for a picture; one that ended while idle blames no picture."""
         for _ in range(1 + self._count):
             child = self._idle.get()
+            if child is None:
+                self._start()
+                continue
             try:
                 child.await_ready()
             except (DecoderLost, OSError):
-                log.exception("decoder_gone", status=self._replace(child))
+                log.warning("decoder_gone", status=self._replace(child))
             else:
                 return child
         message = "No process that decodes pictures starts; its standard error says why."
@@ -138,7 +146,12 @@ class DecodePool:
         return child.end()
 
     def _start(self) -> None:
-        """Start a child and let it wait for pictures."""
-        child = self._new()
+        """Start a child and let it wait for pictures; when there is none, its place waits."""
+        try:
+            child = self._new()
+        except OSError:
+            log.exception("decoder_does_not_start")
+            self._idle.put(None)
+            return
         self._children.add(child)
         self._idle.put(child)

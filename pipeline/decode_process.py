@@ -1,4 +1,9 @@
-"""One child that decodes: start it, hand a picture in, take pixels out, end it."""
+"""
+One child that decodes: start it, hand a picture in, take pixels out, end it.
+
+Both ways a picture goes through one piece of memory without a name, which the kernel frees with
+its last holder. It is kept for the next picture: to fill new pages takes longer than to copy.
+"""
 
 import fcntl
 import mmap
@@ -11,14 +16,24 @@ from typing import Final
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts import limits
 from contracts.errors import ErrorCode
 from pipeline.decode import Decoded
-from pipeline.decode_child import LAYOUT, PIXEL_BYTES, READY, SEALS
+from pipeline.decode_child import LAYOUT, PIXEL_BYTES, READY
 from pipeline.errors import Refused
 
 
+#: So much of the memory is kept between two pictures: 16 megapixels.
+_KEPT_BYTES: Final = 67_108_864
+
+#: Nobody makes it shorter while it is read here: that is a SIGBUS.
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
 #: The search path only: a child shall hold no key of ours.
 _INHERITED: Final = ("PATH", "PYTHONPATH")
+
+#: Blocks of 16 MB that Pillow keeps for the next picture instead of asking for new pages.
+_PILLOW: Final = {"PILLOW_BLOCKS_MAX": "4"}
 
 _ANSWER_BYTES: Final = 4096
 
@@ -55,16 +70,18 @@ class DecodeProcess:
     def __init__(self, *, memory_bytes: int, max_pixels: int, seconds: float) -> None:
         """Start it, without waiting until it is ready; it waits *seconds* for each answer."""
         self._max_pixels = max_pixels
+        self._memory = shared_memory(max(PIXEL_BYTES * max_pixels, limits.MAX_UPLOAD_BYTES))
         self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._door.settimeout(seconds)
         self._ready = False
-        bounds = (os.getpid(), memory_bytes, max_pixels)
+        numbers = (os.getpid(), self._memory, memory_bytes, max_pixels)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-Wignore", "-m", "pipeline.decode_child", *map(str, bounds)],
+                [sys.executable, "-Wignore", "-m", "pipeline.decode_child", *map(str, numbers)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+                pass_fds=(self._memory,),
+                env=_environment(),
             )
 
     @property
@@ -81,7 +98,7 @@ class DecodeProcess:
 
         """
         if not self._ready:
-            self._ready = self._receive()[0] == READY
+            self._ready = self._door.recv(_ANSWER_BYTES) == READY
         if not self._ready or self._process.poll() is not None:
             raise DecoderLost
 
@@ -95,21 +112,19 @@ class DecodeProcess:
 
         """
         try:
-            self._send(data)
-            line, pixels = self._receive()
+            _fill(self._memory, data)
+            self._door.send(str(len(data)).encode())
+            line = self._door.recv(_ANSWER_BYTES)
         except TimeoutError as error:
             raise DecoderSilent from error
         except OSError as error:
             raise DecoderLost from error
-        try:
-            return read_answer(line, pixels, self._max_pixels)
-        finally:
-            if pixels is not None:
-                os.close(pixels)
+        return read_answer(line, self._memory, self._max_pixels)
 
     def end(self) -> int:
         """Close the door and kill what does not leave by itself; its exit status."""
         self._door.close()
+        os.close(self._memory)
         try:
             return self._process.wait(_DYING_SECONDS)
         except subprocess.TimeoutExpired:
@@ -120,29 +135,30 @@ class DecodeProcess:
         """End it at once; whoever waits for its answer hears `DecoderLost`."""
         self._process.kill()
 
-    def _send(self, data: bytes) -> None:
-        """Hand the bytes in as a file without a name."""
-        file = os.memfd_create("picture")
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(file, rest) :]
-            os.lseek(file, 0, os.SEEK_SET)
-            socket.send_fds(self._door, [b"f"], [file])
-        finally:
-            os.close(file)
 
-    def _receive(self) -> tuple[bytes, int | None]:
-        """Take one message; empty when the child has gone."""
-        line, descriptors, _, _ = socket.recv_fds(
-            self._door, _ANSWER_BYTES, 1, socket.MSG_CMSG_CLOEXEC
-        )
-        return line, descriptors[0] if descriptors else None
+def _environment() -> dict[str, str]:
+    """All that a child learns of ours."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | _PILLOW
 
 
-def read_answer(line: bytes, pixels: int | None, max_pixels: int) -> Decoded:
+def shared_memory(size: int) -> int:
+    """Make memory of a length that nobody can change; give its descriptor."""
+    memory = os.memfd_create("picture", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.truncate(memory, size)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
+    return memory
+
+
+def _fill(memory: int, data: bytes) -> None:
+    """Put a picture's bytes at the beginning."""
+    os.lseek(memory, 0, os.SEEK_SET)
+    with os.fdopen(memory, "wb", closefd=False) as file:
+        file.write(data)
+
+
+def read_answer(line: bytes, memory: int, max_pixels: int) -> Decoded:
     """
-    Take the picture out of an answer and the descriptor that came with it.
+    Take the picture that an answer speaks of out of memory.
 
     Raises:
         Refused: the answer says so.
@@ -158,22 +174,18 @@ def read_answer(line: bytes, pixels: int | None, max_pixels: int) -> Decoded:
         raise Refused(_NO_MEMORY, code=ErrorCode.IMAGE_TOO_LARGE)
     if code is not None:
         raise Refused(answer.message, code=code)
-    size = (answer.width, answer.height)
-    length = PIXEL_BYTES * answer.width * answer.height
-    if pixels is None or not 0 < length <= PIXEL_BYTES * max_pixels:
+    if not 0 < answer.width * answer.height <= max_pixels:
         raise DecoderLost
-    _check_sealed(pixels, length)
-    # The mapping ends with the picture over it. Any buffer will do, though the stub wants bytes.
-    rows = mmap.mmap(pixels, length, mmap.MAP_PRIVATE, mmap.PROT_READ)
-    mapped = Image.frombuffer(LAYOUT, size, rows, "raw", LAYOUT, 0, 1)  # type: ignore[arg-type]
-    return Decoded(mapped.convert("RGB"), answer.frames)
+    return Decoded(_copied(memory, answer.width, answer.height), answer.frames)
 
 
-def _check_sealed(pixels: int, length: int) -> None:
-    """Be sure that no child can cut the file short under our hands: reading on is a SIGBUS."""
-    try:
-        seals = fcntl.fcntl(pixels, fcntl.F_GET_SEALS)
-    except OSError as error:
-        raise DecoderLost from error
-    if seals & SEALS != SEALS or os.fstat(pixels).st_size < length:
-        raise DecoderLost
+def _copied(memory: int, width: int, height: int) -> Image.Image:
+    """Take the pixels; whatever the child does meanwhile, they are as many."""
+    length = PIXEL_BYTES * width * height
+    rows = mmap.mmap(memory, length)
+    # Any buffer will do, though the stub wants bytes.
+    mapped = Image.frombuffer(LAYOUT, (width, height), rows, "raw", LAYOUT, 0, 1)  # type: ignore[arg-type]
+    picture = mapped.convert("RGB")
+    if length > _KEPT_BYTES:
+        rows.madvise(mmap.MADV_REMOVE, _KEPT_BYTES)
+    return picture

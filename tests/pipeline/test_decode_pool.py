@@ -22,9 +22,9 @@ from process_table import alive, gone
 
 from contracts.errors import ErrorCode
 from pipeline.decode import decode
-from pipeline.decode_child import PIXEL_BYTES, SEALS
+from pipeline.decode_child import PIXEL_BYTES
 from pipeline.decode_pool import DecodePool
-from pipeline.decode_process import DecoderLost, read_answer
+from pipeline.decode_process import DecoderLost, read_answer, shared_memory
 from pipeline.errors import PipelineError, Refused
 
 
@@ -148,7 +148,8 @@ async def test_a_child_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     async with DecodePool(1) as pool:
         await pool.decode(jpeg())
         variables = told(pool.pids[0], "environ").split(b"\0")
-    assert {one.partition(b"=")[0] for one in variables} <= {b"PATH", b"PYTHONPATH", b""}
+    names = {one.partition(b"=")[0] for one in variables}
+    assert names <= {b"PATH", b"PYTHONPATH", b"PILLOW_BLOCKS_MAX", b""}
 
 
 async def test_a_child_is_small(pool: DecodePool) -> None:
@@ -164,6 +165,16 @@ async def test_none_is_left_after_the_end() -> None:
     async with DecodePool(2) as pool:
         pids = pool.pids
     assert len(pids) == 2
+    assert gone(pids, 10)
+
+
+async def test_the_end_does_not_wait_for_a_picture_that_hangs() -> None:
+    """Whoever stops the pipeline waits for nothing that nobody reads."""
+    async with DecodePool(1) as pool:
+        await pool.decode(jpeg())
+        task = await busy(pool)
+        pids = pool.pids
+    await reason(task)
     assert gone(pids, 10)
 
 
@@ -200,12 +211,10 @@ def test_none_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 
 @contextmanager
-def pixels(length: int, seals: int) -> Iterator[int]:
-    """Memory as a child hands it over."""
-    descriptor = os.memfd_create("pixels", os.MFD_ALLOW_SEALING)
+def memory(size: int = LENGTH) -> Iterator[int]:
+    """What a child and its parent share."""
+    descriptor = shared_memory(size)
     try:
-        os.truncate(descriptor, length)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -218,19 +227,29 @@ def answer(**fields: object) -> bytes:
 
 def test_an_honest_answer_is_taken() -> None:
     """Negative control of what follows."""
-    with pixels(LENGTH, SEALS) as descriptor:
+    with memory() as descriptor:
         assert read_answer(answer(), descriptor, 5000).picture.size == SIZE
 
 
-@pytest.mark.parametrize(
-    ("length", "seals"),
-    [(LENGTH, 0), (LENGTH, fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE), (LENGTH - 1, SEALS)],
-    ids=["not sealed", "may shrink", "too short"],
-)
-def test_pixels_that_could_fail_under_us_are_not_mapped(length: int, seals: int) -> None:
+def test_nobody_can_pull_the_memory_away() -> None:
     """To read what a hostile child has cut off would end this process with SIGBUS."""
-    with pixels(length, seals) as descriptor, pytest.raises(DecoderLost):
-        read_answer(answer(), descriptor, 5000)
+    with memory() as descriptor:
+        for length in (0, LENGTH - 1, LENGTH + 1):
+            with pytest.raises(PermissionError):
+                os.truncate(descriptor, length)
+
+
+def test_of_a_large_picture_little_is_kept() -> None:
+    """The memory that 50 megapixels took is given back, all but 16 megapixels of it."""
+    side = 7000
+    with memory(side * side * PIXEL_BYTES) as descriptor:
+        for place in range(0, side * side * PIXEL_BYTES, 4096):
+            os.pwrite(descriptor, b"x", place)
+        before = os.fstat(descriptor).st_blocks * 512
+        read_answer(answer(width=side, height=side), descriptor, side * side)
+        after = os.fstat(descriptor).st_blocks * 512
+    assert before >= side * side * PIXEL_BYTES
+    assert after <= 70_000_000
 
 
 @pytest.mark.parametrize(
@@ -245,15 +264,16 @@ def test_pixels_that_could_fail_under_us_are_not_mapped(length: int, seals: int)
         answer(width=10**30),
         answer(extra=1),
         answer(error="no_such_code"),
+        b"{}",
     ],
 )
 def test_a_child_that_says_nonsense_is_lost(line: bytes) -> None:
     """A decoder in a stranger's hands can say anything; nothing of it is believed unread."""
-    with pixels(LENGTH, SEALS) as descriptor, pytest.raises(DecoderLost):
+    with memory() as descriptor, pytest.raises(DecoderLost):
         read_answer(line, descriptor, 5000)
 
 
 def test_more_pixels_than_allowed_are_not_taken() -> None:
     """The bound holds against the child, too."""
-    with pixels(LENGTH, SEALS) as descriptor, pytest.raises(DecoderLost):
+    with memory() as descriptor, pytest.raises(DecoderLost):
         read_answer(answer(), descriptor, 64 * 48 - 1)
