@@ -105,7 +105,7 @@ def compare(ours: Sam3Segmenter, plain: Plain, asked: Sequence[Asked]) -> Iterat
     for start in range(0, len(asked), TOGETHER):
         group = asked[start : start + TOGETHER]
         right = [[expected(plain, one.picture, prompt) for prompt in one.prompts] for one in group]
-        for _time in ("first", "again"):
+        for _ in range(2):
             answers = together(ours, group)
             for one, results, stock in zip(group, answers, right, strict=True):
                 for prompt, result, should in zip(one.prompts, results, stock, strict=True):
