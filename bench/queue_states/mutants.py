@@ -49,7 +49,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "pictures in flight are capped": Mutant(
         "pick_tasks", "when tiers.max_in_flight is null then", "when true then"
     ),
-    "riders take nobody's turn": Mutant("pick_tasks", "continue when found_ids <> '{}'", "null"),
+    "riders take nobody's turn": Mutant("pick_tasks", "continue when crowded", "null"),
     "a backoff is waited for": Mutant("pick_tasks", "pending.run_after <= now()", "true"),
     "an expired task is not begun": Mutant(
         "pick_tasks", "coalesce(pending.expires_at > now(), true)", "true"

@@ -1,6 +1,6 @@
--- pick_tasks again, without a jump: after it had found something it went on behind the users it had
--- looked at, though riders on one picture may have filled the look before the last of them had
--- their turn. Now it looks at the same users again, until nothing of theirs is left.
+-- pick_tasks again, without a jump: it went on behind the users it had looked at, though riders on
+-- one picture may have filled the look before the last of them had their turn. Now, where there
+-- were riders, it looks at the same users again.
 
 create or replace function segmentation.pick_tasks(p_lanes integer[], p_limit integer)
 returns uuid[]
@@ -25,12 +25,14 @@ declare
     seen integer;
     bound bigint;
     to_the_end boolean := false;
+    crowded boolean;
     turn record;
     -- In front of all of them.
     behind segmentation.turns := row(0, '00000000-0000-0000-0000-000000000000', '-9223372036854775808')::segmentation.turns;
 begin
     while cardinality(served) < p_limit loop
         wanted := p_limit - cardinality(served);
+        crowded := false;
         -- The users whose turn it may be, and the next one, whose place is as far as they get.
         -- Locked by others: their user is submitting just now, and will send a hint.
         select
@@ -114,6 +116,8 @@ begin
                 from public.segmentation_results as results
                 where results.id = any(found_ids)
             ) as picture;
+            -- More tasks than pictures: riders, where somebody else's picture could have been.
+            crowded := cardinality(found_ids) > wanted - (p_limit - cardinality(served));
             perform segmentation.advance_virtual_time(ahead.kind, ahead.start)
             from (
                 select results.kind, max(results.place + tiers.head_start * 1000::bigint) as start
@@ -138,7 +142,7 @@ begin
         end if;
         perform segmentation.pass_turns(turn.lane_ids, turn.user_ids);
         -- The served pictures are out of the way now, and with them their riders.
-        continue when found_ids <> '{}';
+        continue when crowded;
         if seen = chunk then
             -- The last one again: it was only the bound.
             behind := row(turn.lane_ids[seen - 1], turn.user_ids[seen - 1], turn.places[seen - 1]);
