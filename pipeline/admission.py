@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Final
@@ -95,7 +95,7 @@ class Admission:
 
 class Room:
     """
-    Bytes of decoded pictures at once, shared by those who were admitted.
+    Bytes of decoded pictures at once, shared by those who were admitted, first come first served.
 
     How large a picture is shows only when it is decoded; until then it counts as the largest.
     """
@@ -104,7 +104,7 @@ class Room:
         """Hold *most_bytes* at once; one picture always fits."""
         self._most = most_bytes
         self._held = 0
-        self._changed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def held(self) -> int:
@@ -112,24 +112,45 @@ class Room:
         return self._held
 
     @asynccontextmanager
-    async def entered(self) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
-        """Wait for room; await what it gives with the picture's bytes, 0 when it is dropped."""
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: not self._held or self._held + _LARGEST <= self._most
-            )
-            taken = _LARGEST
-            self._held += taken
+    async def entered(self) -> AsyncIterator[Callable[[int], None]]:
+        """Wait for room; call what it gives with the picture's bytes, 0 when it is dropped."""
+        await self._turn()
+        taken = _LARGEST
 
-        async def hold(size: int) -> None:
+        def hold(size: int) -> None:
             """Hold so many bytes from now on."""
             nonlocal taken
-            self._held += size - taken
+            self._give_back(taken - size)
             taken = size
-            async with self._changed:
-                self._changed.notify_all()
 
         try:
             yield hold
         finally:
-            await hold(0)
+            hold(0)
+
+    async def _turn(self) -> None:
+        """Return when the largest picture is counted as held."""
+        if not self._waiting and self._has_room():
+            self._held += _LARGEST
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it was given in the moment it was given up
+                self._give_back(_LARGEST)
+            raise
+
+    def _give_back(self, size: int) -> None:
+        """Hold so much less, and let in who fits now."""
+        self._held -= size
+        while self._waiting and self._has_room():
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._held += _LARGEST
+                turn.set_result(None)
+
+    def _has_room(self) -> bool:
+        """Whether one more of the largest fits."""
+        return not self._held or self._held + _LARGEST <= self._most

@@ -48,10 +48,10 @@ class Lane:
 
     def _serve(self, segmenter: Segmenter, order: Order) -> None:
         """Get on with all that wait until *order*, the oldest of them, is closed."""
-        while not order.closed:
-            together = self._in_line()
-            if together:
-                with together[0].blamed():
+        with order.blamed():
+            while not order.closed:
+                together = self._in_line()
+                if together:
                     segmenter.find(together)
 
     def _in_line(self) -> list[Order]:

@@ -89,7 +89,7 @@ class Studio:
             (picture, frames) = await self.decoder.decode(job.data)
             decoded = _milliseconds(started)
             job.decoded()
-            await hold(3 * picture.width * picture.height)
+            hold(3 * picture.width * picture.height)
 
             def prepared() -> Any:
                 """Bring it into the model's form."""

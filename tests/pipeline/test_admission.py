@@ -120,7 +120,7 @@ async def test_decoded_pictures_wait_for_room() -> None:
         async with room.entered() as hold:
             entered.append(number)
             await release.wait()
-            await hold(size)
+            hold(size)
             await asyncio.Event().wait()
 
     async with asyncio.TaskGroup() as group:
@@ -140,11 +140,32 @@ async def test_one_picture_always_fits() -> None:
     """Room for less than one picture takes them one by one."""
     room = Room(1)
     async with room.entered() as hold:
-        await hold(5000)
+        hold(5000)
         waiting = asyncio.create_task(_enter(room))
         await _turns()
         assert not waiting.done()
     await waiting
+    assert room.held == 0
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_who_gives_up_waiting_takes_no_room(*, early: bool) -> None:
+    """
+    Cancelled while it waits, or in the very moment it is let in: nothing stays held.
+
+    Negative control: the one behind it gets in.
+    """
+    room = Room(1)
+    async with room.entered():
+        gone, behind = (asyncio.create_task(_enter(room)) for _ in range(2))
+        await _turns()
+        if early:
+            gone.cancel()
+            await _turns()
+    gone.cancel()
+    await asyncio.gather(gone, behind, return_exceptions=True)
+    assert gone.cancelled()
+    assert not behind.cancelled()
     assert room.held == 0
 
 
