@@ -35,10 +35,17 @@ class CompiledDetector:
         inner: Detector,
         choices: Choices,
         *,
+        squares: tuple[int, ...] = SQUARES,
+        rows: tuple[int, ...] = ROWS,
         backend: str | Callable[..., Any] = "inductor",
     ) -> None:
-        """Compile *inner* as *choices* say; *backend* is torch's (`eager` only traces)."""
+        """
+        Compile *inner* as *choices* say, for these numbers of *squares* and *rows* (ascending).
+
+        *backend* is torch's; `eager` only traces.
+        """
         self._inner = inner
+        self._squares, self._rows = squares, rows
         self._graphs = choices.cuda_graphs
         self._compiled_heads = choices.compile == "full"
         options: dict[str, Any] = {"backend": backend, "fullgraph": True, "dynamic": False}
@@ -78,7 +85,7 @@ class CompiledDetector:
         """Look at n squares, a compiled number at a time."""
         squares = squares.to(self.device)
         parts = []
-        for start, count, size in pieces(len(squares), SQUARES):
+        for start, count, size in pieces(len(squares), self._squares):
             seen = self._run(self._see, padded(squares[start : start + count], size))
             parts.append(tuple(one[:count] for one in seen))
         return tuple(
@@ -98,7 +105,7 @@ class CompiledDetector:
             return self._inner.detect(features, text, mask, boxes, labels)
         shared = all(one.stride(0) == 0 for one in features)
         parts = []
-        for start, count, size in pieces(len(text), ROWS):
+        for start, count, size in pieces(len(text), self._rows):
             rows = slice(start, start + count)
             # One picture's features stay one row; what is compiled expands them.
             maps = tuple(one[0][None] if shared else padded(one[rows], size) for one in features)
@@ -143,9 +150,9 @@ class CompiledDetector:
     def _compile_all(self) -> None:
         """Each number of squares, each number of rows on one picture and on many."""
         [(text, mask)] = self.read(["object"])
-        black = torch.zeros(SQUARES[-1], 3, self.side, self.side, dtype=torch.uint8)
-        seen = [self.see(black[:size]) for size in SQUARES]
-        for size in ROWS if self._compiled_heads else ():
+        black = torch.zeros(self._squares[-1], 3, self.side, self.side, dtype=torch.uint8)
+        seen = [self.see(black[:size]) for size in self._squares]
+        for size in self._rows if self._compiled_heads else ():
             texts, masks = text.expand(size, -1, -1), mask.expand(size, -1)
             shared = tuple(level.expand(size, -1, -1, -1) for level in seen[0])
             self.detect(shared, texts, masks, None, None)
