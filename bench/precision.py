@@ -75,10 +75,11 @@ def ways(device: torch.device) -> list[Way]:
         Way(name="bfloat16, all compiled", dtype="bfloat16", choices=Choices(compile="full")),
     ]
     if device.type == "cuda":
-        graphs = Choices(compile="full", cuda_graphs=True)
+        graphs = Choices(compile="full", cuda_graphs=True, tf32=True)
         found += [
+            Way(name="bfloat16, tf32", dtype="bfloat16", choices=Choices(tf32=True)),
             Way(name="bfloat16, flash", dtype="bfloat16", choices=Choices(attention="flash")),
-            Way(name="bfloat16, compiled, CUDA graphs", dtype="bfloat16", choices=graphs),
+            Way(name="bfloat16, tf32, compiled, graphs", dtype="bfloat16", choices=graphs),
         ]
     return found
 
@@ -164,6 +165,7 @@ def _once(way: Way, square: torch.Tensor, texts: list[str]) -> tuple[float, floa
     """One picture with all rows, in milliseconds: seeing it, answering."""
     detector = way.detector
     assert detector is not None
+    torch.set_float32_matmul_precision("high" if way.choices.tf32 else "highest")
     features, see = _timed(lambda: detector.see(square), square.device)
     words, masks = zip(*detector.read(texts), strict=True)
     text, mask = torch.stack(words), torch.stack(masks)

@@ -85,6 +85,7 @@ def chosen(settings: Settings) -> "Choices":
         compile=settings.sam3_compile,
         cuda_graphs=settings.sam3_cuda_graphs == "on",
         channels_last=settings.sam3_channels_last == "on",
+        tf32=settings.sam3_tf32 == "on",
     )
 
 

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     sam3_compile: Compile = "off"
     sam3_cuda_graphs: Literal["on", "off"] = "off"
     sam3_channels_last: Literal["on", "off"] = "off"
+    sam3_tf32: Literal["on", "off"] = "off"
     sam3_self_test: SelfTest = "picture"
     hf_token: SecretStr | None = None
     s3_cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("s3-sam3"))

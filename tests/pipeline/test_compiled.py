@@ -134,6 +134,7 @@ def test_a_machine_that_cannot_compile_says_so(plain: Sam3Detector) -> None:
     ("wanted", "said"),
     [
         (Choices(cuda_graphs=True, compile="full"), "SAM3_CUDA_GRAPHS=on needs a CUDA GPU"),
+        (Choices(tf32=True), "SAM3_TF32=on needs a CUDA GPU"),
         (Choices(attention="flash"), "flash-attn"),
     ],
 )
