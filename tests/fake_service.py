@@ -11,6 +11,7 @@ from drawn_manifests import disc, manifest
 
 from client import S3Client, Segmentation
 from contracts import bodies
+from contracts.manifest import Manifest
 from contracts.prompts import Prompt, SegmentOptions
 from contracts.tasks import MediaKind, TaskStatus
 
@@ -81,9 +82,14 @@ class FakeService(S3Client):
 
     async def fetch(self, task_id: uuid.UUID) -> Segmentation:
         """Answer one dog, whatever was asked."""
-        return Segmentation(
-            result=_result(task_id), manifest=FOUND, mask_png=b"mask", overlay_webp=b"overlay"
-        )
+        return segmentation(task_id, FOUND)
+
+
+def segmentation(task_id: uuid.UUID, found: Manifest) -> Segmentation:
+    """A done task that found *found*."""
+    return Segmentation(
+        result=_result(task_id), manifest=found, mask_png=b"mask", overlay_webp=b"overlay"
+    )
 
 
 def _result(task_id: uuid.UUID) -> bodies.ResultDetail:

@@ -1,10 +1,12 @@
 """Formats that are pictures, and what they say of a picture that does not fit."""
 
+import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn_manifests import disc, manifest, picture, ring
+from fake_service import segmentation
 from PIL import Image
 
 from client.exports import FORMATS, FormatName, NoPicture, Pictured, WrongPicture, export
@@ -108,3 +110,16 @@ def test_every_format_is_in_the_table() -> None:
     """The registry has an entry with a sentence for each name."""
     assert set(FORMATS) == set(FormatName)
     assert all(chosen.sentence.endswith(".") for chosen in FORMATS.values())
+
+
+def test_a_segmentation_exports_itself(tmp_path: Path) -> None:
+    """The SDK's answer writes any format, named after the picture or after its task."""
+    task = uuid.UUID(int=1)
+    found = segmentation(task, BUS)
+    path = picture(tmp_path / "bus.png", SIZE)
+    named = found.export("overlay", tmp_path, picture=str(path))
+    unnamed = found.export("labels", tmp_path)
+
+    assert [each.name for each in (*named, *unnamed)] == ["bus.overlay.webp", f"{task}.labels.png"]
+    with pytest.raises(ValueError, match="nope"):
+        found.export("nope", tmp_path)
