@@ -42,14 +42,20 @@ class FeatureMemory:
     def get(self, key: bytes) -> Features | None:
         """Give the entry, on the device and from now on the one used last; or None."""
         for tier in (self._gpu, self._host):
-            features = tier.pop(key)
+            features = self._on_device(tier.pop(key))
             if features is not None:
                 self._asked[tier.name] += 1
-                features = tuple(one.to(self._device, non_blocking=True) for one in features)
                 self.put(key, features)
                 return features
         self._asked["none"] += 1
         return None
+
+    def _on_device(self, features: Features | None) -> Features | None:
+        """Bring an entry to the device; without room there, it is lost, and seen anew."""
+        try:
+            return features and tuple(one.to(self._device, non_blocking=True) for one in features)
+        except torch.OutOfMemoryError:
+            return None
 
     def put(self, key: bytes, features: Features) -> None:
         """Remember *features*, which nobody may write to from now on."""
@@ -128,5 +134,9 @@ def _to_host(one: torch.Tensor) -> torch.Tensor:
     """Copy a map off the GPU into pinned memory; one that is off already stays as it is."""
     if one.device.type == "cpu":
         return one
+    try:
+        pinned = torch.empty_like(one, device="cpu", pin_memory=True)
+    except RuntimeError:  # the host pins only so much
+        return one.to("cpu")
     # On the model's own stream, as are all copies back: each is done before what comes after it.
-    return torch.empty_like(one, device="cpu", pin_memory=True).copy_(one, non_blocking=True)
+    return pinned.copy_(one, non_blocking=True)

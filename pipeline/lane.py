@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -31,7 +30,7 @@ class Lane:
 
     def __init__(self, *, side_threads: int = 0) -> None:
         """Have *side_threads* beside the model's own; 0: by the processor's cores."""
-        self._waiting: deque[Order] = deque()
+        self._waiting: dict[Order, None] = {}
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._side = ThreadPoolExecutor(side_threads or cores(), thread_name_prefix="side")
 
@@ -42,7 +41,7 @@ class Lane:
 
     async def find(self, segmenter: Segmenter, order: Order) -> None:
         """Have *order* served, behind those that came before; raise what closes it."""
-        self._waiting.append(order)
+        self._waiting[order] = None
         self._model.submit(self._serve, segmenter, order)
         await asyncio.wrap_future(order.answer)
 
@@ -53,13 +52,14 @@ class Lane:
                 together = self._in_line()
                 if together:
                     segmenter.find(together)
+        self._waiting.pop(order, None)
 
     def _in_line(self) -> list[Order]:
         """Give the orders that somebody waits for, oldest first; let the others go."""
-        wanted = [order for order in list(self._waiting) if order.wanted()]
-        while self._waiting and self._waiting[0].closed:
-            self._waiting.popleft()
-        return wanted[:_TOGETHER]
+        for order in list(self._waiting):
+            if not order.wanted():
+                del self._waiting[order]
+        return list(self._waiting)[:_TOGETHER]
 
     async def in_model(self, work: Callable[[], Result]) -> Result:
         """Run *work* in the model's thread, after what came before."""

@@ -117,11 +117,12 @@ class Sam3Segmenter:
         for row in rows:
             row.order.begin()
         make_room = partial(self._make_room, together, rows)
-        self._dead = (
-            self._read(rows, make_room)
-            or self._vision.look(rows, together, remember=not frugal, make_room=make_room)
-            or self._answer(rows, make_room)
-        )
+        with translated():
+            self._dead = (
+                self._read(rows, make_room)
+                or self._vision.look(rows, together, remember=not frugal, make_room=make_room)
+                or self._answer(rows, make_room)
+            )
 
     def _read(self, rows: Sequence[Row], make_room: Callable[[], None]) -> ModelDied | None:
         """Read the texts of the orders in the batch, the new ones in one pass."""

@@ -167,3 +167,21 @@ async def test_a_cancelled_caller_leaves_the_order_to_the_models_thread() -> Non
     await lane.in_model(lambda: None)
     assert order.closed
     lane.close()
+
+
+async def test_what_is_done_is_let_go() -> None:
+    """
+    The lane holds on to no order that is closed, and so to nobody's picture.
+
+    Negative control: while it waits, an order is there.
+    """
+    lane, stepper, order = Lane(side_threads=1), Stepper(), Steps("a", 1)
+    stepper.gate.clear()
+    task = asyncio.create_task(lane.find(stepper, order))
+    await asyncio.sleep(0)
+    assert list(lane.waiting) == [order]
+    stepper.gate.set()
+    await task
+    await lane.in_model(lambda: None)
+    assert not lane.waiting
+    lane.close()
