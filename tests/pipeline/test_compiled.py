@@ -1,5 +1,6 @@
 """Compiled passes answer as the plain ones, and only in shapes that were compiled at boot."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from detectors import open_detector, rows_of
 from random_sam3 import SIDE
 
-from pipeline import choices, compiled
+from pipeline import choices, compiled, model_setup, settings
 from pipeline.choices import Choices
 from pipeline.compiled import ROWS, CompiledDetector
 from pipeline.detector import Raw, Sam3Detector
@@ -142,6 +143,21 @@ def test_what_a_cpu_cannot_do_is_refused(wanted: Choices, said: str) -> None:
     """Each sentence names the setting."""
     with pytest.raises(SetupFailed, match=said):
         choices.check(wanted, torch.device("cpu"))
+
+
+def test_settings_become_choices(make_settings: Callable[..., settings.Settings]) -> None:
+    """Each setting reaches its choice; without any, everything is as it was measured fastest."""
+    given = make_settings(
+        sam3_attention="eager",
+        sam3_compile="vision",
+        sam3_cuda_graphs="on",
+        sam3_channels_last="on",
+        sam3_tf32="on",
+    )
+    assert model_setup.chosen(given) == Choices(
+        attention="eager", compile="vision", cuda_graphs=True, channels_last=True, tf32=True
+    )
+    assert model_setup.chosen(make_settings()) == Choices()
 
 
 @torch.inference_mode()
