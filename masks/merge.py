@@ -39,20 +39,25 @@ class Seen:
 
 def merge(seen: Sequence[Seen]) -> tuple[Candidate, ...]:
     """
-    Keep each object once, best first.
+    Keep each object once, best first: with its finest outline and its best score.
 
-    Objects that are whole go first, by score. Then what a tile's end has cut, unless half of it
-    lies in an object that is there already. Two objects of one view are never made one: the model
-    has told them apart.
+    Objects that are whole go first, those of the smallest views before all, since these show them
+    in the most detail. Then what a tile's end has cut, unless half of it lies in an object that is
+    there already. Two objects of one view are never made one: the model has told them apart.
     """
     if len(seen) == 1:
         return seen[0].candidates
     found = _Found(seen)
-    kept: list[int] = []
+    scores: dict[int, float] = {}
     for place in found.order():
-        if not found.known(place, np.array(kept, np.intp)):
-            kept.append(place)
-    return tuple(sorted((found.candidates[place] for place in kept), key=rank))
+        score = found.candidates[place].score
+        known = found.known(place, np.array(list(scores), np.intp))
+        if not len(known):
+            scores[place] = score
+        elif not found.cut[place]:  # a piece makes no object surer
+            scores.update((other, max(scores[other], score)) for other in known)
+    kept = [found.candidates[place].model_copy(update={"score": scores[place]}) for place in scores]
+    return tuple(sorted(kept, key=rank))
 
 
 class _Found:
@@ -71,25 +76,28 @@ class _Found:
         self._area = np.array([candidate.area for candidate in self.candidates], np.float64)
         self._masks = [rle.packed(candidate.rle) for candidate in self.candidates]
         self._boxes = rle.boxes(self._masks)
-        self._cut = _cut(self._boxes, _inner_ends(seen)[self._view])
+        self.cut = _cut(self._boxes, _inner_ends(seen)[self._view])
+        sides = np.array([one.view for one in seen], np.float64)
+        self._detail = -(sides[:, 2:] - sides[:, :2]).prod(axis=1)[self._view]
 
     def order(self) -> list[int]:
-        """Places of the candidates: whole ones, then cut ones; the best of each first."""
-        places = range(len(self.candidates))
-        return sorted(places, key=lambda at: (bool(self._cut[at]), rank(self.candidates[at])))
+        """Places of the candidates: whole ones, the finest first; then cut ones; best first."""
+        ranks = [(not cut, detail) for cut, detail in zip(self.cut, self._detail, strict=True)]
+        by_rank = sorted(range(len(ranks)), key=lambda at: rank(self.candidates[at]))
+        return sorted(by_rank, key=lambda at: ranks[at], reverse=True)
 
-    def known(self, place: int, kept: NDArray[np.intp]) -> bool:
-        """Whether another view's object among *kept* is this one."""
-        others = kept[self._view[kept] != self._view[place]]
+    def known(self, place: int, kept: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which of *kept* are this object as another view shows it."""
+        others: NDArray[np.intp] = kept[self._view[kept] != self._view[place]]
         others = others[self._meet(place, others)]
         if not len(others):
-            return False
+            return others
         covered = rle.covered([self._masks[place]], [self._masks[other] for other in others])[0]
         area, areas = self._area[place], self._area[others]
         same = covered * area >= _SAME * np.minimum(area, areas)
-        if not self._cut[place]:
+        if not self.cut[place]:
             same &= np.maximum(area, areas) <= _LARGER * np.minimum(area, areas)
-        return bool(same.any())
+        return others[same]
 
     def _meet(self, place: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Which of *others* have a box that shares pixels with this one's."""

@@ -110,7 +110,7 @@ def trace(
             candidates = _candidates(one, width, height, options.mask_threshold, chunk_bytes)
             view = one.view
             seen.append(Seen((view.left, view.top, view.right, view.bottom), candidates))
-        found.append(_found(views, merge(seen)))
+        found.append(_found(views, merge(seen), options))
     return choose(found, options)
 
 
@@ -141,14 +141,18 @@ def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, floa
     return [(left, top, right, bottom) for left, top, right, bottom in rounded]
 
 
-def _found(views: tuple[Kept, ...], candidates: tuple[Candidate, ...]) -> Found:
+def _found(
+    views: tuple[Kept, ...], candidates: tuple[Candidate, ...], options: SegmentOptions
+) -> Found:
     """Say what one prompt found in all its views; of very many candidates the best."""
     most = limits.MAX_INSTANCES_TILED
+    # What the whole had no query left for is seen by the tiles, when all of them were looked at.
+    complete = views[1:] if len(views) == options.passes > 1 else views
     return Found(
         id=views[0].id,
         text=views[0].text,
         presence=max(one.presence for one in views),
         threshold=views[0].threshold,
-        more=any(one.more for one in views) or len(candidates) > most,
+        more=any(one.more for one in complete) or len(candidates) > most,
         candidates=candidates[:most],
     )

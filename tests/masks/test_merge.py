@@ -34,6 +34,13 @@ def test_the_better_of_two_views_is_kept() -> None:
     assert merged([thing(0.6, 43, 9, 54, 21)], [best], [thing(0.8, 45, 10, 54, 20)]) == [best]
 
 
+def test_the_finest_outline_has_the_best_score() -> None:
+    """A tile shows an object in more detail than the whole does, which is surer of it."""
+    fine = thing(0.4, 44, 10, 54, 20)
+    [one] = merged([thing(0.9, 42, 9, 56, 22)], [fine], [])
+    assert (one.rle, one.score) == (fine.rle, 0.9)
+
+
 def test_a_piece_at_a_tiles_end_falls_to_the_whole_object() -> None:
     """
     What a tile has cut is dropped for the object in the whole, though it scores worse.
