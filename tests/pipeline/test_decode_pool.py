@@ -18,7 +18,7 @@ import pytest
 from odd_pictures.jpegs import jpeg
 from odd_pictures.making import quarters, saved
 from pipeline_client import become
-from process_table import alive, gone
+from process_table import alive, descendants, gone
 
 from contracts.errors import ErrorCode
 from pipeline.decode import decode
@@ -208,6 +208,26 @@ def test_none_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
         parent.kill()
     assert len(pids) == 2
     assert gone(pids, 10)
+
+
+def test_none_outlives_a_pipeline_that_is_killed() -> None:
+    """The same of the whole server, as an operator starts it."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "API_SECRET_KEY": "key",
+        "PIPELINE_PORT": "0",
+        "PIPELINE_DECODERS": "3",
+        "SAM3_WEIGHTS_PATH": "standin:",
+    }
+    command = [sys.executable, "-m", "pipeline"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        while "pipeline_listening" not in server.stdout.readline():
+            pass
+        children = descendants(server.pid)
+        server.kill()
+    assert len(children) == 3
+    assert gone(children, 10)
 
 
 @contextmanager

@@ -12,15 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, cast
 
 import aiohttp
 import pytest
 from odd_pictures import PICTURES, Odd
 from odd_pictures.pngs import header
+from PIL import Image
 from process_table import descendants, peak
 from random_sam3 import KEY
 
+from api.inspection import Inspector
 from api.inspection_child import inspect
 from contracts import limits
 from contracts import pipeline as contract
@@ -30,6 +33,9 @@ from pipeline.decode import decode
 from pipeline.decode_pool import MEMORY_BYTES, DecodePool
 from pipeline.errors import Refused
 
+
+#: What Pillow says of damaged metadata; the children are started without warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 MEGABYTE = 1_000_000
 
@@ -134,14 +140,46 @@ def test_each_shows_the_right_colours(odd: Odd) -> None:
         assert caught.value.code == odd.code
         return
     picture = decode(odd.make()).picture
-    assert (picture.mode, picture.size) == ("RGB", odd.size)
+    assert picture.mode == "RGB"
+    assert wrong(odd, picture) == []
+
+
+def wrong(odd: Odd, picture: Image.Image) -> list[str]:
+    """What is not as it must be."""
+    if picture.size != odd.size:
+        return [f"{picture.size} for {odd.size}"]
     width, height = picture.size
     places = [(x, y) for y in (height // 4, height * 3 // 4) for x in (width // 4, width * 3 // 4)]
-    for place, expected in zip(places, odd.quarters or (), strict=False):
-        seen = picture.getpixel(place)
-        assert isinstance(seen, tuple)
-        worst = max(abs(one - other) for one, other in zip(seen, expected, strict=True))
-        assert worst <= odd.within, (place, seen, expected)
+    seen = [cast("tuple[int, ...]", picture.getpixel(place)) for place in places]
+    return [
+        f"{one} for {other}"
+        for one, other in zip(seen, odd.quarters or (), strict=False)
+        if max(abs(a - b) for a, b in zip(one, other, strict=True)) > odd.within
+    ]
+
+
+def test_a_careless_decoder_shows_other_colours() -> None:
+    """Negative control: what Pillow gives by itself is wrong for many of the sound files."""
+    small = {
+        name: odd
+        for name, odd in PICTURES.items()
+        if odd.code is None and odd.size[0] * odd.size[1] < MEGABYTE
+    }
+    careless = {
+        name
+        for name, odd in small.items()
+        if wrong(odd, Image.open(BytesIO(odd.make())).convert("RGB"))
+    }
+    assert {
+        "JPEG: EXIF orientation 2",
+        "JPEG: CMYK without Adobe's marker",
+        "JPEG: a profile that swaps colours",
+        "PNG: 16-bit grey",
+        "PNG: 2 bits with a transparent colour",
+        "PNG: RGBA",
+        "WebP: EXIF that lays it on its side",
+    } <= careless
+    assert len(careless) >= 20
 
 
 #: Refused by the API before anybody inspects them.
@@ -158,6 +196,19 @@ def test_the_api_judges_as_the_pipeline_does(odd: Odd) -> None:
         assert answer["error"] == odd.code
     else:
         assert (answer["width"], answer["height"]) == odd.size
+
+
+HEAVY = {name: odd for name, odd in INSPECTED.items() if "large as may be" in name}
+
+
+@pytest.mark.parametrize("odd", HEAVY.values(), ids=HEAVY.keys())
+async def test_the_apis_own_bounds_let_the_largest_in(odd: Odd) -> None:
+    """Its child has a bound on memory, too; the largest picture must fit under it."""
+    with TemporaryFile() as file:
+        file.write(odd.make())
+        async with Inspector(max_pixels=limits.MAX_IMAGE_PIXELS) as inspector:
+            seen = await inspector.inspect(file)
+    assert (seen.width, seen.height) == odd.size
 
 
 def bomb() -> bytes:
