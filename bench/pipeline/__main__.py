@@ -132,11 +132,17 @@ async def _served(
     from bench.pipeline.plain import Plain
 
     plain = Plain(loaded)
-    choice = rivals.Choice(workers=1, batch=1, rates={})
+    untried = rivals.Choice(workers=2 if device == "cpu" else 1, batch=1, rates={})
+    choice = untried
     if "server" in wanted:
-        prompts = (1,) if plan.quick else (1, 4)
         part, choice = await crowd.measure(
-            plain, tiny, device, prompts=prompts, count=plan.crowd, rounds=plan.rounds
+            plain,
+            tiny,
+            device,
+            prompts=(1,) if plan.quick else (1, 4),
+            count=plan.crowd,
+            rounds=plan.rounds,
+            choice=untried if plan.quick else None,
         )
         yield "server", part
     if wanted & {"prompts", "grid"}:

@@ -18,16 +18,22 @@ LIMIT: Final = 1.3
 
 
 async def measure(
-    plain: Plain, weights: Path, device: str, *, prompts: tuple[int, ...], count: int, rounds: int
+    plain: Plain,
+    weights: Path,
+    device: str,
+    *,
+    prompts: tuple[int, ...],
+    count: int,
+    rounds: int,
+    choice: rivals.Choice | None = None,
 ) -> tuple[Part, rivals.Choice]:
-    """Send the same requests to both, in turns."""
+    """Send the same requests to both, in turns; without a choice, choose LitServe's settings."""
     table = new_table(
         f"{rivals.CLIENTS} clients, 640 x 480, {OBJECTS} objects a prompt: median (least to most)",
         *("prompts", "ours, images/s", "LitServe, images/s", "ratio", "ours p95", "LitServe p95"),
     )
     figures: dict[str, Any] = {}
     targets: list[report.Target] = []
-    choice = None
     for number in prompts:
         asked = asking.questions(
             plain, count=16, prompts=number, objects=OBJECTS, side=640, seed=number
