@@ -22,6 +22,11 @@ from contracts.manifest import Manifest
 
 
 COUNT = 8
+# A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from cli.__main__ import main; main()"
+)
 SLOW = "red circle standin:wait=0.3"
 
 
@@ -36,7 +41,7 @@ async def shell(service: Service, s3: S3Client, tmp_path: Path) -> Callable[...,
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "cli", *arguments],
+            [sys.executable, "-c", PROGRAM, *arguments],
             env=service.environment(home),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
