@@ -37,6 +37,12 @@ def ask_for(
     return segmenter.trace(order)
 
 
+def model_of(segmenter: Sam3Segmenter) -> Any:
+    """Give the model behind the seam."""
+    detector: Any = segmenter._detector
+    return detector._model
+
+
 def passes(segmenter: Sam3Segmenter, part: str) -> list[int]:
     """A list that grows by the number of rows at each pass of a part of the model."""
     rows: list[int] = []
@@ -45,7 +51,7 @@ def passes(segmenter: Sam3Segmenter, part: str) -> list[int]:
         first = args[0] if args else next(iter(kwargs.values()))
         rows.append(len(first[0] if isinstance(first, list) else first))
 
-    module = segmenter._detector._model.get_submodule(part)
+    module = model_of(segmenter).get_submodule(part)
     module.register_forward_pre_hook(count, with_kwargs=True)
     return rows
 
@@ -78,5 +84,5 @@ def fail_when(segmenter: Sam3Segmenter, part: str, error: Exception, rows: int =
         if len(kwargs["text_features"]) >= rows:
             raise error
 
-    module = segmenter._detector._model.get_submodule(part)
+    module = model_of(segmenter).get_submodule(part)
     return module.register_forward_pre_hook(check, with_kwargs=True)

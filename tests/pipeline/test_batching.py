@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from asked_sam3 import close, fail_when, noise, passes
+from asked_sam3 import close, fail_when, model_of, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING
 
@@ -141,7 +141,7 @@ def test_one_that_fails_fails_alone(segmenter: Sam3Segmenter) -> None:
             message = "white is not for me"
             raise RuntimeError(message)
 
-    module = segmenter._detector._model.vision_encoder  # type: ignore[attr-defined]
+    module = model_of(segmenter).vision_encoder
     hook = module.register_forward_pre_hook(refuse_white, with_kwargs=True)
     pictures = (turned(0), white, turned(1))
     orders = [ordered(segmenter, picture, texts("ab")) for picture in pictures]
@@ -158,7 +158,6 @@ def test_a_shared_batch_that_does_not_fit_is_halved(segmenter: Sam3Segmenter) ->
 
     Negative control: one that does not fit alone is out of memory, and its neighbour is not.
     """
-    detector = segmenter._detector._model  # type: ignore[attr-defined]
     pictures = [turned(turn) for turn in range(4)]
     expected = [run(segmenter, ordered(segmenter, one, texts("a")))[0] for one in pictures]
     hook = fail_when(segmenter, "detr_encoder", torch.OutOfMemoryError("full"), rows=2)
@@ -173,7 +172,7 @@ def test_a_shared_batch_that_does_not_fit_is_halved(segmenter: Sam3Segmenter) ->
         message = "full"
         raise torch.OutOfMemoryError(message)
 
-    detector.geometry_encoder.register_forward_pre_hook(never_fits)
+    model_of(segmenter).geometry_encoder.register_forward_pre_hook(never_fits)
     boxed = ordered(segmenter, turned(0), (Prompt(boxes=(BOX,)),))
     plain = ordered(segmenter, turned(1), texts("a"))
     assert [one is None for one in run(segmenter, boxed, plain)] == [True, False]
@@ -255,3 +254,20 @@ def test_tiles_are_views_of_their_own(segmenter: Sam3Segmenter) -> None:
     assert computed == sorted(computed)
     assert computed[-1] == 3
     assert len(order.kept) == 15
+
+
+def test_the_figures_tell_how_full_the_passes_were(segmenter: Sam3Segmenter) -> None:
+    """Six rows in two passes; three views, of which the memory knew one when it came again."""
+    segmenter._vision._size = BatchSize(2)
+    run(segmenter, *(ordered(segmenter, turned(turn), texts("ab")) for turn in range(2)))
+    run(
+        segmenter,
+        ordered(segmenter, turned(2), texts("c")),
+        ordered(segmenter, turned(0), texts("d")),
+    )
+    figures = segmenter.figures
+    assert (figures["heads_passes_total"], figures["heads_rows_total"]) == (2, 6)
+    assert (figures["vision_passes_total"], figures["vision_views_total"]) == (2, 3)
+    assert figures["vision_memory_misses_total"] == 3
+    assert figures['vision_memory_hits_total{tier="host"}'] == 1
+    assert figures['vision_memory_bytes{tier="host"}'] > 0

@@ -11,6 +11,7 @@ from contracts import pipeline as contract
 from contracts.errors import ErrorCode
 from contracts.prompts import Prompt, SegmentOptions
 from pipeline import predicting
+from pipeline.metrics import Metrics
 from pipeline.standin import StandinSegmenter
 
 
@@ -228,3 +229,17 @@ async def test_model_info_is_the_contracts(open_client: Open) -> None:
     client = await open_client(StandinSegmenter)
     answer = await client.get("/api/v1/model/info", headers=HEADERS)
     assert await answer.json() == StandinSegmenter().info.model_dump()
+
+
+def test_figures_are_written_by_family() -> None:
+    """Samples of one name stand together under its type, which its ending says."""
+    text = Metrics().text(
+        figures={'hits_total{tier="b"}': 2, 'hits_total{tier="a"}': 1, "bytes": 3}
+    )
+    assert text.splitlines()[-5:] == [
+        "# TYPE s3_pipeline_bytes gauge",
+        "s3_pipeline_bytes 3",
+        "# TYPE s3_pipeline_hits_total counter",
+        's3_pipeline_hits_total{tier="a"} 1',
+        's3_pipeline_hits_total{tier="b"} 2',
+    ]
