@@ -78,13 +78,15 @@ class _Found:
         self._boxes = rle.boxes(self._masks)
         self.cut = _cut(self._boxes, _inner_ends(seen)[self._view])
         sides = np.array([one.view for one in seen], np.float64)
-        self._detail = -(sides[:, 2:] - sides[:, :2]).prod(axis=1)[self._view]
+        self._size = (sides[:, 2:] - sides[:, :2]).prod(axis=1)
 
     def order(self) -> list[int]:
         """Places of the candidates: whole ones, the finest first; then cut ones; best first."""
-        ranks = [(not cut, detail) for cut, detail in zip(self.cut, self._detail, strict=True)]
-        by_rank = sorted(range(len(ranks)), key=lambda at: rank(self.candidates[at]))
-        return sorted(by_rank, key=lambda at: ranks[at], reverse=True)
+        size = self._size[self._view]
+        return sorted(
+            range(len(self.candidates)),
+            key=lambda at: (bool(self.cut[at]), float(size[at]), rank(self.candidates[at])),
+        )
 
     def known(self, place: int, kept: NDArray[np.intp]) -> NDArray[np.intp]:
         """Which of *kept* are this object as another view shows it."""
@@ -97,7 +99,7 @@ class _Found:
         same = covered * area >= _SAME * np.minimum(area, areas)
         if not self.cut[place]:
             same &= np.maximum(area, areas) <= _LARGER * np.minimum(area, areas)
-        return others[same]
+        return np.asarray(others[same], np.intp)
 
     def _meet(self, place: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Which of *others* have a box that shares pixels with this one's."""
