@@ -33,7 +33,9 @@ def export(
             "--format", "-f", metavar="NAME", help="One of the above.", show_default=False
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", file_okay=False, help="Folder for the files.")
+    ],
     picture: Annotated[
         Path | None,
         typer.Option(

@@ -56,6 +56,7 @@ def rethreshold(
         typer.Option(
             "--out",
             "-o",
+            file_okay=False,
             help="Folder for manifest and mask, and for the overlay when the picture is known.",
         ),
     ] = None,

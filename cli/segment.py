@@ -30,6 +30,7 @@ def segment(
         typer.Option(
             "--out",
             "-o",
+            file_okay=False,
             help="Folder for manifest, mask and overlay; of several"
             " pictures each has its own in it, and what is there is not asked again.",
         ),

@@ -68,7 +68,7 @@ class Pictured:
         except FileNotFoundError:
             msg = f"{shown}: no such file."
             raise WrongPicture(msg) from None
-        except (UnidentifiedImageError, OSError) as error:
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
             msg = f"{shown} cannot be read as a picture: {error}"
             raise WrongPicture(msg) from error
         expected = (self.manifest.image.width, self.manifest.image.height)

@@ -1,6 +1,7 @@
 """Many pictures in one call: none twice, none stops another, and what is done stays done."""
 
 import asyncio
+import contextlib
 import uuid
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from fake_service import FakeService
 
+from cli import config
 from cli.batch import Batch, Order, Row
 from cli.batch_folder import BatchFolder, is_complete, read
-from client import ApiError, TaskFailed, Unreachable
+from cli.segment_many import segment_many
+from client import ApiError, S3Error, TaskFailed, Unreachable
 from contracts.errors import ErrorCode
 from contracts.prompts import Prompt, SegmentOptions
 
@@ -252,3 +255,14 @@ def _raises(error: Exception) -> Any:
         raise error
 
     return raise_it
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    service: FakeService, pictures: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full or forbidden disk ends the command with its reason, not with a group of errors."""
+    BatchFolder(out)
+    (out / "a").write_text("a file where the picture's folder should be")
+    monkeypatch.setattr(config, "client", lambda: contextlib.nullcontext(service))
+    with pytest.raises(S3Error, match="cannot be kept"):
+        segment_many(pictures, DOG, out, jobs=2, as_json=False)
