@@ -30,6 +30,9 @@ _HALO: Final = 255
 #: How much of the halo is seen: enough to part a contour from a ground of its own colour.
 _HALO_SHARE: Final = 0.75
 
+#: Rows that are looked up at once.
+_ROWS: Final = 64
+
 _Flags = NDArray[np.bool_]
 
 
@@ -104,8 +107,8 @@ def _painted(
     picture: Image.Image, labels: Labels, colours: Sequence[int], style: OverlayStyle
 ) -> Image.Image:
     """Tint the instances and draw their contours: one picture of paint laid over the other."""
-    paint = np.array([_NOTHING, *colours], np.uint8)[labels]
-    share = np.array([0] + [round(255 * style.tint)] * len(colours), np.uint8)[labels]
+    paint = _looked_up([_NOTHING, *colours], labels)
+    share = _looked_up([0] + [round(255 * style.tint)] * len(colours), labels)
     width = _contour(picture.size) if style.contour is None else style.contour
     if width:
         covered, seams = labels > 0, _seams(labels)
@@ -116,6 +119,14 @@ def _painted(
     flat = Image.fromarray(paint)
     flat.putpalette(_palette())
     return Image.composite(flat.convert("RGB"), picture, Image.fromarray(share))
+
+
+def _looked_up(values: Sequence[int], labels: Labels) -> NDArray[np.uint8]:
+    """Give each pixel its label's value, a few rows at once: numpy makes eight bytes of a label."""
+    table, found = np.array(values, np.uint8), np.empty(labels.shape, np.uint8)
+    for top in range(0, len(labels), _ROWS):
+        found[top : top + _ROWS] = table[labels[top : top + _ROWS]]
+    return found
 
 
 def _palette() -> bytes:
