@@ -13,7 +13,7 @@ from contracts.manifest import ModelInfo
 
 
 if TYPE_CHECKING:
-    from pipeline.detector import Sam3Detector
+    from pipeline.detector import Detector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,10 @@ class Backend:
         """Give transformers' configuration class; called without arguments it is full-size."""
         return getattr(importlib.import_module("transformers"), self.config)
 
-    def open(self, *, model: Any, tokenizer: Any, info: ModelInfo) -> "Sam3Detector":
+    def open(self, *, model: Any, tokenizer: Any, info: ModelInfo) -> "Detector":
         """Put a loaded model behind the seam."""
         module, name = self.detector
-        opened: Sam3Detector = getattr(importlib.import_module(module), name)(
+        opened: Detector = getattr(importlib.import_module(module), name)(
             model=model, tokenizer=tokenizer, info=info
         )
         return opened

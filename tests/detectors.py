@@ -22,7 +22,9 @@ def open_detector(folder: Path, *, dtype: str = "float32") -> Sam3Detector:
         code_version="0",
         demo=False,
     )
-    return checkpoint.backend.open(model=model, tokenizer=tokenizer, info=info)
+    detector = checkpoint.backend.open(model=model, tokenizer=tokenizer, info=info)
+    assert isinstance(detector, Sam3Detector)
+    return detector
 
 
 def rows_of(detector: Detector, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
