@@ -30,8 +30,8 @@ _HALO: Final = 255
 #: How much of the halo is seen: enough to part a contour from a ground of its own colour.
 _HALO_SHARE: Final = 0.75
 
-#: Rows that are looked up at once.
-_ROWS: Final = 64
+#: Rows of a band. Bands keep large pictures out of memory a second, third and fourth time.
+_ROWS: Final = 256
 
 _Flags = NDArray[np.bool_]
 
@@ -106,27 +106,36 @@ def _colours(results: Sequence[PromptResult], style: OverlayStyle) -> list[int]:
 def _painted(
     picture: Image.Image, labels: Labels, colours: Sequence[int], style: OverlayStyle
 ) -> Image.Image:
-    """Tint the instances and draw their contours: one picture of paint laid over the other."""
-    paint = _looked_up([_NOTHING, *colours], labels)
-    share = _looked_up([0] + [round(255 * style.tint)] * len(colours), labels)
+    """Tint the instances and draw their contours, a band of the picture at once."""
     width = _contour(picture.size) if style.contour is None else style.contour
+    reach = width + width // 3
+    canvas = picture.copy()
+    for top in range(0, picture.height, _ROWS):
+        bottom = min(top + _ROWS, picture.height)
+        above = min(top, reach)
+        seen = labels[top - above : bottom + reach]
+        box = (0, top, picture.width, bottom)
+        paint, share = _paint(seen, colours, style.tint, width)
+        part = slice(above, above + bottom - top)
+        flat = Image.fromarray(paint[part])
+        flat.putpalette(_palette())
+        canvas.paste(flat.convert("RGB"), box, Image.fromarray(share[part]))
+    return canvas
+
+
+def _paint(
+    labels: Labels, colours: Sequence[int], tint: float, width: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Say which colour each pixel gets, and how much of it (0..255)."""
+    paint = np.array([_NOTHING, *colours], np.uint8)[labels]
+    share = np.array([0] + [round(255 * tint)] * len(colours), np.uint8)[labels]
     if width:
         covered, seams = labels > 0, _seams(labels)
         share[_spread(seams, width - 1) & covered] = 255
         halo = _spread(seams, width // 3) & ~covered
         paint[halo] = _HALO
         share[halo] = round(255 * _HALO_SHARE)
-    flat = Image.fromarray(paint)
-    flat.putpalette(_palette())
-    return Image.composite(flat.convert("RGB"), picture, Image.fromarray(share))
-
-
-def _looked_up(values: Sequence[int], labels: Labels) -> NDArray[np.uint8]:
-    """Give each pixel its label's value, a few rows at once: numpy makes eight bytes of a label."""
-    table, found = np.array(values, np.uint8), np.empty(labels.shape, np.uint8)
-    for top in range(0, len(labels), _ROWS):
-        found[top : top + _ROWS] = table[labels[top : top + _ROWS]]
-    return found
+    return paint, share
 
 
 def _palette() -> bytes:

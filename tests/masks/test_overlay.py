@@ -1,6 +1,7 @@
 """The label map and the overlay."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from itertools import combinations, pairwise
 
@@ -155,6 +156,20 @@ def test_the_contour_has_the_width_asked_for() -> None:
     assert (row[99] == row[99][0]).all()
     assert row[99][0] > 100
     assert not row[:98].any()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_bands_leave_no_seams(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Painted in bands of any height the picture is the same.
+
+    Negative control: the comparison sees another tint.
+    """
+    results, style = [crowd(40)], OverlayStyle(contour=5, tags=False)
+    expected = painted(results, style)
+    monkeypatch.setattr("masks.overlay._ROWS", rows)
+    assert np.array_equal(painted(results, style), expected)
+    assert not np.array_equal(painted(results, replace(style, tint=0.3)), expected)
 
 
 @pytest.mark.parametrize(("tint", "contour"), [(-0.1, 1), (1.1, 1), (0.5, -1)])
