@@ -3,8 +3,8 @@ The pipeline, side by side with the plain transformers example and with a LitSer
 
     python -m bench.pipeline [--quick] [--full-size] [--device D] [--only SECTION] [--json FILE]
 
-Random weights: a tiny SAM3 of 200 queries for all but `overhead`, where a middle one stands for a
-model that has work to do. See the modules' first lines for what each section does and how.
+Random weights: models as tiny as the demo's, with its 16 queries or with SAM3's 200, and a middle
+one for `overhead`. See the modules' first lines for what each section does and how.
 """
 
 import argparse
@@ -14,16 +14,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console
 
 from bench import report
 from bench.pipeline.section import Part
 
-
-if TYPE_CHECKING:
-    from bench.pipeline.models import Loaded
 
 # As the server does, before torch is loaded: threads that spin while they wait take the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -97,14 +94,13 @@ async def _parts(plan: Plan, device: str, wanted: set[str]) -> AsyncIterator[tup
     all_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory(prefix="s3-bench-") as root:
         tiny = models.build(Path(root) / "tiny", models.TINY)
+        crowded = models.build(Path(root) / "crowded", models.CROWDED)
         if device == "cpu":
             torch.set_num_threads(1)  # as ours has it for so small a model
-        loaded = models.load(tiny, device)
-        async for name, part in _served(plan, device, wanted, tiny, loaded):
+        async for name, part in _served(plan, device, wanted, tiny, crowded):
             yield name, part
         if "equality" in wanted:
-            small = models.build(Path(root) / "few", models.FEW_QUERIES)
-            found = equality.measure(models.load(small, device), count=plan.pictures)
+            found = equality.measure(models.load(tiny, device), count=plan.pictures)
             yield "equality", found
         if "postprocess" in wanted:
             kinds = ("blobs", "full") if plan.quick else tuple(masks.KINDS)
@@ -113,7 +109,9 @@ async def _parts(plan: Plan, device: str, wanted: set[str]) -> AsyncIterator[tup
             sides = (640,) if plan.quick else (640, 2048, 4032)
             yield (
                 "stages",
-                await stages.measure(loaded, sides=sides, rounds=plan.rounds, dtype="float32"),
+                await stages.measure(
+                    models.load(crowded, device), sides=sides, rounds=plan.rounds, dtype="float32"
+                ),
             )
         if "overhead" in wanted:
             torch.set_num_threads(all_threads)
@@ -125,14 +123,14 @@ async def _parts(plan: Plan, device: str, wanted: set[str]) -> AsyncIterator[tup
 
 
 async def _served(
-    plan: Plan, device: str, wanted: set[str], tiny: Path, loaded: "Loaded"
+    plan: Plan, device: str, wanted: set[str], tiny: Path, crowded: Path
 ) -> AsyncIterator[tuple[str, Part]]:
     """What the servers are asked."""
-    from bench.pipeline import crowd, grid, many_prompts, rivals
+    from bench.pipeline import contenders, crowd, grid, many_prompts, models, rivals
     from bench.pipeline.plain import Plain
 
-    plain = Plain(loaded)
-    untried = rivals.Choice(workers=2 if device == "cpu" else 1, batch=1, rates={})
+    plain = Plain(models.load(tiny, device))
+    untried = rivals.Choice(workers=2 if device == "cpu" else 1, batch=16, rates={})
     choice = untried
     if "server" in wanted:
         part, choice = await crowd.measure(
@@ -145,16 +143,24 @@ async def _served(
             choice=untried if plan.quick else None,
         )
         yield "server", part
-    if wanted & {"prompts", "grid"}:
-        async with rivals.both(tiny, device, choice, threads=1) as (ours, litserve):
-            if "prompts" in wanted:
-                yield "prompts", await many_prompts.measure(plain, ours, rounds=3 * plan.rounds)
-            if "grid" in wanted:
-                cases = grid.QUICK if plan.quick else grid.CASES
+    for name, folder in (("prompts", tiny), ("prompts, 200 queries", crowded)):
+        if "prompts" in wanted:
+            async with contenders.ours(folder, device) as ours:
                 yield (
-                    "grid",
-                    await grid.measure(plain, ours, litserve, cases=cases, count=plan.grid),
+                    name,
+                    await many_prompts.measure(
+                        Plain(models.load(folder, device)),
+                        ours,
+                        name=name,
+                        rounds=3 * plan.rounds,
+                        has_target=folder is tiny,
+                    ),
                 )
+    if "grid" in wanted:
+        cases = grid.QUICK if plan.quick else grid.CASES
+        plain = Plain(models.load(crowded, device))
+        async with rivals.both(crowded, device, choice, threads=1) as (ours, litserve):
+            yield "grid", await grid.measure(plain, ours, litserve, cases=cases, count=plan.grid)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The servers as processes of their own, each behind the same small door."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -15,7 +16,6 @@ from typing import Any, Final
 
 import aiohttp
 
-from bench.pipeline import litserved
 from cli.local import free_port
 from contracts.pipeline import API_KEY_HEADER, IMAGE_PART, REQUEST_PART, Health, PredictRequest
 
@@ -61,7 +61,9 @@ def ours_body(image: bytes, request: PredictRequest) -> Bytes:
 
 def litserve_body(image: bytes, request: PredictRequest) -> Bytes:
     """Write the JSON that LitServe's examples send."""
-    return litserved.body(image, request.prompts), {"Content-Type": "application/json"}
+    prompts = [prompt.model_dump(mode="json", exclude_defaults=True) for prompt in request.prompts]
+    asked = {"image": base64.b64encode(image).decode(), "prompts": prompts}
+    return json.dumps(asked).encode(), {"Content-Type": "application/json"}
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,6 @@ A request is JSON: the picture in base64, as LitServe's own image examples send 
 """
 
 import base64
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final, cast
@@ -96,12 +95,6 @@ def main() -> None:
         log_level="error",
         access_log=False,
     )
-
-
-def body(image: bytes, prompts: tuple[Prompt, ...]) -> bytes:
-    """Write a request's body."""
-    asked = [prompt.model_dump(mode="json", exclude_defaults=True) for prompt in prompts]
-    return json.dumps({"image": base64.b64encode(image).decode(), "prompts": asked}).encode()
 
 
 if __name__ == "__main__":

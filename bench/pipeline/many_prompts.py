@@ -16,7 +16,7 @@ OBJECTS: Final = 10
 LIMIT: Final = 4.0
 
 
-async def measure(plain: Plain, door: Door, *, rounds: int) -> Part:
+async def measure(plain: Plain, door: Door, *, name: str, rounds: int, has_target: bool) -> Part:
     """Take a new picture and new texts each round, so that neither side remembers anything."""
     asked = asking.questions(
         plain, count=rounds + 1, prompts=MAX_PROMPTS_PER_TASK, objects=OBJECTS, side=640, seed=77
@@ -32,8 +32,8 @@ async def measure(plain: Plain, door: Door, *, rounds: int) -> Part:
             theirs.append(time.perf_counter() - begun)
     ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
     table = new_table(
-        f"{MAX_PROMPTS_PER_TASK} prompts on one 640 x 480 picture, {OBJECTS} objects each, one at a"
-        " time: median (least to most)",
+        f"{name}: {MAX_PROMPTS_PER_TASK} prompts on one 640 x 480 picture, {OBJECTS} objects each,"
+        " one at a time: median (least to most)",
         *("ours through HTTP, ms", "plain example, ms", "ratio"),
     )
     table.add_row(
@@ -54,5 +54,6 @@ async def measure(plain: Plain, door: Door, *, rounds: int) -> Part:
                 unit="x",
                 at_least=True,
             )
-        ],
+        ]
+        * has_target,
     )

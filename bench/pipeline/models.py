@@ -1,8 +1,4 @@
-"""
-Random models on disk. Weights of any size cost the same time as trained ones of that size.
-
-All of them have SAM3's own 200 queries, so that any number of objects up to 200 can be asked for.
-"""
+"""Random models on disk. Random weights cost the same time as trained ones."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +11,11 @@ from ai.vocabulary import tokenizer
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer, Sam3Model
 
-TINY: Final = Recipe(image_size=112, patch_size=14, queries=200)
-"""About as small as SAM3 goes: everything around the model weighs most."""
+TINY: Final = Recipe()
+"""The demo model's size: everything around the model weighs most."""
 
-FEW_QUERIES: Final = replace(TINY, queries=16)
-"""Sixteen masks an answer are enough to compare."""
+CROWDED: Final = replace(TINY, queries=200)
+"""The same with as many queries as SAM3: for up to 200 objects. Its heads outweigh its vision."""
 
 MIDDLE: Final = Recipe(
     image_size=504,
