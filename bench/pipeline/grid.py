@@ -43,7 +43,7 @@ CASES = (
     *(replace(_BASE, side=side) for side in (2048, 4032)),
     *(replace(_BASE, clients=clients) for clients in (4, 16)),
 )
-QUICK = (_BASE, replace(_BASE, prompts=4), replace(_BASE, clients=16))
+QUICK = (_BASE, replace(_BASE, clients=16))
 
 _PICTURES = 4
 
