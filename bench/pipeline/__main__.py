@@ -48,7 +48,7 @@ QUICK: Final = Plan(crowd=64, rounds=1, grid=8, overhead=4, pictures=4, quick=Tr
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything, a minute and a half")
+    parser.add_argument("--quick", action="store_true", help="less of everything, 90 seconds")
     parser.add_argument(
         "--full-size", action="store_true", help="840 M random parameters, and nothing else"
     )
