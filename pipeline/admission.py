@@ -18,8 +18,11 @@ _RECENT: Final = 32
 #: Seconds of the longest advice; who hears it has many before him, or the model hangs.
 _LONGEST: Final = 60
 
-#: Bytes of the largest picture, as RGB.
-_LARGEST: Final = 3 * limits.MAX_IMAGE_PIXELS
+#: Pillow keeps a pixel in four bytes, also where there are three colours.
+PIXEL_BYTES: Final = 4
+
+#: Bytes of the largest picture.
+_LARGEST: Final = PIXEL_BYTES * limits.MAX_IMAGE_PIXELS
 
 
 class Admission:

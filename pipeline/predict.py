@@ -11,7 +11,7 @@ from PIL import Image
 from contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from contracts.pipeline import PredictAnswer, PredictRequest
 from masks import label_map, overlay
-from pipeline.admission import Room
+from pipeline.admission import PIXEL_BYTES, Room
 from pipeline.decode import Decoded
 from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, TooLate
@@ -89,7 +89,7 @@ class Studio:
             (picture, frames) = await self.decoder.decode(job.data)
             decoded = _milliseconds(started)
             job.decoded()
-            hold(3 * picture.width * picture.height)
+            hold(PIXEL_BYTES * picture.width * picture.height)
 
             def prepared() -> Any:
                 """Bring it into the model's form."""

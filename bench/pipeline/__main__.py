@@ -26,6 +26,8 @@ from bench.pipeline.section import Part
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SECTIONS: Final = ("server", "prompts", "grid", "overhead", "postprocess", "equality", "stages")
+IN_A_MINUTE: Final = ("server", "prompts", "postprocess", "equality")
+"""What `--quick` measures unless `--only` asks for more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,9 @@ QUICK: Final = Plan(crowd=64, rounds=1, grid=8, overhead=4, pictures=4, quick=Tr
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything, 90 seconds")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"less of {', '.join(IN_A_MINUTE)}, in under a minute"
+    )
     parser.add_argument(
         "--full-size", action="store_true", help="840 M random parameters, and nothing else"
     )
@@ -65,7 +69,8 @@ async def _measure(asked: argparse.Namespace) -> int:
     if asked.full_size:
         parts = _full_size(asked.device)
     else:
-        parts = _parts(plan, asked.device, set(asked.only or SECTIONS))
+        unless_asked = IN_A_MINUTE if asked.quick else SECTIONS
+        parts = _parts(plan, asked.device, set(asked.only or unless_asked))
     targets: list[report.Target] = []
     figures = {"device": asked.device}
     table = None

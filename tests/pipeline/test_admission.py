@@ -9,7 +9,7 @@ from pipeline.admission import Admission, Room
 from pipeline.errors import Busy
 
 
-LARGEST = 3 * limits.MAX_IMAGE_PIXELS
+LARGEST = 4 * limits.MAX_IMAGE_PIXELS
 
 
 class Clock:
