@@ -30,6 +30,15 @@ def ok(
     return _response(request, envelope, status, headers)
 
 
+def ok_json(request: web.Request, data: bytes) -> web.Response:
+    """Answer *data*, which is JSON already, compressed for who takes that; for large answers."""
+    meta = _meta(request).model_dump_json().encode()
+    body = b'{"success":true,"data":' + data + b',"error":null,"meta":' + meta + b"}"
+    response = _json(request, body, 200, None)
+    response.enable_compression()
+    return response
+
+
 def refused(request: web.Request, problem: Problem) -> web.Response:
     """Answer *problem*, with the status and message of its code."""
     fact = FACTS[problem.code]
@@ -53,8 +62,14 @@ def _response(
     status: int,
     headers: Mapping[str, str] | None,
 ) -> web.Response:
+    return _json(request, envelope.model_dump_json().encode(), status, headers)
+
+
+def _json(
+    request: web.Request, body: bytes, status: int, headers: Mapping[str, str] | None
+) -> web.Response:
     return web.Response(
-        body=envelope.model_dump_json().encode(),
+        body=body,
         status=status,
         content_type="application/json",
         headers={

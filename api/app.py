@@ -14,6 +14,7 @@ from api.inspection import Inspector
 from api.jwks import Jwks
 from api.metrics import Metrics
 from api.open_requests import OpenRequests
+from api.rethresholding import Rethresholder
 from api.settings import ApiSettings
 
 
@@ -26,7 +27,7 @@ def build_app(settings: ApiSettings) -> web.Application:
     app[keys.OPENAPI] = openapi.document()
     app[keys.OPEN_REQUESTS] = OpenRequests()
     app[keys.STOPPING] = asyncio.Event()
-    app.cleanup_ctx.extend((_rest, _objects, _authenticator, _inspector))
+    app.cleanup_ctx.extend((_rest, _objects, _authenticator, _inspector, _rethresholder))
     routes.register(app)
     return app
 
@@ -66,4 +67,10 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
 async def _inspector(app: web.Application) -> AsyncIterator[None]:
     async with Inspector(max_pixels=app[keys.SETTINGS].api_max_image_pixels) as inspector:
         app[keys.INSPECTOR] = inspector
+        yield
+
+
+async def _rethresholder(app: web.Application) -> AsyncIterator[None]:
+    async with Rethresholder() as rethresholder:
+        app[keys.RETHRESHOLDER] = rethresholder
         yield

@@ -12,6 +12,7 @@ from api.inspection import Inspector
 from api.metrics import Metrics
 from api.open_requests import OpenRequests
 from api.prompt_check import TokenCount
+from api.rethresholding import Rethresholder
 from api.settings import ApiSettings
 
 
@@ -20,6 +21,7 @@ REST: Final = web.AppKey("rest", Rest)
 OBJECTS: Final = web.AppKey("objects", ObjectStore)
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
 INSPECTOR: Final = web.AppKey("inspector", Inspector)
+RETHRESHOLDER: Final = web.AppKey("rethresholder", Rethresholder)
 METRICS: Final = web.AppKey("metrics", Metrics)
 TOKEN_COUNT: Final = web.AppKey[TokenCount]("token_count")
 OPENAPI: Final = web.AppKey("openapi", dict[str, Any])

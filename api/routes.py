@@ -18,6 +18,7 @@ from api.handlers.delete_result import delete_result
 from api.handlers.get_result import get_result
 from api.handlers.get_task import get_task
 from api.handlers.list_results import list_results
+from api.handlers.rethreshold_result import rethreshold_result
 from api.handlers.upload_image import upload_image
 from api.queries import PageQuery, ResultsQuery, WaitQuery
 from api.route import Route
@@ -60,6 +61,7 @@ ROUTES: Final = (
             _Code.SOURCE_NOT_FOUND,
             _Code.PROMPT_EMPTY,
             _Code.PROMPT_TOO_LONG,
+            _Code.PROMPT_INVALID,
             _Code.INSUFFICIENT_CREDITS,
             _Code.IDEMPOTENCY_CONFLICT,
             _Code.RATE_LIMITED,
@@ -101,6 +103,20 @@ ROUTES: Final = (
         handler=delete_result,
         answer=bodies.Deleted,
         errors=(_Code.NOT_FOUND,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/results/{id}/rethreshold",
+        handler=rethreshold_result,
+        request=bodies.RethresholdRequest,
+        answer=bodies.Rethresholded,
+        errors=(
+            _Code.EMPTY_BODY,
+            _Code.INVALID_REQUEST,
+            _Code.FILE_TOO_LARGE,
+            _Code.NOT_FOUND,
+            _Code.NOT_DONE,
+        ),
     ),
     Route(
         method="GET",

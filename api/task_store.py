@@ -19,7 +19,8 @@ from contracts.tasks import TaskStatus
 
 _TABLE: Final = "segmentation_results"
 _OPTION_NAMES: Final = frozenset(SegmentOptions.model_fields)
-_LATER_FIELDS: Final = {"deadline_seconds", "needs"}
+_LATER_OPTIONS: Final = frozenset({"min_area", "nms", "region", "tiles", "floor"})
+_LATER_FIELDS: Final = frozenset({"deadline_seconds", "needs"})
 """Fields that came after the first release; the hash of a body without them is the first one's."""
 
 
@@ -51,7 +52,7 @@ async def submit(
             "p_prompts": [
                 prompt.model_dump(mode="json") for prompt in prompts.with_ids(request.all_prompts)
             ],
-            "p_options": request.model_dump(mode="json", include=set(_OPTION_NAMES)),
+            "p_options": options(request),
             "p_text_prompt": request.text_prompt,
             "p_project_id": None if request.project_id is None else str(request.project_id),
             "p_idempotency_key": idempotency_key,
@@ -64,6 +65,16 @@ async def submit(
         idempotent=idempotency_key is not None,
     )
     return Submission(row=answer["task"], replayed=answer["replayed"])
+
+
+def options(request: bodies.SegmentRequest) -> dict[str, Any]:
+    """
+    The options as the queue keeps them: of the later ones only what is asked.
+
+    So a worker of the release before, which refuses what it does not know, still does the rest.
+    """
+    first = _OPTION_NAMES - _LATER_OPTIONS
+    return request.model_dump(mode="json", include=set(first)) | _later_options(request)
 
 
 def needs(request: bodies.SegmentRequest, pixels: int | None) -> dict[str, Any]:
@@ -79,11 +90,20 @@ def request_hash(request: bodies.SegmentRequest) -> str:
     What the service finds out by itself is no part of it, nor is a later field that is not used:
     the same body has one hash before and after an update, or a retry across it would be refused.
     """
-    meant = request.model_dump(mode="json", exclude=_LATER_FIELDS)
+    meant = request.model_dump(mode="json", exclude=set(_LATER_FIELDS | _LATER_OPTIONS))
+    meant |= _later_options(request)
     later = {"deadline_seconds": request.deadline_seconds, "needs": _needs_asked(request)}
     meant |= {name: value for name, value in later.items() if value}
     canonical = json.dumps(meant, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _later_options(request: bodies.SegmentRequest) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in request.model_dump(mode="json", include=set(_LATER_OPTIONS)).items()
+        if value != SegmentOptions.model_fields[name].default
+    }
 
 
 def _needs_asked(request: bodies.SegmentRequest) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import typer
 
 from cli import (
     demo,
+    export,
     janitor,
     listen,
     listener,
@@ -15,10 +16,12 @@ from cli import (
     record,
     replay,
     results,
+    rethreshold,
     segment,
     show,
     up,
     webhooks,
+    weights,
     worker,
 )
 from cli.exits import Exit, code_of
@@ -37,6 +40,7 @@ app = typer.Typer(
 
 for command in (
     segment.segment,
+    rethreshold.rethreshold,
     results.results,
     results.status,
     login.login,
@@ -47,11 +51,13 @@ for command in (
     listen.listen,
 ):
     app.command()(command)
+app.command("export", help=export.HELP)(export.export)
 app.command("add-machine")(machine.add_machine)
 app.command("add-listener")(listener.add_listener)
 app.command("remove-listener")(listener.remove_listener)
 app.command("replay", **replay.PASSED_ON)(replay.replay)
 app.command("record", **replay.PASSED_ON)(record.record)
+app.command("weights", **replay.PASSED_ON)(weights.weights)
 app.add_typer(janitor.app, name="janitor")
 app.add_typer(webhooks.app, name="webhooks")
 

@@ -5,27 +5,83 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from cli import config, show
+from cli import arguments, batch_folder, boxes, config, segment_many, show
+from cli.batch import Order
 from client import Segmentation
 from contracts import bodies, limits
-from contracts.prompts import SegmentOptions
+from contracts.prompts import Prompt, SegmentOptions, with_ids
 
 
 def segment(
-    picture: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="JPEG, PNG or WebP.")
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURE|PROMPT",
+            help="JPEG, PNG or WebP: files, patterns, folders with a closing slash; and short noun"
+            ' phrases: "red circle".',
+            show_default=False,
+        ),
     ],
-    prompts: Annotated[list[str], typer.Argument(help='Short noun phrases: "red circle".')],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for manifest, mask and overlay.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            file_okay=False,
+            help="Folder for manifest, mask and overlay; of several"
+            " pictures each has its own in it, and what is there is not asked again.",
+        ),
     ] = None,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Lowest score kept.")
     ] = limits.DEFAULT_SCORE_THRESHOLD,
+    mask_threshold: Annotated[
+        float, typer.Option(help="Probability from which a pixel counts, over 0 and under 1.")
+    ] = limits.DEFAULT_MASK_THRESHOLD,
+    max_instances: Annotated[
+        int, typer.Option(min=1, help="Most instances kept per prompt, best first.")
+    ] = limits.MAX_INSTANCES,
+    min_area: Annotated[int, typer.Option(min=0, help="Drop masks of fewer pixels.")] = 0,
+    nms: Annotated[
+        float | None,
+        typer.Option(
+            help="Drop the worse of two masks that overlap so much (IoU, over 0 to 1),"
+            " whichever prompts found them."
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="X1,Y1,X2,Y2", help="Look only here; pixels."),
+    ] = None,
+    tiles: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=limits.MAX_TILES,
+            help="n: also look at n x n tiles, for small or very many objects;"
+            " then a prompt costs n x n + 1 credits.",
+        ),
+    ] = 1,
+    floor: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Keep candidates down to this score for `s3 rethreshold`."),
+    ] = limits.DEFAULT_FLOOR,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X1,Y1,X2,Y2[:negative]",
+            help="An example of what the prompts mean, or of what not; of one picture.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=64, help="So many pictures at a time.")
+    ] = 4,
     timeout: Annotated[
-        float | None, typer.Option(help="Stop waiting after so many seconds; the task goes on.")
+        float | None,
+        typer.Option(help="Stop waiting for a picture after so many seconds; its task goes on."),
     ] = None,
     deadline: Annotated[
         int | None,
@@ -39,19 +95,63 @@ def segment(
         int | None,
         typer.Option(min=1, help="Only on a machine with so much GPU memory (MiB)."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Find every instance of each concept in a picture."""
-    found = asyncio.run(
-        _segment(
-            picture,
-            prompts,
-            options=SegmentOptions(threshold=threshold),
-            needs=None if memory_mb is None else bodies.Needs(memory_mb=memory_mb),
-            deadline=deadline,
-            timeout=timeout,
-        )
+    """Find every instance of each concept in one picture or in many."""
+    asked = arguments.told_apart(what)
+    options = _options(
+        threshold=threshold,
+        mask_threshold=mask_threshold,
+        max_instances=max_instances,
+        min_area=min_area,
+        nms=nms,
+        region=None if region is None else boxes.edges(region),
+        tiles=tiles,
+        floor=floor,
     )
+    order = Order(
+        prompts=_prompts(asked, box or []),
+        options=options,
+        needs=None if memory_mb is None else bodies.Needs(memory_mb=memory_mb),
+        deadline=deadline,
+        timeout=timeout,
+    )
+    if len(asked.pictures) > 1 or (out is not None and batch_folder.is_batch(out)):
+        segment_many.segment_many(asked.pictures, order, out, jobs=jobs, as_json=as_json)
+        return
+    _tell(asyncio.run(_segment(asked.pictures[0], order)), out, as_json=as_json)
+
+
+def _options(**chosen: object) -> SegmentOptions:
+    """The options, or a usage error that names the one that does not fit."""
+    try:
+        return SegmentOptions.model_validate(chosen)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = "".join(f"--{part}: " for part in fault["loc"][:1]).replace("_", "-")
+        msg = f"{name}{fault['msg'].removeprefix('Value error, ')}."
+        raise typer.BadParameter(msg) from None
+
+
+def _prompts(asked: arguments.Asked, examples: list[str]) -> tuple[Prompt, ...]:
+    """The prompts with their boxes; raises a usage error when something is missing."""
+    if not asked.pictures:
+        msg = 'name a picture, as in: s3 segment photo.jpg "red circle"'
+        raise typer.BadParameter(msg)
+    if examples and len(asked.pictures) > 1:
+        msg = "--box is in pixels of one picture; here are several."
+        raise typer.BadParameter(msg)
+    if len(asked.prompts) > limits.MAX_PROMPTS_PER_TASK:
+        msg = f"{len(asked.prompts)} prompts; a task takes {limits.MAX_PROMPTS_PER_TASK}."
+        raise typer.BadParameter(msg)
+    shown = tuple(boxes.exemplar(each) for each in examples)
+    if not asked.prompts and not shown:
+        msg = 'say what to look for, as in: s3 segment photo.jpg "red circle"'
+        raise typer.BadParameter(msg)
+    return with_ids(tuple(Prompt(text=text, boxes=shown) for text in asked.prompts or (None,)))
+
+
+def _tell(found: Segmentation, out: Path | None, *, as_json: bool) -> None:
     paths = found.save(out) if out is not None else {}
     if as_json:
         show.as_json(
@@ -64,22 +164,14 @@ def segment(
         return
     show.out.print(show.instances(found.manifest))
     if found.manifest.model.demo:
-        show.err.print("[dim]Found by a demo model, which knows coloured shapes only.[/]")
+        show.err.print(show.DEMO_NOTE)
     for path in paths.values():
         show.out.print(str(path), soft_wrap=True)
     if out is None:
         show.err.print(f"[dim]No files kept; -o DIR keeps them. Task {found.result.task_id}[/]")
 
 
-async def _segment(
-    picture: Path,
-    prompts: list[str],
-    *,
-    options: SegmentOptions,
-    needs: bodies.Needs | None,
-    deadline: int | None,
-    timeout: float | None,
-) -> Segmentation:
+async def _segment(picture: Path, order: Order) -> Segmentation:
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -96,10 +188,10 @@ async def _segment(
         async with config.client() as s3:
             return await s3.segment(
                 picture,
-                *prompts,
-                options=options,
-                deadline_seconds=deadline,
-                needs=needs,
-                timeout_seconds=timeout,
+                *order.prompts,
+                options=order.options,
+                deadline_seconds=order.deadline,
+                needs=order.needs,
+                timeout_seconds=order.timeout,
                 on_change=moved,
             )

@@ -21,6 +21,8 @@ out = Console()
 err = Console(stderr=True)
 """Progress, notes and errors; never part of an answer."""
 
+DEMO_NOTE = "[dim]Found by a demo model, which knows coloured shapes only.[/]"
+
 COLOURS = {
     TaskStatus.PENDING: "yellow",
     TaskStatus.PROCESSING: "cyan",
@@ -73,7 +75,7 @@ def standing(task: bodies.Task) -> str:
 
 def instances(manifest: Manifest) -> Table:
     """Every instance: prompt, score, box in pixels, area in pixels."""
-    table = Table(title=f"{manifest.instance_count} instances", title_justify="left")
+    table = Table(title=counted(manifest.instance_count, "instance"), title_justify="left")
     for column in ("#", "prompt", "score", "box xyxy (px)", "area (px)"):
         table.add_column(column, justify="left" if column == "prompt" else "right")
     for prompt in manifest.prompts:
@@ -105,6 +107,11 @@ def results(items: Iterable[bodies.Result]) -> Table:
             age(item.created_at),
         )
     return table
+
+
+def counted(number: int, noun: str) -> str:
+    """Say "1 picture", "2 pictures"; for nouns that take an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def age(moment: datetime) -> str:

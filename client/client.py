@@ -230,6 +230,21 @@ class S3Client:
         """One result with signed URLs."""
         return await self.api.call("GET", f"/api/v1/results/{task_id}", bodies.ResultDetail)
 
+    async def rethreshold(self, task_id: uuid.UUID, **changes: Any) -> Manifest:
+        """
+        Cut a done task anew, without the GPU and at no price; the stored result stays as it is.
+
+        *changes* are the fields of RethresholdRequest: threshold, thresholds, max_instances,
+        min_area, nms. Raises ApiError, as for a threshold below the task's floor.
+        """
+        answer = await self.api.call(
+            "POST",
+            f"/api/v1/results/{task_id}/rethreshold",
+            bodies.Rethresholded,
+            json=bodies.RethresholdRequest(**changes).model_dump(mode="json", exclude_none=True),
+        )
+        return answer.manifest
+
     async def results(
         self,
         *,

@@ -35,7 +35,7 @@ class ApiError(S3Error):
         retryable: bool = False,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(f"{message} ({code})")
+        super().__init__(f"{message}{_faults(details)} ({code})")
         self.status = status
         self.code = code
         self.message = message
@@ -92,3 +92,11 @@ class WaitedTooLong(_Ended):
 
     def __init__(self, task_id: UUID, seconds: float) -> None:
         super().__init__(task_id, f"Task {task_id} has not ended within {seconds:g} s; it goes on.")
+
+
+def _faults(details: dict[str, Any] | None) -> str:
+    """Say what `details` names: each field that does not fit, or the one reason."""
+    told = details or {}
+    fields = [f"{each.get('field')}: {each.get('message')}" for each in told.get("fields", [])]
+    reasons = [told["reason"]] if isinstance(told.get("reason"), str) else []
+    return "".join(f" {fault.rstrip('.')}." for fault in (*fields, *reasons))

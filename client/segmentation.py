@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from client import exports
 from contracts import bodies, object_keys
 from contracts.manifest import Manifest
 
@@ -29,3 +30,29 @@ class Segmentation:
         for name, data in files.items():
             (target / name).write_bytes(data)
         return {name: target / name for name in files}
+
+    def export(
+        self,
+        format_: exports.FormatName | str,
+        folder: str | Path,
+        *,
+        picture: str | Path | bytes | None = None,
+        name: str | None = None,
+        options: exports.ExportOptions | None = None,
+    ) -> list[Path]:
+        """
+        Write another format into *folder*, without the GPU; give the files' paths.
+
+        `cutout` and `overlay` need the *picture* that was asked about, or raise NoPicture;
+        another picture raises WrongPicture. The files are named after *name*, or the picture.
+        `exports.export` puts several tasks into one COCO or YOLO data set.
+        """
+        path = Path(picture) if isinstance(picture, str) else picture
+        stem = path.stem if isinstance(path, Path) else str(self.result.task_id)
+        item = exports.Pictured(
+            name=name or stem,
+            manifest=self.manifest,
+            picture=path,
+            file_name=path.name if isinstance(path, Path) else None,
+        )
+        return exports.export([item], format_, folder, options)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contracts import limits
 from contracts.errors import ErrorCode
+from contracts.manifest import Manifest
 from contracts.prompts import Prompt, SegmentOptions
 from contracts.tasks import MediaKind, TaskStatus, UsageAction, UserTier
 
@@ -93,6 +94,35 @@ class SegmentRequest(SegmentOptions):
     def all_prompts(self) -> tuple[Prompt, ...]:
         """The prompts, whichever form they came in."""
         return self.prompts or (Prompt(text=self.text_prompt),)
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class RethresholdRequest(_Request):
+    """How to cut a result anew, without the model; what is absent stays as it was asked first."""
+
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="Lowest score kept; at least the task's `floor`."
+    )
+    thresholds: Annotated[
+        dict[str, _Share],
+        Field(
+            max_length=limits.MAX_PROMPTS_PER_TASK, description="Prompt id -> its own threshold."
+        ),
+    ] = {}
+    max_instances: int | None = Field(default=None, ge=1, le=limits.MAX_INSTANCES_TILED)
+    min_area: int | None = Field(default=None, ge=0, le=limits.MAX_IMAGE_PIXELS)
+    nms: float | None = Field(
+        default=None, gt=0, le=1, description="As in `SegmentOptions`; absent: as asked first."
+    )
+
+
+class Rethresholded(_Answer):
+    """A result cut anew. The stored one stays as it is."""
+
+    task_id: UUID
+    manifest: Manifest
 
 
 class TaskError(_Answer):

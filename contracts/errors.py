@@ -37,6 +37,7 @@ class ErrorCode(StrEnum):
     INSUFFICIENT_CREDITS = "insufficient_credits"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     ALREADY_FINAL = "already_final"
+    NOT_DONE = "not_done"
     RATE_LIMITED = "rate_limited"
     # A task that could not be done.
     MODEL_UNAVAILABLE = "model_unavailable"
@@ -65,7 +66,7 @@ class Refund(StrEnum):
 
     ALL = "all"
     UNCOMPUTED = "uncomputed"
-    """All but the prompts that were computed already."""
+    """All but what was computed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,9 @@ FACTS: Final[dict[ErrorCode, ErrorFact]] = {
     ),
     ErrorCode.ALREADY_FINAL: ErrorFact(
         409, False, "The task has already ended; there is nothing left to cancel."
+    ),
+    ErrorCode.NOT_DONE: ErrorFact(
+        409, False, "The task is not `done`, so there is no result. Its status says why."
     ),
     ErrorCode.RATE_LIMITED: ErrorFact(
         429,

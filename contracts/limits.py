@@ -18,11 +18,20 @@ MAX_BOXES_PER_PROMPT: Final = 32
 MAX_INSTANCES: Final = 200
 """Instances of one prompt: the number of object queries of SAM3's decoder."""
 
+MAX_INSTANCES_TILED: Final = 1000
+"""Instances of one prompt when the picture is also read in tiles, each with all its queries."""
+
 DEFAULT_SCORE_THRESHOLD: Final = 0.5
 """Instances scoring lower are dropped."""
 
 DEFAULT_MASK_THRESHOLD: Final = 0.5
 """Mask probability from which a pixel belongs to the instance."""
+
+DEFAULT_FLOOR: Final = 0.25
+"""Candidates scoring lower are not kept for a later re-threshold."""
+
+MAX_TILES: Final = 4
+"""Tiles along each side of a picture that is read in tiles; they and the whole are passes."""
 
 MAX_UPLOAD_BYTES: Final = 50 * 1024 * 1024
 """Bytes of one uploaded picture."""
@@ -30,11 +39,14 @@ MAX_UPLOAD_BYTES: Final = 50 * 1024 * 1024
 MAX_IMAGE_PIXELS: Final = 50_000_000
 """Width x height of a picture, checked in its header before anything is decoded."""
 
+MAX_IMAGE_SIDE: Final = 65_535
+"""Pixels along one side: the most a JPEG can have. A line of 50 million is a bomb, no picture."""
+
 IMAGE_TYPES: Final = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 """Pillow's format name in lower case -> media type. Nothing else is decoded."""
 
 CREDITS_PER_PROMPT: Final = 1
-"""Credits held for each prompt of an image task."""
+"""Credits held for each prompt and each pass of the model over the picture."""
 
 SIGNED_URL_SECONDS: Final = 900
 """Life of a download URL."""

@@ -4,6 +4,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.prompts import SegmentOptions
+
 
 MANIFEST_VERSION: Final = 1
 """Raised when a field changes its meaning."""
@@ -21,16 +23,21 @@ class Rle(_Frozen):
     counts: str = Field(description="COCO's compressed run lengths (pycocotools).")
 
 
-class Instance(_Frozen):
-    """One found object."""
+class Candidate(_Frozen):
+    """Something found that may be an object."""
 
-    label: int = Field(ge=1, description="Its number in `mask.png`, counted over all prompts.")
     score: float = Field(ge=0, le=1, description="Instance probability x presence.")
     box: tuple[float, float, float, float] = Field(
         description="xyxy, pixels of the upright original."
     )
     area: int = Field(ge=0, description="Pixels of the mask.")
     rle: Rle
+
+
+class Instance(Candidate):
+    """One found object."""
+
+    label: int = Field(ge=1, description="Its number in `mask.png`, counted over all prompts.")
 
 
 class PromptResult(_Frozen):
@@ -40,7 +47,15 @@ class PromptResult(_Frozen):
     text: str | None
     presence: float = Field(ge=0, le=1, description="Does the concept occur at all.")
     truncated: bool = Field(description="More instances passed the threshold than were kept.")
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="This prompt's own; null: the options' one."
+    )
     instances: tuple[Instance, ...]
+    candidates: tuple[Candidate, ...] = Field(
+        default=(),
+        description="What scored at least the `floor` and is no instance, best first: material"
+        " for a re-threshold.",
+    )
 
 
 class ImageSize(_Frozen):
@@ -48,6 +63,9 @@ class ImageSize(_Frozen):
 
     width: int
     height: int
+    frames: int = Field(
+        default=1, ge=1, description="Frames in the file; only the first was looked at."
+    )
 
 
 class ModelInfo(_Frozen):
@@ -55,6 +73,9 @@ class ModelInfo(_Frozen):
 
     name: str = Field(description="`sam3`, or `tiny` for the demo model.")
     revision: str = Field(description="First 12 hex digits of the sha256 of the weights file.")
+    backend: str = Field(
+        default="sam3", description="The model's code: `sam3` or `sam3_lite_text`."
+    )
     dtype: str = Field(description="`float32` or `bfloat16`.")
     device: str
     code_version: str
@@ -78,6 +99,7 @@ class Manifest(_Frozen):
     image: ImageSize
     model: ModelInfo
     timings: Timings
+    options: SegmentOptions = Field(default=SegmentOptions(), description="How the answer was cut.")
     prompts: tuple[PromptResult, ...]
 
     @property

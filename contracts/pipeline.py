@@ -63,6 +63,15 @@ class PredictRequest(BaseModel):
         description="Drop what is remembered, then take prompts and masks one by one: for a"
         " second try after `out_of_memory`.",
     )
+    seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Give up with `deadline_exceeded` when it is not done by then; asked between"
+        " batches of prompts.",
+    )
+    pictures: bool = Field(
+        default=True, description="Draw `mask_png` and `overlay_webp`; false: the manifest alone."
+    )
 
 
 class PredictProgress(BaseModel):
@@ -83,5 +92,7 @@ class PredictAnswer(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
     manifest: Manifest
-    mask_png: bytes = Field(description="Label map: 0 background, n = instance n; base64.")
-    overlay_webp: bytes = Field(description="The picture with coloured masks; base64.")
+    mask_png: bytes = Field(
+        default=b"", description="Label map: 0 background, n = instance n; base64."
+    )
+    overlay_webp: bytes = Field(default=b"", description="The picture with coloured masks; base64.")

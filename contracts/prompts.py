@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from contracts import limits
 
@@ -52,6 +52,9 @@ class Prompt(BaseModel):
     )
 
 
+_Region = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+
+
 class SegmentOptions(BaseModel):
     """How the answer is cut; the same on the public and on the internal border."""
 
@@ -69,9 +72,61 @@ class SegmentOptions(BaseModel):
     max_instances: int = Field(
         default=limits.MAX_INSTANCES,
         ge=1,
-        le=limits.MAX_INSTANCES,
-        description="Most instances kept per prompt, best first.",
+        le=limits.MAX_INSTANCES_TILED,
+        description="Most instances kept per prompt, best first; over 200 needs `tiles`.",
     )
+    min_area: int = Field(
+        default=0,
+        ge=0,
+        le=limits.MAX_IMAGE_PIXELS,
+        description="Pixels; smaller masks are dropped.",
+    )
+    nms: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Overlap (IoU of masks) from which the worse of two instances is dropped,"
+        " whichever prompts found them. Null: off.",
+    )
+    region: _Region | None = Field(
+        default=None,
+        description="xyxy, pixels of the upright original: only this part is looked at.",
+    )
+    tiles: int = Field(
+        default=1,
+        ge=1,
+        le=limits.MAX_TILES,
+        description="n > 1: also look at n x n overlapping tiles, for small or very many objects."
+        " Each prompt then costs n x n + 1 credits.",
+    )
+    floor: float = Field(
+        default=limits.DEFAULT_FLOOR,
+        ge=0,
+        le=1,
+        description="Lowest score of candidates that the manifest keeps for a re-threshold.",
+    )
+
+    @field_validator("region")
+    @classmethod
+    def _region_has_area(cls, region: _Region | None) -> _Region | None:
+        if region is not None:
+            left, top, right, bottom = region
+            if not (0 <= left < right and 0 <= top < bottom):
+                msg = "region must be left < right and top < bottom, all at least 0"
+                raise ValueError(msg)
+        return region
+
+    @model_validator(mode="after")
+    def _many_need_tiles(self) -> Self:
+        if self.tiles == 1 and self.max_instances > limits.MAX_INSTANCES:
+            msg = f"max_instances over {limits.MAX_INSTANCES} needs tiles: one look finds no more"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def passes(self) -> int:
+        """Times that the model looks at the picture: once, or at each tile and at the whole."""
+        return 1 if self.tiles == 1 else self.tiles**2 + 1
 
 
 def with_ids(prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:

@@ -10,7 +10,7 @@ from listener.capabilities import Capabilities
 from listener.lease import Lease
 from listener.lease_store import Claim, LeaseStore
 from listener.model_watch import ModelWatch
-from listener.progress import Milestone, Progress
+from listener.progress import Progress
 from listener.ride import Ride
 from listener.segment import Segmenter
 from listener.shielded import to_the_end
@@ -98,7 +98,8 @@ async def _guarded_work(
 ) -> settle.Completed:
     """The work, while the lease is kept and the deadline has not come."""
     progress = Progress(claim, bench.store, bench.segmenter)
-    deadline = asyncio.timeout_at(claim.asked_at + bench.deadline_seconds)
+    ends_at = claim.asked_at + bench.deadline_seconds
+    deadline = asyncio.timeout_at(ends_at)
     try:
         async with deadline:
             with errors.one_error():
@@ -110,6 +111,7 @@ async def _guarded_work(
                     completed = await work(
                         claim,
                         ride,
+                        ends_at=ends_at,
                         segmenter=bench.segmenter,
                         objects=bench.objects,
                         progress=progress,
@@ -118,8 +120,6 @@ async def _guarded_work(
                     for task in side_tasks:
                         task.cancel()
     except TimeoutError:
-        if deadline.expired() and progress.milestone is Milestone.FETCHED:
-            raise errors.TurnNeverCame from None
         if deadline.expired():
             raise errors.DeadlineExceeded from None
         raise

@@ -38,7 +38,6 @@ _BAD_PROMPT: Final = frozenset({ErrorCode.INVALID_REQUEST, ErrorCode.PROMPT_EMPT
 _THE_DATABASES: Final = frozenset(
     {
         ErrorCode.LEASE_EXPIRED,
-        ErrorCode.DEADLINE_EXCEEDED,
         ErrorCode.NO_CAPABLE_WORKER,
         ErrorCode.EXPIRED,
     }
@@ -64,7 +63,7 @@ class PipelineGone(ListenerError):
 
 
 class TurnNeverCame(ListenerError):
-    """The tasks before it on the same picture took all the time there was."""
+    """The tasks before it on the same picture took too much of the time there was."""
 
 
 class TaskFault(ListenerError):

@@ -35,6 +35,8 @@ class Progress:
         self.milestone = Milestone.CLAIMED
         self._token = claim.token
         self._prompts = len(claim.prompts)
+        self._worth = limits.CREDITS_PER_PROMPT * claim.options.passes
+        """Credits of one prompt."""
         self._store = store
         self._segmenter = segmenter
         self._computed = 0
@@ -68,7 +70,7 @@ class Progress:
     async def _report(self) -> None:
         try:
             answer = await self._store.report_progress(
-                self._token, self._share(), self._computed * limits.CREDITS_PER_PROMPT
+                self._token, self._share(), self._computed * self._worth
             )
         except (rest.RestError, machine_auth.MachineAuthError) as error:
             # The next report says more than this one, and the renewal guards the lease.

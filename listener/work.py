@@ -1,6 +1,7 @@
 """The work of one attempt: fetch, segment, deposit."""
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from adapters import telemetry
 from contracts import pipeline, prompts
@@ -17,30 +18,39 @@ from listener.task_objects import TaskObjects
 
 log = telemetry.get_logger(__name__)
 
+_MODEL_SHARE: Final = 0.95
+"""Of the time left, what the pipeline may take; the rest is for its answer and for storing it."""
+
+_LEAST_SECONDS: Final = 0.001
+
+_TURN_SHARE: Final = 0.5
+"""Of the time left, how long a rider stands in line; a turn with less left would be none."""
+
 
 async def work(
     claim: Claim,
     ride: Ride,
     *,
+    ends_at: float,
     segmenter: Segmenter,
     objects: TaskObjects,
     progress: Progress,
     watch: Stopwatch,
 ) -> settle.Completed:
     """
-    Do what *claim* asks for.
+    Do what *claim* asks for, by the loop time *ends_at*. The caller bounds the time all the same.
 
-    Raises: TaskFault and its leaves, PipelineGone.
+    Raises: TaskFault and its leaves, PipelineGone, TurnNeverCame.
     """
     with watch.span("fetch"):
         image = await ride.picture(claim)
     progress.reach(Milestone.FETCHED)
     with watch.span("turn"):
-        await ride.turn.acquire()
+        await _take_turn(ride, ends_at)
     try:
         progress.reach(Milestone.SENT)
         with watch.span("model"):
-            segmented = await _segmented(claim, image, segmenter)
+            segmented = await _segmented(claim, image, segmenter, ends_at)
     finally:
         ride.turn.release()
     progress.reach(Milestone.PREDICTED)
@@ -54,19 +64,42 @@ async def work(
     )
 
 
-async def _segmented(claim: Claim, image: bytes, segmenter: Segmenter) -> Segmented:
-    """Ask the pipeline; when memory runs out, once more and frugally, in the same attempt."""
-    request = pipeline.PredictRequest(
-        prompts=prompts.with_ids(claim.prompts), options=claim.options, scope=str(claim.user_id)
-    )
+async def _take_turn(ride: Ride, ends_at: float) -> None:
+    """Wait for the place at the pipeline. Raises: TurnNeverCame."""
+    now = asyncio.get_running_loop().time()
     try:
-        return await segmenter.segment(image, request, name=str(claim.token))
+        async with asyncio.timeout_at(now + (ends_at - now) * _TURN_SHARE):
+            await ride.turn.acquire()
+    except TimeoutError:
+        raise errors.TurnNeverCame from None
+
+
+async def _segmented(claim: Claim, image: bytes, segmenter: Segmenter, ends_at: float) -> Segmented:
+    """Ask the pipeline; when memory runs out, once more and frugally, in the same attempt."""
+    name = str(claim.token)
+    try:
+        return await segmenter.segment(image, _request(claim, ends_at), name=name)
     except errors.PipelineRefused as refusal:
         if refusal.code is not ErrorCode.OUT_OF_MEMORY:
             raise
         log.warning("out_of_memory", again="frugal")
-    frugal = request.model_copy(update={"frugal": True})
-    return await segmenter.segment(image, frugal, name=str(claim.token))
+    return await segmenter.segment(image, _request(claim, ends_at, frugal=True), name=name)
+
+
+def _request(claim: Claim, ends_at: float, *, frugal: bool = False) -> pipeline.PredictRequest:
+    """
+    What to ask now, so that the pipeline gives up by itself before the attempt is over.
+
+    A model that nobody waits for any more would hold up whoever is next.
+    """
+    left = ends_at - asyncio.get_running_loop().time()
+    return pipeline.PredictRequest(
+        prompts=prompts.with_ids(claim.prompts),
+        options=claim.options,
+        scope=str(claim.user_id),
+        frugal=frugal,
+        seconds=max(left * _MODEL_SHARE, _LEAST_SECONDS),
+    )
 
 
 def _summary(segmented: Segmented, watch: Stopwatch) -> dict[str, Any]:

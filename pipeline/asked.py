@@ -1,4 +1,4 @@
-"""Prompts in the model's terms: words to read, boxes in 0..1, rows that may share a batch."""
+"""Prompts in the model's terms: words to read, boxes in 0..1 of a view, rows of one batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from typing import Final
 
 import torch
 
-from contracts.prompts import BoxLabel, Prompt
+from contracts.prompts import Box, BoxLabel, Prompt
 from pipeline.segmenter import clip_box, prompt_text
+from pipeline.views import View
 
 
 #: What SAM3 was taught to read when a prompt is boxes alone (`Sam3Processor`).
@@ -16,17 +17,22 @@ BOXES_ONLY_TEXT: Final = "visual"
 #: transformers' label of a box that is only padding.
 _PADDING: Final = -10
 
+#: Share of an exemplar that a tile must show: a sliver of a cat is no example of a cat.
+_SHOWN: Final = 0.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One prompt in the model's terms."""
+    """One prompt about one view, in the model's terms."""
 
     place: int
-    """Its place in the request."""
+    """The prompt's place in the request."""
+    view: int
+    """The view's place among the request's views."""
     id: str
     text: str | None
     boxes: tuple[tuple[float, float, float, float], ...]
-    """Centre and size, in 0..1 of the picture."""
+    """Centre and size, in 0..1 of the view."""
     labels: tuple[int, ...]
     """1 positive, 0 negative."""
     threshold: float | None
@@ -37,40 +43,60 @@ class Asked:
         return self.text or BOXES_ONLY_TEXT
 
 
-def ask(prompt: Prompt, *, place: int, width: int, height: int) -> Asked:
+def ask(prompt: Prompt, *, place: int, views: Sequence[View]) -> Iterator[Asked]:
     """
-    Translate one prompt about a picture of width x height pixels.
+    Translate one prompt: for the first view always, for each tile behind it if it makes sense.
+
+    An exemplar that a tile does not show is left out there. A tile is not asked at all when
+    neither words nor a positive exemplar are left.
 
     Raises:
-        Refused: no text and no box, too many characters, or a box outside the picture.
+        Refused: no text and no box, too many characters, or a box outside of the first view.
 
     """
-    boxes = []
-    for box in prompt.boxes:
-        left, top, right, bottom = clip_box(box, width, height)
-        centre = ((left + right) / 2 / width, (top + bottom) / 2 / height)
-        boxes.append((*centre, (right - left) / width, (bottom - top) / height))
-    return Asked(
-        place=place,
-        id=prompt.id or f"p{place}",
-        text=prompt_text(prompt),
-        boxes=tuple(boxes),
-        labels=tuple(int(box.label is BoxLabel.POSITIVE) for box in prompt.boxes),
-        threshold=prompt.threshold,
+    text = prompt_text(prompt)
+    for number, view in enumerate(views):
+        boxes = prompt.boxes if number == 0 else _shown(prompt.boxes, view)
+        if number and text is None and not any(_is_positive(box) for box in boxes):
+            continue
+        yield Asked(
+            place=place,
+            view=number,
+            id=prompt.id or f"p{place}",
+            text=text,
+            boxes=tuple(_scaled(box, view) for box in boxes),
+            labels=tuple(int(_is_positive(box)) for box in boxes),
+            threshold=prompt.threshold,
+        )
+
+
+def _is_positive(box: Box) -> bool:
+    """Whether the box shows what is looked for."""
+    return box.label is BoxLabel.POSITIVE
+
+
+def _shown(boxes: Sequence[Box], tile: View) -> tuple[Box, ...]:
+    """Choose the boxes of which the tile shows enough."""
+
+    def share(box: Box) -> float:
+        """Part of the box's area that lies in the tile, 0..1."""
+        left, top, right, bottom = box.xyxy
+        wide = min(right, tile.right) - max(left, tile.left)
+        high = min(bottom, tile.bottom) - max(top, tile.top)
+        return max(wide, 0) * max(high, 0) / ((right - left) * (bottom - top))
+
+    return tuple(box for box in boxes if share(box) >= _SHOWN)
+
+
+def _scaled(box: Box, view: View) -> tuple[float, float, float, float]:
+    """Give the box's centre and size in 0..1 of the view."""
+    left, top, right, bottom = clip_box(box, view)
+    return (
+        ((left + right) / 2 - view.left) / view.width,
+        ((top + bottom) / 2 - view.top) / view.height,
+        (right - left) / view.width,
+        (bottom - top) / view.height,
     )
-
-
-def batches(asked: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
-    """
-    Split prompts into batches that have boxes and batches that have none.
-
-    In a mixed batch the rows without boxes would still get the geometry encoder's own token and
-    answer slightly differently than alone.
-    """
-    for with_boxes in (False, True):
-        rows = [one for one in asked if bool(one.boxes) is with_boxes]
-        for start in range(0, len(rows), most):
-            yield rows[start : start + most]
 
 
 def box_rows(

@@ -8,8 +8,11 @@ PipelineError
 ├── OutOfMemory         the picture did not fit, even in smaller steps
 ├── ModelFailed         the model raised on this picture
 ├── Withdrawn           the caller has gone; nobody reads this
+├── TooLate             the request's own deadline has passed
 ├── ModelDied           the GPU is lost to this process
-└── WeightsUnavailable  setup: no weights, and what to do about it
+└── SetupFailed         no model to serve with, and what to do about it
+    ├── WeightsUnavailable
+    └── SelfTestFailed      the model answers nonsense
 """
 
 from contracts.errors import FACTS, ErrorCode
@@ -38,6 +41,11 @@ class Busy(PipelineError):
 
     code = ErrorCode.MODEL_UNAVAILABLE
 
+    def __init__(self, message: str = "", *, seconds: int = 1) -> None:
+        """Advise to come back after so many seconds."""
+        super().__init__(message)
+        self.seconds = seconds
+
 
 class NotReady(PipelineError):
     """The model is still loading."""
@@ -59,6 +67,12 @@ class Withdrawn(PipelineError):
     """The caller has gone, so the work ends where it is."""
 
 
+class TooLate(PipelineError):
+    """The deadline that the request named has passed."""
+
+    code = ErrorCode.DEADLINE_EXCEEDED
+
+
 class ModelDied(PipelineError):
     """
     The GPU is lost to this process; it must be started again.
@@ -67,7 +81,15 @@ class ModelDied(PipelineError):
     """
 
 
-class WeightsUnavailable(PipelineError):
-    """There are no weights to load."""
+class SetupFailed(PipelineError):
+    """The model cannot serve; the message says what to do."""
 
     code = ErrorCode.MODEL_UNAVAILABLE
+
+
+class WeightsUnavailable(SetupFailed):
+    """There are no weights to load."""
+
+
+class SelfTestFailed(SetupFailed):
+    """The model was loaded, but its answer to a picture that the code draws is wrong."""

@@ -1,5 +1,6 @@
 """Fetches the gated facebook/sam3 from the hub, and turns every refusal into what to do."""
 
+import errno
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +10,10 @@ from pipeline.errors import WeightsUnavailable
 REPOSITORY: Final = "facebook/sam3"
 
 #: All that loading needs; the repository also holds Meta's own 3.4 GB file.
-_FILES: Final = ["*.json", "merges.txt", "model*.safetensors"]
+FILES: Final = ["*.json", "merges.txt", "model*.safetensors"]
+
+#: HTTP's words for "not you".
+_REFUSED: Final = {401, 403}
 
 _OR_LOCAL: Final = "Or set SAM3_WEIGHTS_PATH to a copy of the weights."
 
@@ -26,7 +30,7 @@ def fetch(token: str | None) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        kept = Path(snapshot_download(REPOSITORY, allow_patterns=_FILES, local_files_only=True))
+        kept = Path(snapshot_download(REPOSITORY, allow_patterns=FILES, local_files_only=True))
     except LocalEntryNotFoundError:
         kept = None
     # A download that was cut off leaves a folder without the weights.
@@ -40,32 +44,44 @@ def fetch(token: str | None) -> Path:
         )
         raise WeightsUnavailable(message)
     try:
-        return Path(snapshot_download(REPOSITORY, allow_patterns=_FILES, token=token))
+        return Path(snapshot_download(REPOSITORY, allow_patterns=FILES, token=token))
     except Exception as error:  # whatever the network raises becomes advice
         raise WeightsUnavailable(advice(error)) from error
 
 
-def advice(error: Exception) -> str:
-    """Say what to do about a failed download."""
+def advice(error: Exception, *, repository: str = REPOSITORY, token: bool = True) -> str:
+    """Say what to do about a failed download; *token* tells whether one was sent."""
+    return f"{_reason(error, repository, token=token)} {_OR_LOCAL}"
+
+
+def _reason(error: Exception, repository: str, *, token: bool) -> str:
+    """What went wrong and the next step, as one or two sentences."""
     from huggingface_hub import errors
 
     status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 404:  # noqa: PLR2004 - HTTP
+        return f"The Hugging Face hub has no {repository}, or hides it from this account."
+    if not token and status in _REFUSED:
+        return (
+            f"{repository} is not given to everybody, and HF_TOKEN is empty. Accept its licence on"
+            " the Hugging Face hub and set HF_TOKEN to a token of that account."
+        )
     if isinstance(error, errors.GatedRepoError) or status == 403:  # noqa: PLR2004 - HTTP
         return (
-            f"HF_TOKEN may not read {REPOSITORY} yet. Open its page on the Hugging Face hub with"
+            f"HF_TOKEN may not read {repository} yet. Open its page on the Hugging Face hub with"
             " that account, accept the licence, wait for the approval, and allow the token to read"
-            f" gated repositories. {_OR_LOCAL}"
+            " gated repositories."
         )
     if isinstance(error, errors.RepositoryNotFoundError) or status == 401:  # noqa: PLR2004 - HTTP
         return (
             f"The Hugging Face hub does not accept HF_TOKEN. Make a new one that may read"
-            f" {REPOSITORY}. {_OR_LOCAL}"
+            f" {repository}."
         )
     if isinstance(error, errors.HfHubHTTPError):
-        return (
-            f"The Hugging Face hub answered with an error ({error}). Start again later. {_OR_LOCAL}"
-        )
+        return f"The Hugging Face hub answered with an error ({error}). Start again later."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"The disk is full, or out of disk quota: {repository} needs 3.4 GB. Make room."
     return (
-        f"{REPOSITORY} could not be downloaded ({type(error).__name__}): this machine seems to be"
-        f" offline or out of disk. Check both and start again. {_OR_LOCAL}"
+        f"{repository} could not be downloaded ({type(error).__name__}): this machine seems to be"
+        " offline or out of disk. Check both and start again."
     )

@@ -1,57 +1,65 @@
-"""The one lane in front of the model: one thread, a bounded queue, work that can be withdrawn."""
+"""The one lane in front of the model: one thread serves all who wait; others work beside it."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from pipeline.errors import Busy
+from pipeline.order import Order
+from pipeline.segmenter import Segmenter
 
 
 Result = TypeVar("Result")
 
-#: Threads that decode, resize, outline and draw beside the model's own.
-_SIDE_THREADS: Final = 2
+#: Most orders that one batch may be made of; the rest wait behind them.
+_TOGETHER: Final = 64
 
 
 class Lane:
     """
-    Runs one thing at a time in the model's thread, and everything around it in others.
+    Runs the model in one thread, and everything around it in others.
 
-    A coroutine cancelled while its work still waits withdraws it. Work that has started runs on
-    (its `Errand` ends it at the next prompt), and its answer is dropped.
+    Orders are served in the order they came. The oldest leads: it gets on with every batch, and
+    those behind it fill what room the batch has left. So nobody starves, and an order that came
+    while another was under way joins the next batch.
+
+    A coroutine that is cancelled abandons its errand (`predict` sees to it), and the order leaves
+    before the next batch.
     """
 
-    def __init__(self, *, waiting: int) -> None:
-        """Admit one request and *waiting* more behind it."""
-        self._places = waiting + 1
-        self._inside = 0
+    def __init__(self, *, side_threads: int = 0) -> None:
+        """Have *side_threads* beside the model's own; 0: by the processor's cores."""
+        self._waiting: dict[Order, None] = {}
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._side = ThreadPoolExecutor(_SIDE_THREADS, thread_name_prefix="side")
+        self._side = ThreadPoolExecutor(side_threads or cores(), thread_name_prefix="side")
 
     @property
-    def inside(self) -> int:
-        """Requests admitted and not yet answered."""
-        return self._inside
+    def waiting(self) -> Collection[Order]:
+        """Orders that are not closed yet, the oldest first; now and then one that just was."""
+        return self._waiting
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """
-        Hold a place for one request, from its first byte to its last.
+    async def find(self, segmenter: Segmenter, order: Order) -> None:
+        """Have *order* served, behind those that came before; raise what closes it."""
+        self._waiting[order] = None
+        self._model.submit(self._serve, segmenter, order)
+        await asyncio.wrap_future(order.answer)
 
-        Raises:
-            Busy: all places are taken.
+    def _serve(self, segmenter: Segmenter, order: Order) -> None:
+        """Get on with all that wait until *order*, the oldest of them, is closed."""
+        with order.blamed():
+            while not order.closed:
+                together = self._in_line()
+                if together:
+                    segmenter.find(together)
+        self._waiting.pop(order, None)
 
-        """
-        if self._inside >= self._places:
-            message = f"{self._inside} requests are in the pipeline already. Try again shortly."
-            raise Busy(message)
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
+    def _in_line(self) -> list[Order]:
+        """Give the orders that somebody waits for, oldest first; let the others go."""
+        for order in list(self._waiting):
+            if not order.wanted():
+                del self._waiting[order]
+        return list(self._waiting)[:_TOGETHER]
 
     async def in_model(self, work: Callable[[], Result]) -> Result:
         """Run *work* in the model's thread, after what came before."""
@@ -63,5 +71,12 @@ class Lane:
 
     def close(self) -> None:
         """Withdraw what waits; what runs is left to end."""
+        for order in list(self._waiting):
+            order.errand.abandon()
         self._model.shutdown(wait=False, cancel_futures=True)
         self._side.shutdown(wait=False, cancel_futures=True)
+
+
+def cores() -> int:
+    """One thread for each core but the model's; two at least, and no more than eight."""
+    return min(8, max(2, len(os.sched_getaffinity(0)) - 1))

@@ -1,7 +1,7 @@
 """Counters of this process in Prometheus' text format."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 
 class Metrics:
@@ -23,8 +23,12 @@ class Metrics:
         for stage, duration in seconds.items():
             self._stages[stage] += duration  # type: ignore[assignment] # Counter adds floats well
 
-    def text(self, *, inside: int, ready: bool) -> str:
-        """Write everything out."""
+    def text(self, *, figures: Mapping[str, float]) -> str:
+        """
+        Write everything out, and *figures* of others: by name, with labels in braces if any.
+
+        A name that ends in `_total` counts up; any other goes up and down.
+        """
         lines = ["# TYPE s3_pipeline_requests_total counter"]
         lines += [
             f's3_pipeline_requests_total{{path="{path}",code="{code}"}} {count}'
@@ -38,7 +42,16 @@ class Metrics:
             f's3_pipeline_stage_seconds_total{{stage="{stage}"}} {seconds:.6f}'
             for stage, seconds in sorted(self._stages.items())
         ]
-        for name, value in (("requests_inside", inside), ("ready", int(ready))):
-            lines.append(f"# TYPE s3_pipeline_{name} gauge")
-            lines.append(f"s3_pipeline_{name} {value}")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *_figures(figures)]) + "\n"
+
+
+def _figures(figures: Mapping[str, float]) -> Iterator[str]:
+    """Write the figures of others, each family under its type."""
+    told: set[str] = set()
+    for sample, value in sorted(figures.items()):
+        family = sample.partition("{")[0]
+        if family not in told:
+            told.add(family)
+            kind = "counter" if family.endswith("_total") else "gauge"
+            yield f"# TYPE s3_pipeline_{family} {kind}"
+        yield f"s3_pipeline_{sample} {value}"

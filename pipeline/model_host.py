@@ -6,7 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from contracts.pipeline import Health, HealthAnswer
-from pipeline.errors import NotReady, PipelineError, WeightsUnavailable
+from pipeline.admission import Admission
+from pipeline.errors import NotReady, PipelineError, SetupFailed
 from pipeline.lane import Lane
 from pipeline.segmenter import Segmenter
 
@@ -22,9 +23,10 @@ class ModelHost:
     the reason before it starts another.
     """
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, admission: Admission) -> None:
         """Have no model yet."""
         self._lane = lane
+        self._admission = admission
         self._segmenter: Segmenter | None = None
         self._failure: tuple[Health, str] | None = None
 
@@ -33,7 +35,7 @@ class ModelHost:
         log.info("setup_started")
         try:
             self._segmenter = await self._lane.in_model(load)
-        except WeightsUnavailable as error:
+        except SetupFailed as error:
             self._fail(Health.SETUP_FAILED, error.message)
         except Exception as error:  # a setup that died must be told, not leave "starting" forever
             log.exception("setup_crashed")
@@ -59,7 +61,8 @@ class ModelHost:
             return HealthAnswer(status=state, reason=reason, model=model)
         if model is None:
             return HealthAnswer(status=Health.STARTING)
-        return HealthAnswer(status=Health.BUSY if self._lane.inside else Health.READY, model=model)
+        status = Health.BUSY if self._admission.inside else Health.READY
+        return HealthAnswer(status=status, model=model)
 
     @property
     def segmenter(self) -> Segmenter:

@@ -1,42 +1,48 @@
 """
-From the model's raw outputs to instances with run lengths, in bounded memory.
+From the model's raw outputs to results: what is worth outlining, outlined, merged and chosen.
 
-The stock post-processing upsamples every mask at once in floats and casts them to int64: 19.7 GiB
-for 100 masks of 4032 x 4032. Here the cap comes first, masks are upsampled in chunks, and each
-chunk becomes run lengths before the next begins.
+The cap comes first: a query that neither the threshold nor the floor lets through is dropped before
+its mask is looked at.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 
-from contracts.manifest import Instance, PromptResult, Rle
+from contracts import limits
+from contracts.manifest import Candidate, PromptResult
 from contracts.prompts import SegmentOptions
-from pipeline import rle
+from masks.choose import Found, choose
+from masks.merge import Seen, merge
+from pipeline.outline import Canvas, outline
+from pipeline.views import View
 
 
-#: Bytes one pixel of one mask needs while it is upsampled: float32, bool, and pycocotools' input.
-_BYTES_PER_PIXEL: Final = 4 + 1 + 1
+#: Digits kept of a score: all that a float32 has, so that what differed still does.
+_SCORE_DIGITS: Final = 9
 
-#: Digits kept: a millionth of a score, a thousandth of a pixel.
-_SCORE_DIGITS, _BOX_DIGITS = 6, 3
+#: Digits kept of a box: a thousandth of a pixel.
+_BOX_DIGITS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What is left of one prompt's queries after threshold and cap, best first."""
+    """What is left of one prompt's queries in one view after floor and cap, best first."""
 
     id: str
     text: str | None
     presence: float
-    truncated: bool
+    threshold: float | None
+    """The prompt's own."""
+    more: bool
+    """More queries were over the floor than are kept."""
+    view: View
     scores: torch.Tensor
     """(n,), 0..1: instance probability x presence."""
     boxes: torch.Tensor
-    """(n, 4) xyxy in 0..1."""
+    """(n, 4) xyxy in 0..1 of the view."""
     logits: torch.Tensor
     """(n, cells, cells): masks at the model's resolution, before the sigmoid."""
 
@@ -49,25 +55,28 @@ def keep(
     presence_logit: torch.Tensor,
     boxes: torch.Tensor,
     masks: torch.Tensor,
-    threshold: float,
-    most: int,
+    threshold: float | None,
+    lowest: float,
+    view: View,
 ) -> Kept:
     """
     Choose the queries of one prompt that are worth outlining; the rest is dropped at once.
 
     *logits* is (queries,), *presence_logit* (1,), *boxes* (queries, 4), *masks*
-    (queries, cells, cells). At most *most* are kept, best first.
+    (queries, cells, cells). Those that score *lowest* or more are kept, at most 200, best first.
     """
     presence = presence_logit.float().sigmoid()
     scores = logits.float().sigmoid() * presence
     order = scores.argsort(descending=True, stable=True)
-    passed = int((scores >= threshold).sum())
-    chosen = order[: min(passed, most)]
+    passed = int((scores >= lowest).sum())
+    chosen = order[: min(passed, limits.MAX_INSTANCES)]
     return Kept(
         id=id_,
         text=text,
         presence=round(float(presence), _SCORE_DIGITS),
-        truncated=passed > most,
+        threshold=threshold,
+        more=passed > limits.MAX_INSTANCES,
+        view=view,
         scores=scores[chosen],
         boxes=boxes[chosen].float(),
         logits=masks[chosen].float(),
@@ -80,7 +89,7 @@ def on_cpu(kept: Kept) -> Kept:
 
 
 def trace(
-    kept: tuple[Kept, ...],
+    kept: tuple[tuple[Kept, ...], ...],
     *,
     width: int,
     height: int,
@@ -89,92 +98,61 @@ def trace(
     check: Callable[[], None] = lambda: None,
 ) -> tuple[PromptResult, ...]:
     """
-    Outline all prompts at width x height pixels; instances are numbered over all of them.
+    Outline all prompts, each in all its views, on a picture of width x height; choose instances.
 
-    *check* is called before each prompt and may raise.
+    *check* is called before each view of a prompt and may raise.
     """
-    results: list[PromptResult] = []
-    label = 1
-    for one in kept:
-        check()
-        masks = outline(
-            one.logits,
-            width=width,
-            height=height,
-            mask_threshold=options.mask_threshold,
-            chunk_bytes=chunk_bytes,
-        )
-        results.append(_result(one, masks, label=label, width=width, height=height))
-        label += len(masks)
-    return tuple(results)
+    found: list[Found] = []
+    for views in kept:
+        seen: list[Seen] = []
+        for one in views:
+            check()
+            candidates = _candidates(one, width, height, options.mask_threshold, chunk_bytes)
+            view = one.view
+            seen.append(Seen((view.left, view.top, view.right, view.bottom), candidates))
+        found.append(_found(views, merge(seen), options))
+    return choose(found, options)
 
 
-def _result(
-    kept: Kept, masks: list[tuple[Rle, int]], *, label: int, width: int, height: int
-) -> PromptResult:
-    """Put scores, boxes and masks of one prompt together."""
+def _candidates(
+    kept: Kept, width: int, height: int, mask_threshold: float, chunk_bytes: int
+) -> tuple[Candidate, ...]:
+    """Put scores, boxes and masks of one view together."""
+    masks = outline(
+        kept.logits,
+        Canvas(width, height, kept.view),
+        mask_threshold=mask_threshold,
+        chunk_bytes=chunk_bytes,
+    )
     scores = [round(score, _SCORE_DIGITS) for score in kept.scores.tolist()]
-    boxes = _to_pixels(kept.boxes, width, height)
-    return PromptResult(
-        id=kept.id,
-        text=kept.text,
-        presence=kept.presence,
-        truncated=kept.truncated,
-        instances=tuple(
-            Instance(label=label + place, score=score, box=box, area=area, rle=mask)
-            for place, (score, box, (mask, area)) in enumerate(
-                zip(scores, boxes, masks, strict=True)
-            )
-        ),
+    boxes = _to_pixels(kept.boxes, kept.view)
+    return tuple(
+        Candidate(score=score, box=box, area=area, rle=mask)
+        for score, box, (mask, area) in zip(scores, boxes, masks, strict=True)
     )
 
 
-def _to_pixels(
-    boxes: torch.Tensor, width: int, height: int
-) -> list[tuple[float, float, float, float]]:
-    """Scale boxes of 0..1 to pixels and cut them to the picture."""
-    scale = torch.tensor([width, height, width, height], device=boxes.device)
-    rows: list[list[float]] = (boxes.clamp(0, 1) * scale).tolist()
+def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, float, float]]:
+    """Scale boxes of 0..1 of the view to the picture's pixels and cut them to the view."""
+    scale = torch.tensor([view.width, view.height] * 2, device=boxes.device)
+    corner = torch.tensor([view.left, view.top] * 2, device=boxes.device)
+    rows: list[list[float]] = (boxes.clamp(0, 1) * scale + corner).tolist()
     rounded = [[round(value, _BOX_DIGITS) for value in row] for row in rows]
     return [(left, top, right, bottom) for left, top, right, bottom in rounded]
 
 
-def outline(
-    logits: torch.Tensor, *, width: int, height: int, mask_threshold: float, chunk_bytes: int
-) -> list[tuple[Rle, int]]:
-    """
-    Upsample masks to width x height and encode them; give each with its area in pixels.
-
-    Never more than *chunk_bytes* are upsampled at once, except that one mask always is. The
-    threshold is applied to the upsampled logits, as Meta's own post-processing does.
-    """
-    cut = math.log(mask_threshold / (1 - mask_threshold))
-    step = max(1, chunk_bytes // (_BYTES_PER_PIXEL * width * height))
-    # Column-major is what run lengths want: upsample the transposed masks, and no copy is needed.
-    columns = logits.transpose(1, 2)
-    encoded: list[tuple[Rle, int]] = []
-    for chunk in torch.split(columns, step):
-        encoded += _outline_chunk(chunk, width, height, cut)
-    return encoded
-
-
-def _outline_chunk(
-    columns: torch.Tensor, width: int, height: int, cut: float
-) -> list[tuple[Rle, int]]:
-    """Outline (n, cells, cells) transposed masks; halves them as long as the GPU has no room."""
-    if not len(columns):
-        return []
-    try:
-        large = torch.nn.functional.interpolate(
-            columns[None], size=(width, height), mode="bilinear", align_corners=False
-        )[0]
-        bits = (large > cut).to(device="cpu", dtype=torch.uint8)
-    except torch.OutOfMemoryError:
-        if len(columns) == 1:
-            return _outline_chunk(columns.cpu(), width, height, cut)
-        half = len(columns) // 2
-        return _outline_chunk(columns[:half], width, height, cut) + _outline_chunk(
-            columns[half:], width, height, cut
-        )
-    del large
-    return rle.encode(bits.numpy())
+def _found(
+    views: tuple[Kept, ...], candidates: tuple[Candidate, ...], options: SegmentOptions
+) -> Found:
+    """Say what one prompt found in all its views; of very many candidates the best."""
+    most = limits.MAX_INSTANCES_TILED
+    # What the whole had no query left for is seen by the tiles, when all of them were looked at.
+    complete = views[1:] if len(views) == options.passes > 1 else views
+    return Found(
+        id=views[0].id,
+        text=views[0].text,
+        presence=max(one.presence for one in views),
+        threshold=views[0].threshold,
+        more=any(one.more for one in complete) or len(candidates) > most,
+        candidates=candidates[:most],
+    )

@@ -1,17 +1,20 @@
 """One picture's way: decode, find, outline, draw, and the manifest over all of it."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
 from contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from contracts.pipeline import PredictAnswer, PredictRequest
-from pipeline import render
-from pipeline.decode import decode
+from masks import label_map, overlay
+from pipeline.admission import PIXEL_BYTES, Room
+from pipeline.decode import Decoded
 from pipeline.errand import Errand
-from pipeline.errors import OutOfMemory
+from pipeline.errors import OutOfMemory, TooLate
 from pipeline.lane import Lane
 from pipeline.segmenter import Segmenter
 
@@ -19,62 +22,111 @@ from pipeline.segmenter import Segmenter
 Result = TypeVar("Result")
 
 
-async def predict(
-    lane: Lane, segmenter: Segmenter, data: bytes, request: PredictRequest, errand: Errand
-) -> PredictAnswer:
-    """
-    Segment the picture in *data*. Cancelled, it ends the model's work at the next prompt.
+class Decoder(Protocol):
+    """Makes pictures of bytes that nobody has checked."""
 
-    Raises:
-        Refused: picture or prompts are at fault.
-        OutOfMemory: it did not fit.
-        ModelFailed: the model raised.
-        ModelDied: the GPU is lost.
+    async def decode(self, data: bytes) -> Decoded:
+        """
+        Decode the first frame, upright and RGB.
 
-    """
-    try:
-        return await _predict(lane, segmenter, data, request, errand)
-    except MemoryError as error:  # of the side threads; the model's own are translated there
-        raise OutOfMemory from error
-    finally:
-        errand.abandon()
+        Raises:
+            Refused: the picture is at fault.
+
+        """
+        ...
 
 
-async def _predict(
-    lane: Lane, segmenter: Segmenter, data: bytes, request: PredictRequest, errand: Errand
-) -> PredictAnswer:
-    """Do what `predict` says."""
-    started = perf_counter()
-    options = request.options
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one caller wants of one picture."""
 
-    def opened() -> tuple[Image.Image, object]:
-        """Decode and prepare."""
-        picture = decode(data)
-        return picture, segmenter.prepare(picture, request.prompts, errand)
+    data: bytes
+    request: PredictRequest
+    errand: Errand
+    decoded: Callable[[], None] = lambda: None
+    """Called when the bytes are a picture."""
 
-    (picture, prepared), decode_ms = await lane.beside(_timed(opened))
-    found, model_ms = await lane.in_model(_timed(lambda: segmenter.find(prepared, options, errand)))
 
-    def finished() -> tuple[tuple[PromptResult, ...], bytes, bytes]:
-        """Outline and draw."""
-        results = segmenter.trace(found, options, errand)
-        labels = render.label_map(results, picture.width, picture.height)
-        overlay = render.overlay_webp(picture, labels, results, demo=segmenter.info.demo)
-        return results, render.mask_png(labels), overlay
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Studio:
+    """Where pictures are worked on: who decodes, who thinks, and how much may lie about."""
 
-    (results, mask, overlay), post_ms = await lane.beside(_timed(finished))
-    manifest = Manifest(
-        image=ImageSize(width=picture.width, height=picture.height),
-        model=segmenter.info,
-        timings=Timings(
-            decode_ms=decode_ms,
-            model_ms=model_ms,
-            post_ms=post_ms,
-            total_ms=_milliseconds(perf_counter() - started),
-        ),
-        prompts=results,
-    )
-    return PredictAnswer(manifest=manifest, mask_png=mask, overlay_webp=overlay)
+    decoder: Decoder
+    lane: Lane
+    room: Room
+
+    async def predict(self, segmenter: Segmenter, job: Job) -> PredictAnswer:
+        """
+        Segment one picture. Cancelled, it ends the model's work at the next batch.
+
+        Raises:
+            Refused: picture or prompts are at fault.
+            TooLate: the request's own time was up.
+            OutOfMemory: it did not fit.
+            ModelFailed: the model raised.
+            ModelDied: the GPU is lost.
+
+        """
+        limit = asyncio.timeout(job.request.seconds)
+        try:
+            async with limit:
+                return await self._predict(segmenter, job)
+        except TimeoutError as error:
+            if limit.expired():
+                raise TooLate from error
+            raise
+        except MemoryError as error:  # of the side threads; the model's own are translated there
+            raise OutOfMemory from error
+        finally:
+            job.errand.abandon()
+
+    async def _predict(self, segmenter: Segmenter, job: Job) -> PredictAnswer:
+        """Do what `predict` says."""
+        started = perf_counter()
+        request = job.request
+        job.errand.check()
+        async with self.room.entered() as hold:
+            (picture, frames) = await self.decoder.decode(job.data)
+            decoded = _milliseconds(started)
+            job.decoded()
+            hold(PIXEL_BYTES * picture.width * picture.height)
+
+            def prepared() -> Any:
+                """Bring it into the model's form."""
+                return segmenter.prepare(picture, request.prompts, request.options, job.errand)
+
+            order, prepare_ms = await self.lane.beside(_timed(prepared))
+            await self.lane.find(segmenter, order)
+
+            def finished() -> tuple[tuple[PromptResult, ...], bytes, bytes]:
+                """Outline and draw."""
+                results = segmenter.trace(order)
+                if not request.pictures:
+                    return results, b"", b""
+                return results, *_drawn(picture, results, demo=segmenter.info.demo)
+
+            (results, mask, drawn), post_ms = await self.lane.beside(_timed(finished))
+        manifest = Manifest(
+            image=ImageSize(width=picture.width, height=picture.height, frames=frames),
+            model=segmenter.info,
+            timings=Timings(
+                decode_ms=round(decoded + prepare_ms, 3),
+                model_ms=round(order.model_ms, 3),
+                post_ms=round(post_ms, 3),
+                total_ms=round(_milliseconds(started), 3),
+            ),
+            options=request.options,
+            prompts=results,
+        )
+        return PredictAnswer(manifest=manifest, mask_png=mask, overlay_webp=drawn)
+
+
+def _drawn(
+    picture: Image.Image, results: tuple[PromptResult, ...], *, demo: bool
+) -> tuple[bytes, bytes]:
+    """Draw the label map and the overlay."""
+    labels = label_map.label_map(results, picture.width, picture.height)
+    return label_map.mask_png(labels), overlay.overlay_webp(picture, labels, results, demo=demo)
 
 
 def _timed(work: Callable[[], Result]) -> Callable[[], tuple[Result, float]]:
@@ -83,12 +135,11 @@ def _timed(work: Callable[[], Result]) -> Callable[[], tuple[Result, float]]:
     def timed() -> tuple[Result, float]:
         """Measure this thread's part."""
         started = perf_counter()
-        result = work()
-        return result, _milliseconds(perf_counter() - started)
+        return work(), _milliseconds(started)
 
     return timed
 
 
-def _milliseconds(seconds: float) -> float:
-    """Round to a thousandth of a millisecond."""
-    return round(seconds * 1000, 3)
+def _milliseconds(started: float) -> float:
+    """Give the milliseconds since *started*."""
+    return (perf_counter() - started) * 1000

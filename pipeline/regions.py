@@ -10,8 +10,16 @@ import importlib
 import math
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
+from typing import Final
 
 import torch
+
+
+#: transformers' modules that pool regions; each model has a copy of its own.
+_POOLING: Final = (
+    "transformers.models.sam3.modeling_sam3",
+    "transformers.models.sam3_lite_text.modeling_sam3_lite_text",
+)
 
 
 def roi_align(
@@ -61,13 +69,14 @@ def install() -> bool:
     """
     Give transformers' SAM3 this operator if torchvision cannot; answer whether that was needed.
 
-    The module refers to a global `torchvision` that it only imports when torchvision is there.
+    The modules refer to a global `torchvision` that they only import when torchvision is there.
     """
-    # By its full name: the package's lazy attribute is a placeholder that asks for torchvision.
-    modeling_sam3 = importlib.import_module("transformers.models.sam3.modeling_sam3")
-    if _has_operator(getattr(modeling_sam3, "torchvision", None)):
+    # By full names: the packages' lazy attributes are placeholders that ask for torchvision.
+    modules = [importlib.import_module(name) for name in _POOLING]
+    if all(_has_operator(getattr(module, "torchvision", None)) for module in modules):
         return False
-    vars(modeling_sam3)["torchvision"] = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
+    for module in modules:
+        vars(module)["torchvision"] = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
     return True
 
 

@@ -1,18 +1,15 @@
 """
-SAM3 behind the `Segmenter` protocol: the picture is seen once, all prompts share what was seen.
+SAM3 behind the `Segmenter` protocol: a picture is seen once, all prompts share what was seen.
 
-Vision features are computed once per picture (and remembered for a few pictures, so that tasks on
-the same source share one pass), text features once per string. Prompts become rows of one batch.
-Nothing in `Sam3Model` broadcasts, so features are expanded to the rows here; the attention mask is
-always passed, since without it padding is attended to; the detector's heads run in float32,
-because boxes drift by several pixels in bfloat16.
+Vision features are computed once per view of a picture and remembered, text features once per
+string. Prompts become rows of one batch, whichever requests they belong to. The model itself is
+behind `Detector`, so that another one can serve in the same way.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
 
 import torch
 from PIL import Image
@@ -20,203 +17,190 @@ from PIL import Image
 from contracts.manifest import ModelInfo, PromptResult
 from contracts.prompts import Prompt, SegmentOptions
 from pipeline import postprocess, preprocess
-from pipeline.asked import Asked, ask, batches, box_rows
+from pipeline.asked import ask, box_rows
+from pipeline.detector import Detector, Raw
 from pipeline.errand import Errand
-from pipeline.errors import ModelDied, ModelFailed, OutOfMemory
+from pipeline.errors import ModelDied, NotReady
+from pipeline.feature_memory import FeatureMemory, Features
 from pipeline.postprocess import Kept
-from pipeline.recent import Recent
-from pipeline.text_features import TextFeatures
+from pipeline.sam3_order import Row, Sam3Order, Sight, next_rows
+from pipeline.sharing import BatchSize, share, translated
+from pipeline.views import View, views
+from pipeline.vision import Vision
 
 
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer, Sam3Model
-    from transformers.models.sam3.modeling_sam3 import (
-        Sam3ImageSegmentationOutput,
-        Sam3VisionEncoderOutput,
-    )
-
-#: Pictures whose vision features are remembered: 56 MB each in bfloat16, 111 MB in float32.
-REMEMBERED_PICTURES: Final = 4
-
-#: Prompts in one pass of the detector. A CPU gains nothing from larger ones.
+#: Rows in one pass of the detector. A CPU gains nothing from larger ones.
 PROMPT_BATCH: Final = {"cuda": 16, "cpu": 4}
 
-#: Feature maps that the detector uses, finest first; the fourth one is never read.
-_LEVELS: Final = 3
+#: Orders whose texts are read in one pass, 16 texts each at most.
+_READ_TOGETHER: Final = 16
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A picture and its prompts, ready for the model's thread."""
-
-    square: torch.Tensor
-    """(3, side, side) uint8, on the CPU."""
-    digest: bytes
-    """Of scope and square: the same pixels have the same vision features."""
-    width: int
-    height: int
-    asked: tuple[Asked, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What the model found, still at its own resolution."""
-
-    kept: tuple[Kept, ...]
-    width: int
-    height: int
+#: Bytes of vision features remembered unless a setting says otherwise.
+GPU_CACHE_BYTES: Final = 2**30
+HOST_CACHE_BYTES: Final = 2**31
 
 
 class Sam3Segmenter:
-    """Any checkpoint of `Sam3Model`: facebook/sam3, a fine-tuned one, or the tiny demo model."""
+    """Any `Detector`: facebook/sam3, a fine-tuned one, a lighter one, or the tiny demo model."""
 
     def __init__(
         self,
         *,
-        model: "Sam3Model",
-        tokenizer: "CLIPTokenizer",
-        info: ModelInfo,
+        detector: Detector,
         chunk_bytes: int,
-        remembered_pictures: int = REMEMBERED_PICTURES,
+        gpu_cache_bytes: int = GPU_CACHE_BYTES,
+        host_cache_bytes: int = HOST_CACHE_BYTES,
     ) -> None:
-        """Use a model in evaluation mode and float32, already on its device."""
-        self.info = info
-        self._model = model
-        self._device = model.device
-        self._texts = TextFeatures(model, tokenizer)
-        self._side = int(model.config.image_size)
-        self._bfloat16 = info.dtype == "bfloat16"
+        """Use *detector*; remember so many bytes of what it saw on the GPU, and beside it."""
+        self.info: ModelInfo = detector.info
+        self._detector = detector
         self._chunk_bytes = chunk_bytes
-        self._prompt_batch = PROMPT_BATCH.get(self._device.type, PROMPT_BATCH["cpu"])
-        self._seen: Recent[bytes, tuple[torch.Tensor, ...]] = Recent(remembered_pictures)
+        memory = FeatureMemory(
+            detector.device,
+            gpu_bytes=0 if detector.device.type == "cpu" else gpu_cache_bytes,
+            host_bytes=host_cache_bytes,
+        )
+        self._vision = Vision(detector, memory)
+        self._texts = BatchSize(_READ_TOGETHER)
+        self._rows = BatchSize(PROMPT_BATCH.get(detector.device.type, PROMPT_BATCH["cpu"]))
+        self._heads = {"heads_passes_total": 0, "heads_rows_total": 0}
+        self._dead: ModelDied | None = None
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """How full the passes were, and what the memory of pictures did."""
+        return {**self._heads, **self._vision.figures}
 
     def prepare(
-        self, picture: Image.Image, prompts: tuple[Prompt, ...], errand: Errand
-    ) -> Prepared:
-        """Check the prompts and stretch the picture to the model's square. Any thread."""
-        width, height = picture.size
-        asked = tuple(
-            ask(prompt, place=place, width=width, height=height)
+        self,
+        picture: Image.Image,
+        prompts: tuple[Prompt, ...],
+        options: SegmentOptions,
+        errand: Errand,
+    ) -> Sam3Order:
+        """Check the prompts and stretch each view to the model's square. Any thread."""
+        parts = views(picture.width, picture.height, options)
+        asked = [
+            one
             for place, prompt in enumerate(prompts)
-        )
-        for one in asked:
-            self._texts.check(one.words)
-        square = preprocess.to_square(picture, self._side)
-        return Prepared(
-            square=square,
-            digest=_digest(square, errand.scope),
-            width=width,
-            height=height,
-            asked=asked,
-        )
+            for one in ask(prompt, place=place, views=parts)
+        ]
+        for words in {one.words for one in asked}:
+            self._detector.check(words)
+        sights = {
+            number: self._sight(picture, parts[number], errand)
+            for number in sorted({one.view for one in asked})
+        }
+        return Sam3Order(options, errand, size=picture.size, sights=sights, asked=asked)
 
-    def find(self, prepared: Prepared, options: SegmentOptions, errand: Errand) -> Found:
-        """Run the model; when memory runs out, again with ever fewer prompts at once."""
-        batch = self._prompt_batch
-        if errand.frugal:
-            batch = 1
-            self._texts.forget()
-            self._free()
-        while True:
-            kept = self._try_find(prepared, options, errand, batch)
-            if kept is not None:
-                return Found(kept=kept, width=prepared.width, height=prepared.height)
-            # Outside the `except`, whose traceback would keep the tensors alive.
-            self._free()
-            if batch == 1:
-                raise OutOfMemory
-            batch //= 2
+    def _sight(self, picture: Image.Image, view: View, errand: Errand) -> Sight:
+        """Cut a view out and bring it into the model's form."""
+        errand.check()
+        part = picture
+        if (view.width, view.height) != picture.size:
+            part = picture.crop((view.left, view.top, view.right, view.bottom))
+        square = preprocess.to_square(part, self._detector.side)
+        return Sight(view=view, square=square, digest=_digest(square, errand.scope))
 
-    def _try_find(
-        self, prepared: Prepared, options: SegmentOptions, errand: Errand, batch: int
-    ) -> tuple[Kept, ...] | None:
-        """One attempt; None when memory ran out."""
-        errand.computed = 0
-        kept: dict[int, Kept] = {}
-        try:
-            with _translated(), torch.inference_mode():
-                features = self._look(prepared, remember=not errand.frugal)
-                for rows in batches(prepared.asked, batch):
-                    errand.check()
-                    answers = self._ask_model(features, rows, options)
-                    # Off the GPU at once: 200 masks of one prompt take 66 MB there.
-                    kept |= _off_gpu(answers) if errand.frugal else answers
-                    errand.advance(len(rows))
-                return tuple(kept[asked.place] for asked in prepared.asked)
-        except OutOfMemory:
-            return None
-
-    def _look(self, prepared: Prepared, *, remember: bool = True) -> tuple[torch.Tensor, ...]:
-        """Vision features of one picture, (1, width, cells, cells) each, finest first."""
-        features = self._seen.get(prepared.digest)
-        if features is None:
-            pixels = preprocess.normalize(prepared.square.to(self._device))[None]
-            # Scoped: a global autocast would reach the heads.
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-                output = self._model.get_vision_features(pixel_values=pixels)
-            features = tuple(output.fpn_hidden_states[:_LEVELS])
-            if remember:
-                self._seen.put(prepared.digest, features)
-        return features
-
-    def _ask_model(
-        self, features: tuple[torch.Tensor, ...], rows: list[Asked], options: SegmentOptions
-    ) -> dict[int, Kept]:
-        """Run the detector once for *rows*, which all have boxes or all have none."""
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-        text, mask = self._texts([row.words for row in rows])
-        boxes, labels = box_rows(rows, self._device)
-        output = self._model(
-            vision_embeds=self._expand(features, len(rows)),
-            text_embeds=BaseModelOutputWithPooling(pooler_output=text),
-            attention_mask=mask,
-            input_boxes=boxes,
-            input_boxes_labels=labels,
-        )
-        return {row.place: _keep(row, output, place, options) for place, row in enumerate(rows)}
-
-    def _expand(self, features: tuple[torch.Tensor, ...], rows: int) -> "Sam3VisionEncoderOutput":
-        """One picture's features as *rows* equal rows, without a copy."""
-        from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
-
-        encode = self._model.vision_encoder.neck.position_encoding
-        maps = [feature.float() for feature in features]
-        # Encoded here in float32: counting to 288 in bfloat16 loses the odd numbers.
-        places = [encode(one.shape, one.device, one.dtype) for one in maps]
-        # The model drops the last level of what it is given.
-        return Sam3VisionEncoderOutput(
-            fpn_hidden_states=tuple(one.expand(rows, -1, -1, -1) for one in [*maps, maps[-1]]),
-            fpn_position_encoding=tuple(
-                one.expand(rows, -1, -1, -1) for one in [*places, places[-1]]
-            ),
-        )
-
-    def trace(
-        self, found: Found, options: SegmentOptions, errand: Errand
-    ) -> tuple[PromptResult, ...]:
-        """Upsample what was found to the picture's size, as run lengths. Any thread."""
-        with _translated(), torch.inference_mode():
-            return postprocess.trace(
-                found.kept,
-                width=found.width,
-                height=found.height,
-                options=options,
-                # One mask at a time is the least there is.
-                chunk_bytes=1 if errand.frugal else self._chunk_bytes,
-                check=errand.check,
+    def find(self, orders: Sequence[Sam3Order]) -> None:
+        """Take one batch of rows through the model: their texts, their views, the heads."""
+        if self._dead:
+            for order in orders:
+                order.close(NotReady("The GPU was lost. Start the pipeline again."))
+            return
+        frugal = orders[0].errand.frugal
+        # A frugal one runs alone and with nothing beside it; when it is the oldest.
+        together = orders[:1] if frugal else [one for one in orders if not one.errand.frugal]
+        if frugal and not orders[0].kept:
+            self._forget()
+        rows = next_rows(together, 1 if frugal else self._rows.now)
+        for row in rows:
+            row.order.begin()
+        make_room = partial(self._make_room, together, rows)
+        with translated():
+            self._dead = (
+                self._read(rows, make_room)
+                or self._vision.look(rows, together, remember=not frugal, make_room=make_room)
+                or self._answer(rows, make_room)
             )
 
-    def _free(self) -> None:
+    def _read(self, rows: Sequence[Row], make_room: Callable[[], None]) -> ModelDied | None:
+        """Read the texts of the orders in the batch, the new ones in one pass."""
+        new = {id(row.order): row for row in rows if row.order.texts is None}
+
+        def read(some: list[Row]) -> None:
+            """Run the text encoder over what it has not read before."""
+            words = list(dict.fromkeys(word for row in some for word in row.order.words))
+            features = dict(zip(words, self._detector.read(words), strict=True))
+            for row in some:
+                row.order.texts = {word: features[word] for word in row.order.words}
+
+        return share(list(new.values()), read, size=self._texts, make_room=make_room)
+
+    def _answer(self, rows: Sequence[Row], make_room: Callable[[], None]) -> ModelDied | None:
+        """Run the detector's heads over the rows, and hand each order its own."""
+
+        def answer(some: list[Row]) -> None:
+            """Run them once."""
+            raw = self._detect(some)
+            kept = [_keep(row, raw, place) for place, row in enumerate(some)]
+            for row, one in zip(some, kept, strict=True):
+                # Off the GPU at once when frugal: 200 masks of one prompt take 66 MB there.
+                frugal = row.order.errand.frugal
+                row.order.finish(row.asked, postprocess.on_cpu(one) if frugal else one)
+
+        ready = [row for row in rows if row.order.texts is not None and row.seen is not None]
+        return share(ready, answer, size=self._rows, make_room=make_room)
+
+    def _detect(self, rows: Sequence[Row]) -> Raw:
+        """Run the heads once for *rows*, which all have boxes or all have none."""
+        texts = [(row.order.texts or {})[row.asked.words] for row in rows]
+        boxes, labels = box_rows([row.asked for row in rows], self._detector.device)
+        raw = self._detector.detect(
+            _gather([row.seen or () for row in rows]),
+            torch.stack([features for features, _ in texts]),
+            torch.stack([mask for _, mask in texts]),
+            boxes,
+            labels,
+        )
+        self._heads["heads_passes_total"] += 1
+        self._heads["heads_rows_total"] += len(rows)
+        return raw
+
+    def trace(self, order: Sam3Order) -> tuple[PromptResult, ...]:
+        """Upsample what was found to the picture's size, as run lengths. Any thread."""
+        width, height = order.size
+        with translated(), torch.inference_mode():
+            return postprocess.trace(
+                order.found(),
+                width=width,
+                height=height,
+                options=order.options,
+                # One mask at a time is the least there is.
+                chunk_bytes=1 if order.errand.frugal else self._chunk_bytes,
+                check=order.errand.check,
+            )
+
+    def _make_room(self, orders: Sequence[Sam3Order], rows: Sequence[Row]) -> None:
+        """Leave on the GPU what the batch needs, and nothing else that is ours."""
+        busy = {id(row.order) for row in rows}
+        for order in orders:
+            order.lighten(keep_seen=id(order) in busy)
+        self._forget()
+
+    def _forget(self) -> None:
         """Give back what can be computed again."""
-        self._seen.clear()
-        if self._device.type == "cuda":
+        self._vision.forget()
+        self._detector.forget()
+        if self._detector.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
-def _off_gpu(answers: dict[int, Kept]) -> dict[int, Kept]:
-    """Make room for the next prompt's masks."""
-    return {place: postprocess.on_cpu(kept) for place, kept in answers.items()}
+def _gather(seen: Sequence[Features]) -> Features:
+    """Put the features of one view per row together; without a copy when it is the same view."""
+    if all(one is seen[0] for one in seen):
+        return tuple(level.expand(len(seen), -1, -1, -1) for level in seen[0])
+    return tuple(torch.cat(level) for level in zip(*seen, strict=True))
 
 
 def _digest(square: torch.Tensor, scope: str) -> bytes:
@@ -225,33 +209,17 @@ def _digest(square: torch.Tensor, scope: str) -> bytes:
     return hashlib.blake2b(square.numpy().tobytes(), digest_size=16, key=key).digest()
 
 
-def _keep(
-    row: Asked, output: "Sam3ImageSegmentationOutput", place: int, options: SegmentOptions
-) -> Kept:
-    """Take one row out of the model's output."""
+def _keep(row: Row, raw: Raw, place: int) -> Kept:
+    """Take one row out of the model's answer."""
+    options, own = row.order.options, row.asked.threshold
     return postprocess.keep(
-        id_=row.id,
-        text=row.text,
-        logits=output.pred_logits[place],
-        presence_logit=output.presence_logits[place],
-        boxes=output.pred_boxes[place],
-        masks=output.pred_masks[place],
-        threshold=options.threshold if row.threshold is None else row.threshold,
-        most=options.max_instances,
+        id_=row.asked.id,
+        text=row.asked.text,
+        logits=raw.logits[place],
+        presence_logit=raw.presence[place],
+        boxes=raw.boxes[place],
+        masks=raw.masks[place],
+        threshold=own,
+        lowest=min(options.threshold if own is None else own, options.floor),
+        view=row.sight.view,
     )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Say torch's errors in our words; the one seam where they are known."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory from error
-    except torch.AcceleratorError as error:
-        raise ModelDied from error
-    except RuntimeError as error:
-        # Libraries under torch (cuBLAS, cuDNN) report a lost device as plain runtime errors.
-        if "CUDA error" in str(error):
-            raise ModelDied from error
-        raise ModelFailed from error

@@ -13,7 +13,7 @@ Four words make it behave as a GPU may: `standin:wait=0.5` keeps the model busy 
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
@@ -22,12 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contracts.manifest import Instance, ModelInfo, PromptResult
+from contracts.manifest import Candidate, ModelInfo, PromptResult
 from contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
-from pipeline import rle
+from masks import rle
+from masks.choose import Found, choose
 from pipeline.errand import Errand
 from pipeline.errors import ModelDied, OutOfMemory
+from pipeline.order import Order
 from pipeline.segmenter import clip_box, prompt_text
+from pipeline.views import View, views
 
 
 #: Value of `SAM3_WEIGHTS_PATH` that chooses the stand-in.
@@ -64,13 +67,21 @@ _SMALLEST: Final = 1e-4
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class StandinOrder(Order):
     """Which colour each pixel has, and which colours each prompt wants."""
 
-    colours: NDArray[np.int8]
-    """(height, width): index into _HUES, -1 without colour."""
-    wanted: tuple[tuple[Prompt, frozenset[int]], ...]
+    def __init__(
+        self,
+        options: SegmentOptions,
+        errand: Errand,
+        *,
+        colours: NDArray[np.int8],
+        asked: tuple[tuple[Prompt, frozenset[int]], ...],
+    ) -> None:
+        """Take *colours*, (height, width): index into _HUES, -1 without colour."""
+        super().__init__(options, errand)
+        self.colours = colours
+        self.asked = asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,42 +107,44 @@ class StandinSegmenter:
             demo=True,
         )
 
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """Have none."""
+        return {}
+
     def prepare(
         self,
         picture: Image.Image,
         prompts: tuple[Prompt, ...],
-        errand: Errand,  # noqa: ARG002 - protocol
-    ) -> Prepared:
-        """Name the colour of each pixel."""
-        colours = _colours(picture)
-        wanted = tuple((prompt, _wanted(prompt, colours)) for prompt in with_ids(prompts))
-        return Prepared(colours=colours, wanted=wanted)
-
-    def find(
-        self,
-        prepared: Prepared,
-        options: SegmentOptions,  # noqa: ARG002 - protocol
+        options: SegmentOptions,
         errand: Errand,
-    ) -> Prepared:
-        """Take the prompts one by one, as a model would; the work is in the other steps."""
-        for prompt, _ in prepared.wanted:
-            errand.check()
-            _behave(prompt, errand)
-            errand.advance(1)
-        return prepared
+    ) -> StandinOrder:
+        """Name the colour of each pixel; outside of the region there is none."""
+        view = views(picture.width, picture.height, options)[0]
+        colours = np.full((picture.height, picture.width), -1, np.int8)
+        inside = np.s_[view.top : view.bottom, view.left : view.right]
+        colours[inside] = _colours(picture)[inside]
+        asked = tuple((prompt, _wanted(prompt, colours, view)) for prompt in with_ids(prompts))
+        return StandinOrder(options, errand, colours=colours, asked=asked)
 
-    def trace(
-        self, found: Prepared, options: SegmentOptions, errand: Errand
-    ) -> tuple[PromptResult, ...]:
-        """Outline the areas of the wanted colours, largest score first."""
-        results: list[PromptResult] = []
-        label = 1
-        for prompt, colours in found.wanted:
-            errand.check()
-            result = _result(prompt, colours, found.colours, options, label)
-            results.append(result)
-            label += len(result.instances)
-        return tuple(results)
+    def find(self, orders: Sequence[StandinOrder]) -> None:
+        """Take the first order's prompts one by one; the work is in the other steps."""
+        order = orders[0]
+        order.begin()
+        with order.blamed():
+            for prompt, _ in order.asked:
+                order.errand.check()
+                _behave(prompt, order.errand)
+                order.errand.advance(1)
+            order.close()
+
+    def trace(self, order: StandinOrder) -> tuple[PromptResult, ...]:
+        """Outline the areas of the wanted colours and choose among them, as for the real model."""
+        found: list[Found] = []
+        for prompt, colours in order.asked:
+            order.errand.check()
+            found.append(_found(prompt, colours, order.colours))
+        return choose(found, order.options)
 
 
 def _behave(prompt: Prompt, errand: Errand) -> None:
@@ -154,42 +167,29 @@ def _colours(picture: Image.Image) -> NDArray[np.int8]:
     return np.where((saturation >= least) & (value >= least), nearest[hue], np.int8(-1))
 
 
-def _wanted(prompt: Prompt, colours: NDArray[np.int8]) -> frozenset[int]:
+def _wanted(prompt: Prompt, colours: NDArray[np.int8], view: View) -> frozenset[int]:
     """Colours that the prompt's words and boxes name."""
     words = set((prompt_text(prompt) or "").lower().split())
     wanted = {place for place, name in enumerate(_HUES) if name in words}
     if not wanted and words & _ANY:
         wanted = set(range(len(_HUES)))
-    height, width = colours.shape
     for box in prompt.boxes:
-        left, top, right, bottom = clip_box(box, width, height)
+        left, top, right, bottom = clip_box(box, view)
         middle = int(colours[int((top + bottom) / 2), int((left + right) / 2)])
         wanted = wanted | {middle} if box.label is BoxLabel.POSITIVE else wanted - {middle}
     return frozenset(wanted - {-1})
 
 
-def _result(
-    prompt: Prompt,
-    wanted: frozenset[int],
-    colours: NDArray[np.int8],
-    options: SegmentOptions,
-    label: int,
-) -> PromptResult:
-    """All areas for one prompt, numbered from *label*."""
-    threshold = options.threshold if prompt.threshold is None else prompt.threshold
-    found = [area for colour in sorted(wanted) for area in _areas(colours == colour)]
-    scored = [(_score(area), area) for area in found]
-    passed = sorted((pair for pair in scored if pair[0] >= threshold), key=lambda pair: -pair[0])
-    kept = passed[: options.max_instances]
-    return PromptResult(
+def _found(prompt: Prompt, wanted: frozenset[int], colours: NDArray[np.int8]) -> Found:
+    """All areas for one prompt, whatever they score."""
+    areas = [area for colour in sorted(wanted) for area in _areas(colours == colour)]
+    return Found(
         id=prompt.id or "",
         text=prompt_text(prompt),
-        presence=1.0 if found else 0.0,
-        truncated=len(passed) > len(kept),
-        instances=tuple(
-            _instance(area, score, label + place, colours.shape)
-            for place, (score, area) in enumerate(kept)
-        ),
+        presence=1.0 if areas else 0.0,
+        threshold=prompt.threshold,
+        more=False,
+        candidates=tuple(_candidate(area, colours.shape) for area in areas),
     )
 
 
@@ -210,7 +210,7 @@ def _score(area: Area) -> float:
     return round(0.5 + 0.5 * float(area.inside.mean()), 6)
 
 
-def _instance(area: Area, score: float, label: int, shape: tuple[int, ...]) -> Instance:
+def _candidate(area: Area, shape: tuple[int, ...]) -> Candidate:
     """Put one area of a picture of *shape* in the manifest's form."""
     mask = np.zeros(shape[::-1], np.uint8)  # width first: column-major, as run lengths are
     mask[area.columns, area.rows] = area.inside.T
@@ -218,6 +218,4 @@ def _instance(area: Area, score: float, label: int, shape: tuple[int, ...]) -> I
     left, right, top, bottom = (
         float(end) for side in (area.columns, area.rows) for end in (side.start, side.stop)
     )
-    return Instance(
-        label=label, score=score, box=(left, top, right, bottom), area=pixels, rle=lengths
-    )
+    return Candidate(score=_score(area), box=(left, top, right, bottom), area=pixels, rle=lengths)

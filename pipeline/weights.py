@@ -1,8 +1,9 @@
 """
 Finds the weights and loads them, or says in one sentence what to do.
 
-Three places: a directory in transformers' layout (SAM3, or a SAM3 video checkpoint, whose detector
-is taken), Meta's `sam3.pt` beside tokenizer files, or the hub's gated facebook/sam3.
+Three places: a directory in transformers' layout (any model of `backends`; of a SAM3 video
+checkpoint the detector is taken), Meta's `sam3.pt` beside tokenizer files, or the hub's gated
+facebook/sam3.
 """
 
 import json
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.backends import BY_MODEL_TYPE, SAM3, Backend
 from pipeline.errors import WeightsUnavailable
 
 
@@ -22,9 +24,6 @@ _WANTED: Final = (
 )
 
 _META_FILE: Final = "sam3.pt"
-
-#: transformers' names of configurations that hold a SAM3 detector.
-_MODEL_TYPES: Final = {"sam3", "sam3_video"}
 
 #: Written by ai/ beside the weights of the demo model.
 _TINY_MARK: Final = "tiny.json"
@@ -40,6 +39,8 @@ class Checkpoint:
     """The weights themselves."""
     meta: bool
     """Whether they carry Meta's names."""
+    backend: Backend = SAM3
+    """What runs them."""
 
     @property
     def demo(self) -> bool:
@@ -63,12 +64,12 @@ def locate(path: Path) -> Checkpoint:
     files = tuple(sorted([*path.glob("*.safetensors"), *path.glob("pytorch_model*.bin")]))
     if not files and (path / _META_FILE).is_file():
         return _meta_file(path / _META_FILE)
-    _check_config(path)
+    backend = _read_backend(path)
     if not files:
         message = f"{path} holds a config.json but no weights (model.safetensors). {_WANTED}"
         raise WeightsUnavailable(message)
     _check_tokenizer(path)
-    return Checkpoint(folder=path, files=files, meta=False)
+    return Checkpoint(folder=path, files=files, meta=False, backend=backend)
 
 
 def _meta_file(path: Path) -> Checkpoint:
@@ -80,7 +81,7 @@ def _meta_file(path: Path) -> Checkpoint:
     return Checkpoint(folder=path.parent, files=(path,), meta=True)
 
 
-def _check_config(folder: Path) -> None:
+def _read_backend(folder: Path) -> Backend:
     """Refuse directories of other models before anything large is read."""
     try:
         config = json.loads((folder / "config.json").read_text())
@@ -91,9 +92,11 @@ def _check_config(folder: Path) -> None:
         message = f"{folder / 'config.json'} cannot be read ({error}). Download it again."
         raise WeightsUnavailable(message) from error
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in _MODEL_TYPES:
-        message = f"{folder} holds a model of type {kind!r}, not SAM3. {_WANTED}"
+    if kind not in BY_MODEL_TYPE:
+        known = ", ".join(BY_MODEL_TYPE)
+        message = f"{folder} holds a model of type {kind!r}; known types are {known}. {_WANTED}"
         raise WeightsUnavailable(message)
+    return BY_MODEL_TYPE[kind]
 
 
 def _check_tokenizer(folder: Path) -> None:
@@ -138,7 +141,7 @@ def load(checkpoint: Checkpoint) -> tuple["Sam3Model", "CLIPTokenizer"]:
 def _load_model(checkpoint: Checkpoint) -> tuple["Sam3Model", dict[str, Any]]:
     """Load the detector and what transformers reports about it."""
     import torch
-    from transformers import AutoConfig, Sam3Config, Sam3Model
+    from transformers import AutoConfig
 
     from pipeline import meta_checkpoint
 
@@ -147,10 +150,14 @@ def _load_model(checkpoint: Checkpoint) -> tuple["Sam3Model", dict[str, Any]]:
         has_config = (checkpoint.folder / "config.json").is_file()
         source = {
             "pretrained_model_name_or_path": None,
-            "config": AutoConfig.from_pretrained(checkpoint.folder) if has_config else Sam3Config(),
+            "config": (
+                AutoConfig.from_pretrained(checkpoint.folder)
+                if has_config
+                else checkpoint.backend.config_class()()
+            ),
             "state_dict": meta_checkpoint.read(checkpoint.files[0]),
         }
-    model, report = Sam3Model.from_pretrained(
+    model, report = checkpoint.backend.model_class().from_pretrained(
         **source, dtype=torch.float32, output_loading_info=True, local_files_only=True
     )
     return model, report

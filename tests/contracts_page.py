@@ -37,6 +37,8 @@ PUBLIC_MODELS: Final = (
     bodies.Result,
     bodies.ResultDetail,
     bodies.ResultPage,
+    bodies.RethresholdRequest,
+    bodies.Rethresholded,
     bodies.ProjectRequest,
     bodies.Project,
     bodies.ProjectList,
@@ -68,6 +70,7 @@ INTERNAL_MODELS: Final = (
     manifest.Timings,
     manifest.PromptResult,
     manifest.Instance,
+    manifest.Candidate,
     manifest.Rle,
 )
 WEBHOOK_MODELS: Final = (

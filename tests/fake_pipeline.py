@@ -19,6 +19,10 @@ MODEL = manifest.ModelInfo(
     demo=True,
     memory_mb=24_000,
 )
+CANDIDATE = manifest.Candidate(
+    score=0.3, box=(0, 0, 1, 1), area=1, rle=manifest.Rle(size=(3, 4), counts="0")
+)
+"""What every prompt finds besides its instance."""
 MASK, OVERLAY = b"\x89PNG mask", b"RIFF overlay"
 
 
@@ -125,11 +129,12 @@ class FakePipeline:
 
 
 def predicted(asked: pipeline.PredictRequest) -> pipeline.PredictAnswer:
-    """An answer with one instance per prompt."""
+    """An answer with one instance and one candidate per prompt."""
     answer = manifest.Manifest(
         image=manifest.ImageSize(width=4, height=3),
         model=MODEL,
         timings=manifest.Timings(decode_ms=1, model_ms=2, post_ms=3, total_ms=6),
+        options=asked.options,
         prompts=tuple(
             manifest.PromptResult(
                 id=prompt.id or "",
@@ -137,6 +142,7 @@ def predicted(asked: pipeline.PredictRequest) -> pipeline.PredictAnswer:
                 presence=1,
                 truncated=False,
                 instances=(_instance(number + 1),),
+                candidates=(CANDIDATE,),
             )
             for number, prompt in enumerate(asked.prompts)
         ),
@@ -145,5 +151,4 @@ def predicted(asked: pipeline.PredictRequest) -> pipeline.PredictAnswer:
 
 
 def _instance(label: int) -> manifest.Instance:
-    rle = manifest.Rle(size=(3, 4), counts="0")
-    return manifest.Instance(label=label, score=0.9, box=(0, 0, 1, 1), area=1, rle=rle)
+    return manifest.Instance(label=label, **{**CANDIDATE.model_dump(), "score": 0.9})

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,9 +14,8 @@ from typing_extensions import override
 
 from contracts import pipeline as contract
 from contracts.errors import FACTS, ErrorCode
-from contracts.prompts import Prompt, SegmentOptions
-from pipeline.errand import Errand
-from pipeline.standin import Prepared, StandinSegmenter
+from contracts.prompts import Prompt
+from pipeline.standin import StandinOrder, StandinSegmenter
 
 
 Client = TestClient[Any, Any]
@@ -37,14 +36,14 @@ class Gated(StandinSegmenter):
         self.found: list[str] = []
 
     @override
-    def find(self, prepared: Prepared, options: SegmentOptions, errand: Errand) -> Prepared:
+    def find(self, orders: Sequence[StandinOrder]) -> None:
         """Wait, then raise or pass on."""
         self.entered.release()
         assert self.gate.wait(20)
-        self.found.append(prepared.wanted[0][0].text or "")
+        self.found.append(orders[0].asked[0][0].text or "")
         if self.error:
             raise self.error
-        return super().find(prepared, options, errand)
+        super().find(orders)
 
 
 async def until(client: Client, *states: contract.Health) -> contract.HealthAnswer:

@@ -9,14 +9,25 @@ from pathlib import Path
 from devstack import testing
 
 
+def children(pid: int) -> list[int]:
+    """Process ids of the children of *pid*."""
+    lines = subprocess.check_output(["ps", "-eo", "pid=,ppid="], text=True).splitlines()
+    pairs = [[int(word) for word in line.split()] for line in lines]
+    return [child for child, parent in pairs if parent == pid]
+
+
 def descendants(pid: int) -> list[int]:
     """Process ids of the children of *pid*, and of theirs."""
-    found = []
-    for line in subprocess.check_output(["ps", "-eo", "pid=,ppid="], text=True).splitlines():
-        child, parent = (int(word) for word in line.split())
-        if parent == pid:
-            found += [child, *descendants(child)]
-    return found
+    return [one for child in children(pid) for one in (child, *descendants(child))]
+
+
+def peak(pid: int, what: str) -> int:
+    """Most bytes that *pid* ever had: `VmHWM` in memory, `VmPeak` of address space."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == what:
+            return int(value.removesuffix("kB")) * 1024
+    return 0
 
 
 def gone(pids: list[int], seconds: float) -> bool:

@@ -1,12 +1,13 @@
 """A random SAM3 of 260,000 parameters: every part of the real one, each as small as it goes."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.prompts import SegmentOptions
 
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer, Sam3Config
+    from transformers import CLIPTokenizer, PreTrainedModel, Sam3Config
 
 SIDE = 112  # pixels
 WIDTH = 32
@@ -69,3 +70,25 @@ def tiny_config(tokenizer: "CLIPTokenizer") -> "Sam3Config":
         detr_decoder_config={**block, "num_layers": 2, "num_queries": 8},
         mask_decoder_config={**attention, "num_upsampling_stages": 2},
     )
+
+
+def save_sam3(folder: Path) -> Path:
+    """Write a checkpoint in transformers' layout, and give its folder."""
+    from transformers import Sam3Model
+
+    tokenizer = tiny_tokenizer()
+    return save_random(Sam3Model(tiny_config(tokenizer)), tokenizer, folder)
+
+
+def save_random(model: "PreTrainedModel", tokenizer: "CLIPTokenizer", folder: Path) -> Path:
+    """Give a model random weights and write it down."""
+    import torch
+
+    torch.set_num_threads(1)  # more would only wait for each other
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        # The initial values are so small that all queries answer alike.
+        torch.nn.init.normal_(parameter, std=0.15)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

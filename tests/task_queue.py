@@ -43,14 +43,14 @@ class Queue:
         await self.store.put(key, await self.store.get(self.picture_key), "image/png")
         return key
 
-    async def submit(self, *texts: str, picture_key: str | None = None) -> str:
-        """Submit a task with one prompt per text (default: one); answers its id."""
+    async def submit(self, *texts: str, picture_key: str | None = None, **options: Any) -> str:
+        """Submit a task with one prompt per text (default: one), with *options*; its id."""
         answer = await self.door.rpc(
             "submit_task",
             {
                 "p_source_image_url": picture_key or self.picture_key,
                 "p_prompts": [{"text": text} for text in texts or ("a dog",)],
-                "p_options": {},
+                "p_options": options,
             },
             self.user.access_token,
         )

@@ -5,7 +5,17 @@ from contextlib import suppress
 from aiohttp import web
 
 from adapters import rest
-from api import answers, incoming, keys, prompt_check, rows, sources, task_store, waiting
+from api import (
+    answers,
+    incoming,
+    keys,
+    place_check,
+    prompt_check,
+    rows,
+    sources,
+    task_store,
+    waiting,
+)
 from api.queries import WaitQuery
 from contracts import bodies, prompts
 from contracts.tasks import FINAL_STATUSES
@@ -19,10 +29,11 @@ async def create_task(request: web.Request) -> web.Response:
     key = incoming.idempotency_key(request)
     body = await incoming.body(request, bodies.SegmentRequest)
     prompt_check.check(prompts.with_ids(body.all_prompts), app[keys.TOKEN_COUNT])
-    pixels = await sources.pixels_of_upload(app[keys.OBJECTS], body.image_url, who)
+    size = await sources.size_of_upload(app[keys.OBJECTS], body.image_url, who)
+    place_check.check(body, size)
 
     submission = await task_store.submit(
-        app[keys.REST], who, body, idempotency_key=key, pixels=pixels
+        app[keys.REST], who, body, idempotency_key=key, pixels=size.pixels if size else None
     )
     headers = {"Location": f"/api/v1/tasks/{submission.row['id']}"}
     if submission.replayed:

@@ -8,8 +8,10 @@ all rows are.
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
+import psycopg
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,6 +29,7 @@ from bench.queue_states import agreement, clock
 from bench.queue_states.door import SERVICE, Door
 from bench.queue_states.model import Attempt, QueueModel, Task
 from contracts.errors import ErrorCode
+from contracts.prompts import SegmentOptions
 
 
 WORKERS: Final = {"small": 16 * 1024, "large": 32 * 1024}
@@ -81,7 +84,8 @@ class QueueMachine(RuleBasedStateMachine):
         target=tasks,
         user=st.integers(0, 2),
         picture=st.sampled_from("ab"),
-        cost=st.integers(1, 3),
+        prompts=st.integers(1, 3),
+        tiles=st.sampled_from([1, 1, 1, 2]),
         deadline=st.sampled_from([None, None, 50]),
         memory_mb=st.sampled_from(NEEDS),
         count=st.integers(1, 3),
@@ -90,26 +94,41 @@ class QueueMachine(RuleBasedStateMachine):
         self,
         user: int,
         picture: str,
-        cost: int,
+        prompts: int,
+        tiles: int,
         deadline: int | None,
         memory_mb: int,
         count: int,
     ) -> Any:
-        """A user asks for something, or for the same several times."""
-        asked = (self.users[user], picture, cost, deadline, memory_mb)
-        return multiple(*(self._submit(*asked) for _ in range(count)))
+        """A user asks for something, or for the same several times, until the credits are gone."""
+        asked = (self.users[user], picture, prompts, tiles, deadline, memory_mb)
+        taken = [self._submit(*asked) for _ in range(count)]
+        return multiple(*(task for task in taken if task is not None))
 
     def _submit(
-        self, owner: str, picture: str, cost: int, deadline: int | None, memory_mb: int
-    ) -> str:
-        row = self.door.call(
+        self,
+        owner: str,
+        picture: str,
+        prompts: int,
+        tiles: int,
+        deadline: int | None,
+        memory_mb: int,
+    ) -> str | None:
+        cost = prompts * SegmentOptions(tiles=tiles).passes
+        submit = partial(
+            self.door.call,
             owner,
             "submit_task",
             p_source_image_url=f"uploads/{owner}/{picture}.png",
-            p_prompts=[{"text": "cat"}] * cost,
+            p_prompts=[{"text": "cat"}] * prompts,
+            p_options={"tiles": tiles},
             p_deadline_seconds=deadline,
             p_needs={"memory_mb": memory_mb},
-        )["task"]
+        )
+        if cost > self.model.balances[owner]:
+            self._refused(submit)
+            return None
+        row = submit()["task"]
         stored = self.door.rows(
             "select * from public.segmentation_results where id = %s", row["id"]
         )[0]
@@ -125,6 +144,17 @@ class QueueMachine(RuleBasedStateMachine):
         )
         self.model.submit(task)
         return task.id
+
+    @staticmethod
+    def _refused(submit: Callable[[], Any]) -> None:
+        """Nobody is given what they cannot pay."""
+        try:
+            submit()
+        except psycopg.Error as error:
+            said = str(error)
+        else:
+            said = "a task was queued that its user cannot pay"
+        assert said.startswith(ErrorCode.INSUFFICIENT_CREDITS), said
 
     @rule(
         target=tokens,
@@ -184,7 +214,7 @@ class QueueMachine(RuleBasedStateMachine):
                 attempt.lease = left
                 self.model.note(attempt.worker, self.model.workers[attempt.worker][0], now)
 
-    @rule(token=tokens, computed=st.one_of(st.none(), st.integers(0, 3)))
+    @rule(token=tokens, computed=st.one_of(st.none(), st.integers(0, 6)))
     def progress(self, token: int, computed: int | None) -> None:
         """A worker, or its zombie, reports."""
         attempt = self.model.attempts.get(token)

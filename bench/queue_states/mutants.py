@@ -36,6 +36,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "a release does not count": Mutant(
         "release_task", "attempt_count = attempt_count - 1", "attempt_count = attempt_count"
     ),
+    "each pass is paid": Mutant("prepare_task", "segmentation.passes(new.options)", "1"),
     "a hold comes back": Mutant(
         "release_credits", "set credits = credits + p_task.cost", "set credits = credits"
     ),
@@ -46,11 +47,12 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "stand_in_line", "where turn.place > excluded.place", "where false"
     ),
     "pictures in flight are capped": Mutant(
-        "pick_tasks", "tier.max_in_flight is not null", "false"
+        "pick_tasks", "when tiers.max_in_flight is null then", "when true then"
     ),
-    "a backoff is waited for": Mutant("due_tasks", "results.run_after <= now()", "true"),
+    "riders take nobody's turn": Mutant("pick_tasks", "continue when crowded", "null"),
+    "a backoff is waited for": Mutant("pick_tasks", "pending.run_after <= now()", "true"),
     "an expired task is not begun": Mutant(
-        "due_tasks", "coalesce(results.expires_at > now(), true)", "true"
+        "pick_tasks", "coalesce(pending.expires_at > now(), true)", "true"
     ),
     "a floor rises when memory runs out": Mutant(
         "need_more_memory", "set lane_id = lane.id", "set lane_id = lane_id"

@@ -85,11 +85,12 @@ class Worker:
                 self.in_hand[claimed["id"]] = claimed
         raise AssertionError(task_id)
 
-    async def complete(self, claimed: dict[str, Any]) -> str:
+    async def complete(self, claimed: dict[str, Any], manifest: bytes = b"manifest.json") -> str:
         """Store results and settle; the prefix they lie under."""
         prefix = f"results/{claimed['user_id']}/{claimed['id']}/{claimed['token']}/"
-        for name in ("manifest.json", "mask.png", "overlay.webp"):
-            await self.store.put(prefix + name, name.encode(), "application/octet-stream")
+        files = {name: name.encode() for name in ("mask.png", "overlay.webp")}
+        for name, data in {**files, "manifest.json": manifest}.items():
+            await self.store.put(prefix + name, data, "application/octet-stream")
         settled = await self.rest.rpc(
             "complete_task",
             {

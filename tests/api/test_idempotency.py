@@ -39,6 +39,7 @@ SAME = [
     {"needs": {}},
     {"needs": {"memory_mb": None}},
     {"threshold": 0.5},
+    {"min_area": 0, "nms": None, "region": None, "tiles": 1, "floor": 0.25},
 ]
 
 OTHER: list[dict[str, Any]] = [
@@ -47,6 +48,13 @@ OTHER: list[dict[str, Any]] = [
     {"needs": {"memory_mb": 2}},
     {"needs": {"dtype": "bf16"}},
     {"needs": {"model_revision": "a"}},
+    {"min_area": 1},
+    {"nms": 0.5},
+    {"region": [0, 0, 1, 1]},
+    {"region": [0, 0, 1, 2]},
+    {"tiles": 2},
+    {"floor": 0},
+    {"floor": 0.1},
     {"text_prompt": "dog"},
 ]
 

@@ -94,6 +94,33 @@ SEGMENTS: dict[str, tuple[dict[str, Any], str]] = {
         {"text_prompt": "cat", "needs": {"model_revision": "none"}},
         "invalid_request",
     ),
+    "a region inside out": ({"text_prompt": "cat", "region": [9, 9, 1, 1]}, "invalid_request"),
+    "a region of three numbers": ({"text_prompt": "cat", "region": [1, 2, 3]}, "invalid_request"),
+    "a region beside the picture": (
+        {"text_prompt": "cat", "region": [64, 0, 70, 9]},
+        "invalid_request",
+    ),
+    "a region below the picture": (
+        {"text_prompt": "cat", "region": [0, 48, 9, 50]},
+        "invalid_request",
+    ),
+    "a box beside the picture": ({"prompts": boxed(64, 0, 70, 9)}, "prompt_invalid"),
+    "a box beside the region": (
+        {"prompts": boxed(0, 0, 9, 9), "region": [9, 0, 20, 20]},
+        "prompt_invalid",
+    ),
+    "five tiles along a side": ({"text_prompt": "cat", "tiles": 5}, "invalid_request"),
+    "tiles that cost more than there is": (
+        {"prompts": prompts(*["cat"] * 6), "tiles": 4},
+        "insufficient_credits",
+    ),
+    "more instances than one look finds": (
+        {"text_prompt": "cat", "max_instances": 201},
+        "invalid_request",
+    ),
+    "no overlap at all": ({"text_prompt": "cat", "nms": 0}, "invalid_request"),
+    "an area below nothing": ({"text_prompt": "cat", "min_area": -1}, "invalid_request"),
+    "a floor over one": ({"text_prompt": "cat", "floor": 1.1}, "invalid_request"),
     "a NUL in the text": ({"text_prompt": "a\0b"}, "invalid_request"),
 }
 

@@ -110,7 +110,9 @@ async def test_a_turned_picture_has_the_same_pixels(caller: Any, draw: Draw, wor
 
     noted = {"width": str(upload["width"]), "height": str(upload["height"])}
     assert dict(head.metadata) == noted
-    assert sources.pixels(head.metadata) == 200
+    size = sources.noted_size(head.metadata)
+    assert size is not None
+    assert size.pixels == 200
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ async def test_a_turned_picture_has_the_same_pixels(caller: Any, draw: Draw, wor
 )
 def test_a_size_that_is_none_is_no_size(metadata: dict[str, str]) -> None:
     """Whatever lies there, a picture is not refused for it."""
-    assert sources.pixels(metadata) is None
+    assert sources.noted_size(metadata) is None
 
 
 @pytest.fixture

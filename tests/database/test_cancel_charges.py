@@ -56,6 +56,31 @@ async def test_cancelling_what_runs_costs_what_was_computed(
     assert await owner.credits() == 100 - (computed or 0)
 
 
+async def test_a_pass_counts_as_much_as_a_prompt(
+    owner: Any, machine: Any, task_row: Any, refused: Any
+) -> None:
+    """Two prompts in 2 x 2 tiles are ten credits; one prompt done in all its passes is five."""
+    await owner.submit(p_prompts=[{"text": "cat"}] * 2, p_options={"tiles": 2})
+    [claim] = await machine.claim()
+    report = {"p_token": claim["token"], "p_progress": 0.5}
+    with refused("PT400", "invalid_request"):
+        await machine.call("report_progress", p_computed=11, **report)
+    assert await machine.call("report_progress", p_computed=5, **report) == "ok"
+    await owner.call("cancel_task", p_id=claim["id"])
+    assert (await task_row(claim["id"]))["charged"] == 5
+    assert await entries(owner) == [("hold", 10), ("capture", 5), ("remainder", 5)]
+    assert await owner.credits() == 95
+
+
+async def test_tiles_that_nobody_can_pay_are_not_queued(owner: Any, refused: Any) -> None:
+    """Six prompts in 4 x 4 tiles are 102 credits, and there are 100; five are 85, and fit."""
+    tiled = {"p_options": {"tiles": 4}}
+    with refused("PT402", "insufficient_credits"):
+        await owner.submit(p_prompts=[{"text": "cat"}] * 6, **tiled)
+    assert await owner.credits() == 100
+    assert (await owner.submit(p_prompts=[{"text": "cat"}] * 5, **tiled))["cost"] == 85
+
+
 async def test_what_is_computed_never_goes_back(owner: Any, machine: Any, task_row: Any) -> None:
     """A report that was overtaken by a later one does not lower the charge."""
     claim = await compute(owner, machine, 2)

@@ -46,6 +46,24 @@ async def test_nobody_rides_with_another_user(owner: Any, stranger: Any, machine
     )
 
 
+async def test_riders_take_nobodys_turn(
+    owner: Any, stranger: Any, new_owner: Any, machine: Any, operator: Any
+) -> None:
+    """Two tasks on the first picture are one picture: the second is that of the next in line."""
+    riders = [await on(owner, "a"), await on(owner, "a")]
+    line = [*riders, await on(stranger, "b"), await on(await new_owner(), "c")]
+    for place, task in enumerate(line):
+        await operator.rows(
+            "update public.segmentation_results set place = %s where id = %s", place, task["id"]
+        )
+    await operator.rows(
+        "update segmentation.turns set place = (select min(place)"
+        " from public.segmentation_results as mine where mine.user_id = turns.user_id)"
+    )
+    claims = await machine.claim(2)
+    assert [str(claim["id"]) for claim in claims] == [task["id"] for task in line[:3]]
+
+
 async def test_a_picture_takes_sixteen_tasks(owner: Any, machine: Any, service: Any) -> None:
     """The rest of a crowd on one picture waits for the next claim."""
     await service.call("set_user_tier", p_user_id=owner.id, p_tier="pro")

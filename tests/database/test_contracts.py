@@ -68,6 +68,14 @@ async def test_a_task_costs_its_prompts(owner: Any) -> None:
     assert task["cost"] == count * limits.CREDITS_PER_PROMPT
 
 
+@pytest.mark.parametrize("options", [{}, *({"tiles": tiles} for tiles in (1, 2, 3, 4, 4.0))])
+async def test_each_pass_costs_each_prompt(owner: Any, options: dict[str, Any]) -> None:
+    """The price is prompts times passes, as `SegmentOptions.passes` counts them."""
+    task = await owner.submit(p_prompts=[{"text": "cat"}] * 2, p_options=options)
+    passes = prompts.SegmentOptions.model_validate(options).passes
+    assert task["cost"] == 2 * passes * limits.CREDITS_PER_PROMPT
+
+
 async def test_topics_and_events_are_equal(owner: Any, machine: Any, operator: Any) -> None:
     """Hints go where the contract says, under its event names."""
     await owner.submit()
@@ -91,11 +99,15 @@ PROMPTS: list[Any] = [
     {"id": "i" * 64, "text": "cat"},
     {"id": "i" * 65, "text": "cat"},
     {"text": ["cat"]},
+    {"text": [None]},
+    {"id": [None], "text": "cat"},
+    {"text": "cat", "threshold": [None]},
     {"boxes": None},
     {"boxes": {"xyxy": [0, 0, 1, 1]}},
     {"boxes": [{"xyxy": [0, 0, 1, 1], "label": "negative"}]},
     {"boxes": [{"xyxy": [0, 0, 1, 1], "label": "maybe"}]},
     {"boxes": [{"xyxy": [0, 0, 1, 1], "label": None}]},
+    {"boxes": [{"xyxy": [0, 0, 1, 1], "label": ["negative"]}]},
     {"boxes": [{"xyxy": [0, 0, 1, 1], "score": 1}]},
     {"boxes": [{"xyxy": [0, 0, 1]}]},
     {"boxes": [{"xyxy": [1, 0, 1, 1]}]},
@@ -122,10 +134,58 @@ OPTIONS: list[Any] = [
     {"mask_threshold": 1},
     {"max_instances": 0},
     {"max_instances": 201},
+    {"max_instances": 201, "tiles": 1},
+    {"max_instances": 201, "tiles": 2},
+    {"max_instances": limits.MAX_INSTANCES_TILED, "tiles": 4},
+    {"max_instances": limits.MAX_INSTANCES_TILED + 1, "tiles": 4},
+    {"max_instances": 201, "tiles": [2]},
+    {"max_instances": 201, "tiles": 5},
     {"max_instances": 1.5},
     {"max_instances": None},
     {"threshold": None},
+    {"threshold": [0.5]},
+    {"min_area": 0},
+    {"min_area": limits.MAX_IMAGE_PIXELS},
+    {"min_area": limits.MAX_IMAGE_PIXELS + 1},
+    {"min_area": -1},
+    {"min_area": 1.5},
+    {"min_area": None},
     {"nms": 1},
+    {"nms": 0.001},
+    {"nms": None},
+    {"nms": 0},
+    {"nms": 1.01},
+    {"nms": [0.5]},
+    {"nms": [None]},
+    {"region": None},
+    {"region": [0, 0, 1.5, 2]},
+    {"region": [5, 6, 7, 8]},
+    {"region": []},
+    {"region": [0, 0, 1]},
+    {"region": [0, 0, 1, 1, 1]},
+    {"region": [1, 0, 1, 1]},
+    {"region": [0, 2, 1, 1]},
+    {"region": [-1, 0, 1, 1]},
+    {"region": [0, 0, 1, None]},
+    {"region": [None]},
+    {"region": [[0], 0, 1, 1]},
+    {"region": {"xyxy": [0, 0, 1, 1]}},
+    {"region": "0 0 1 1"},
+    {"tiles": 1},
+    {"tiles": limits.MAX_TILES},
+    {"tiles": 2.0},
+    {"tiles": limits.MAX_TILES + 1},
+    {"tiles": 0},
+    {"tiles": 2.5},
+    {"tiles": None},
+    {"tiles": [2]},
+    {"floor": 0},
+    {"floor": 1},
+    {"floor": 1.01},
+    {"floor": -0.01},
+    {"floor": None},
+    {"floor": 0.1, "tiles": 2, "region": [0, 0, 9, 9], "nms": 0.5, "min_area": 3},
+    {"floors": 0.1},
     [],
     None,
 ]

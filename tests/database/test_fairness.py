@@ -54,6 +54,19 @@ async def test_one_claim_of_many_is_as_fair(
     assert (len(claimed), set(few) <= set(claimed)) == (12, True)
 
 
+async def test_a_task_in_tiles_takes_as_many_turns_as_passes(
+    owner: Any, stranger: Any, machine: Any, pay: Any
+) -> None:
+    """After one task of 17 passes, seventeen plain tasks of another go before the second."""
+    await pay(stranger, 100)
+    await pay(owner, 100)
+    await stranger.queue(2, options={"tiles": 4})
+    await owner.queue(20)
+    served = await serve(machine, 22)
+    second = [place for place, user in enumerate(served) if user == stranger.id][1]
+    assert 17 <= served[:second].count(owner.id) <= 18
+
+
 async def test_first_come_first_served_lets_the_few_wait(
     owner: Any, stranger: Any, machine: Any, operator: Any
 ) -> None:

@@ -29,7 +29,8 @@ def test_the_queue_is_what_the_model_says(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "guard", ["complete_task asks whether the token is live", "a hold comes back"]
+    "guard",
+    ["complete_task asks whether the token is live", "a hold comes back", "each pass is paid"],
 )
 def test_a_missing_guard_is_noticed(stack: Stack, guard: str) -> None:
     """
@@ -42,3 +43,10 @@ def test_a_missing_guard_is_noticed(stack: Stack, guard: str) -> None:
         pytest.raises((AssertionError, psycopg.IntegrityError)),
     ):
         run_machine(lambda: QueueMachine(stack.db_url), BOUNDED)
+
+
+@pytest.mark.parametrize("guard", MUTANTS)
+def test_each_guard_stands_in_the_sql(stack: Stack, guard: str) -> None:
+    """A mutant whose guard was reworded would take nothing out, and hunt nothing."""
+    with mutated(stack.db_url, MUTANTS[guard]):
+        pass

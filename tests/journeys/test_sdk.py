@@ -12,7 +12,7 @@ from task_queue import until
 from client import ApiError, S3Client, TaskCancelled, Unreachable, WaitedTooLong
 from contracts import bodies
 from contracts.errors import ErrorCode
-from contracts.prompts import Prompt
+from contracts.prompts import Prompt, SegmentOptions
 from contracts.tasks import TaskStatus
 
 
@@ -48,6 +48,21 @@ async def test_the_price_is_captured_once(s3: S3Client) -> None:
     assert (await s3.me()).credits == before - 2
     actions = [entry.action for entry in (await s3.usage()).items]
     assert sorted(actions) == ["capture", "grant", "hold"]
+
+
+async def test_each_look_is_paid_and_a_new_cut_is_free(s3: S3Client) -> None:
+    """A prompt in 2 x 2 tiles is five credits; its result cut anew costs nothing and keeps none."""
+    found = await s3.segment(shapes(), "red circle", options=SegmentOptions(tiles=2))
+    [first] = found.manifest.prompts
+    assert (found.result.credits, found.result.credits_charged) == (5, 5)
+    assert first.instances
+
+    anew = await s3.rethreshold(found.result.task_id, threshold=1)
+
+    [second] = anew.prompts
+    assert not second.instances
+    assert len(second.candidates) == len(first.instances) + len(first.candidates)
+    assert (await s3.me()).credits == 95
 
 
 async def test_the_same_key_is_the_same_task(s3: S3Client) -> None:

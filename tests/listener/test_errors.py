@@ -29,13 +29,21 @@ def test_a_prompt_that_does_not_fit_is_final(code: ErrorCode) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        *(ErrorCode.LEASE_EXPIRED, ErrorCode.DEADLINE_EXCEEDED),
-        *(ErrorCode.EXPIRED, ErrorCode.NO_CAPABLE_WORKER),
+        ErrorCode.LEASE_EXPIRED,
+        ErrorCode.EXPIRED,
+        ErrorCode.NO_CAPABLE_WORKER,
     ],
 )
 def test_what_only_the_database_knows_is_not_taken_from_the_pipeline(code: ErrorCode) -> None:
     """A pipeline cannot end a lease or let a task expire."""
     assert errors.as_task_code(code) not in errors._THE_DATABASES
+
+
+def test_a_pipeline_may_say_that_its_time_is_up() -> None:
+    """It was told how long it has; that it gave up is what the row says, and it is tried again."""
+    code = errors.as_task_code(ErrorCode.DEADLINE_EXCEEDED)
+    assert code is ErrorCode.DEADLINE_EXCEEDED
+    assert FACTS[code].retryable
 
 
 @pytest.mark.parametrize("code", sorted(TASK_ERROR_CODES - errors._THE_DATABASES))

@@ -1,14 +1,14 @@
 """From pending to a final status, with a real database and a real object store."""
 
-import json
-
 import pytest
-from fake_pipeline import MASK, OVERLAY, FakePipeline
+from fake_pipeline import CANDIDATE, MASK, OVERLAY, FakePipeline
 from listeners import QUICK_LEASE, Listening
 from task_queue import Queue, until
 
 from contracts.errors import ErrorCode
+from contracts.manifest import Manifest
 from contracts.pipeline import Health
+from contracts.prompts import SegmentOptions
 from contracts.tasks import TaskStatus
 
 
@@ -23,7 +23,9 @@ async def test_a_pending_task_becomes_done(queue: Queue, listening: Listening) -
     prefix = f"results/{queue.user.id}/{task_id}/{attempt['token']}/"
     assert row["manifest_url"] == prefix + "manifest.json"
     assert row["mask_image_url"] == prefix + "mask.png"
-    assert json.loads(await queue.store.get(row["manifest_url"]))["model"]["name"] == "fake"
+    stored = Manifest.model_validate_json(await queue.store.get(row["manifest_url"]))
+    assert stored.model.name == "fake"
+    assert [prompt.candidates for prompt in stored.prompts] == [(CANDIDATE,)] * 2
     assert await queue.store.get(row["mask_image_url"]) == MASK
     assert await queue.store.get(row["overlay_image_url"]) == OVERLAY
     assert await queue.ledger(task_id) == ["hold", "capture"]
@@ -146,6 +148,36 @@ async def test_a_pipeline_that_outlasts_the_deadline_costs_an_attempt(
         await queue.reaches(task_id, TaskStatus.DONE)
 
     assert (await queue.attempts(task_id))[0]["error_code"] == "deadline_exceeded"
+
+
+async def test_a_pipeline_that_gives_up_in_time_costs_an_attempt(
+    queue: Queue, listening: Listening, fake_pipeline: FakePipeline
+) -> None:
+    """It is told how long it has, less than the attempt; that it gave up is what the row says."""
+    fake_pipeline.refusal = ErrorCode.DEADLINE_EXCEEDED
+    async with listening(LISTENER_DEADLINE_SECONDS=60):
+        task_id = await queue.submit()
+        await until(lambda: len(fake_pipeline.asked) == 1)
+        await queue.reaches(task_id, TaskStatus.PENDING)
+        fake_pipeline.refusal = None
+        await queue.reaches(task_id, TaskStatus.DONE)
+
+    attempts = await queue.attempts(task_id)
+    assert [attempt["error_code"] for attempt in attempts] == ["deadline_exceeded", None]
+    assert all(asked.seconds and 30 < asked.seconds < 60 for asked in fake_pipeline.asked)
+
+
+async def test_what_was_asked_reaches_the_pipeline_whole(
+    queue: Queue, listening: Listening, fake_pipeline: FakePipeline
+) -> None:
+    """Each option of the task is in the request, and its price is captured whole."""
+    options = {"tiles": 2, "region": [0, 0, 4, 3], "nms": 0.5, "min_area": 2, "floor": 0.1}
+    async with listening():
+        task_id = await queue.submit("a", **options)
+        await queue.reaches(task_id, TaskStatus.DONE)
+
+    assert fake_pipeline.asked[0].options == SegmentOptions.model_validate(options)
+    assert (await queue.row(task_id))["charged"] == 5
 
 
 @pytest.mark.parametrize("health", [Health.STARTING, Health.SETUP_FAILED, Health.DEFUNCT])

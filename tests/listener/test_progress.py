@@ -27,6 +27,24 @@ async def test_what_is_computed_is_told_while_the_model_works(
     assert await queue.rows("select * from segmentation.ledger_mismatches()") == []
 
 
+async def test_each_pass_of_a_prompt_is_paid(
+    queue: Queue, listening: Listening, fake_pipeline: FakePipeline
+) -> None:
+    """In 2 x 2 tiles a prompt is five credits: one of two done is five of ten, and half the way."""
+    fake_pipeline.gate.clear()
+    fake_pipeline.computed = 1
+    async with listening(**QUICK_LEASE):
+        task_id = await queue.submit("a", "b", tiles=2)
+        await until(lambda: _computes(queue, task_id, 5))
+        assert 0.4 < (await queue.row(task_id))["progress"] < 0.6
+        await queue.cancel(task_id)
+        await until(lambda: fake_pipeline.hung_up)
+
+    row = await queue.row(task_id)
+    assert (row["cost"], row["charged"]) == (10, 5)
+    assert await queue.rows("select * from segmentation.ledger_mismatches()") == []
+
+
 async def test_a_pipeline_that_cannot_tell_costs_nothing(
     queue: Queue, listening: Listening, fake_pipeline: FakePipeline
 ) -> None:
@@ -60,5 +78,5 @@ async def test_an_answer_is_all_of_it(
         await queue.reaches(task_id, TaskStatus.DONE)
 
 
-async def _computes(queue: Queue, task_id: str, prompts: int) -> bool:
-    return bool((await queue.row(task_id))["computed"] == prompts)
+async def _computes(queue: Queue, task_id: str, worth: int) -> bool:
+    return bool((await queue.row(task_id))["computed"] == worth)

@@ -193,7 +193,7 @@ async def test_a_stop_gives_back_those_in_line_too(
 async def test_who_never_had_a_turn_loses_no_attempt(
     queue: Queue, listening: Listening, fake_pipeline: FakePipeline
 ) -> None:
-    """When the deadline comes, the one at the pipeline failed; the one in line is given back."""
+    """The one at the pipeline fails at the deadline; the one in line was given back before."""
     fake_pipeline.gate.clear()
     asked, waiting = [await queue.submit(text) for text in ("a", "b")]
     # No reaper beside it, which ends what is over its deadline alike.

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from aiohttp.test_utils import TestClient, TestServer
 from pipeline_client import Client, Open, until
-from random_sam3 import KEY, tiny_config, tiny_tokenizer
+from random_sam3 import KEY, save_sam3
+from random_sam3_lite_text import save_lite_text
 
 from contracts import pipeline as contract
 from pipeline import model_setup, server, settings
@@ -19,19 +19,13 @@ from pipeline.segmenter import Segmenter
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint directory in transformers' layout, random weights."""
-    from transformers import Sam3Model
+    return save_sam3(tmp_path_factory.mktemp("checkpoint"))
 
-    folder = tmp_path_factory.mktemp("checkpoint")
-    torch.set_num_threads(1)  # more would only wait for each other
-    torch.manual_seed(0)
-    tokenizer = tiny_tokenizer()
-    model = Sam3Model(tiny_config(tokenizer))
-    for parameter in model.parameters():
-        # The initial values are so small that all queries answer alike.
-        torch.nn.init.normal_(parameter, std=0.15)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+
+@pytest.fixture(scope="session")
+def lite_text_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for SAM3 with the small text encoder."""
+    return save_lite_text(tmp_path_factory.mktemp("lite-text"))
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +34,9 @@ def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., set
     cache = tmp_path_factory.mktemp("cache")
 
     def make(**fields: Any) -> settings.Settings:
-        given = {"api_secret_key": KEY, "pipeline_port": 0, "s3_cache_dir": cache, **fields}
-        return settings.Settings.model_validate(given)
+        given = {"api_secret_key": KEY, "pipeline_port": 0, "s3_cache_dir": cache}
+        # A random model finds no circle.
+        return settings.Settings.model_validate(given | {"sam3_self_test": "finite"} | fields)
 
     return make
 
@@ -62,8 +57,8 @@ async def open_client(
     """Start the app around what loads a segmenter, and wait until it is ready."""
     clients: list[Client] = []
 
-    async def start(load: Callable[[], Segmenter], *, ready: bool = True, **options: Any) -> Client:
-        app = server.create_app(make_settings(), load, **options)
+    async def start(load: Callable[[], Segmenter], *, ready: bool = True, **fields: Any) -> Client:
+        app = server.create_app(make_settings(pipeline_side_threads=2, **fields), load)
         client = TestClient(TestServer(app))  # cancels handlers, as __main__ does
         await client.start_server()
         clients.append(client)

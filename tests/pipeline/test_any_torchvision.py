@@ -33,7 +33,8 @@ from pipeline import model_setup, settings
 from pipeline.segmenter import segment
 
 given = settings.Settings(
-    api_secret_key="k", sam3_weights_path=sys.argv[1], sam3_device="cpu", s3_cache_dir=sys.argv[2]
+    api_secret_key="k", sam3_weights_path=sys.argv[1], sam3_device="cpu", s3_cache_dir=sys.argv[2],
+    sam3_self_test="finite",
 )
 segmenter = model_setup.open_segmenter(given)
 picture = Image.linear_gradient("L").convert("RGB")

@@ -11,7 +11,7 @@ from typing_extensions import override
 from contracts import pipeline as contract
 from contracts.errors import ErrorCode
 from contracts.prompts import Prompt
-from pipeline import server
+from pipeline import predicting
 from pipeline.errand import Errand
 from pipeline.standin import StandinSegmenter
 
@@ -47,7 +47,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch) -> type[SteppedErrand]:
     monkeypatch.setattr(SteppedErrand, "step", threading.Semaphore(0))
     monkeypatch.setattr(SteppedErrand, "deaf", False)
     monkeypatch.setattr(SteppedErrand, "done", 0)
-    monkeypatch.setattr(server, "Errand", SteppedErrand)
+    monkeypatch.setattr(predicting, "Errand", SteppedErrand)
     return SteppedErrand
 
 
@@ -73,7 +73,7 @@ async def _prompts_done_for_nobody(open_client: Open, stepped: type[SteppedErran
     stepped.step.release(2)
     await become(lambda: stepped.done == 3)
     gone.cancel()
-    await become(lambda: client.app[server.LANE].inside == 0)
+    await become(lambda: client.app[predicting.ADMISSION].inside == 0)
     stepped.step.release(100)
     assert (await predict(client, "red circle")).status == 200
     return stepped.done - 1

@@ -1,19 +1,27 @@
 """Post-processing equals the stock one, in bounded memory."""
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from contracts.manifest import PromptResult
+from contracts.bodies import RethresholdRequest
+from contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from contracts.prompts import SegmentOptions
-from pipeline import postprocess, rle
+from masks import rle
+from masks.rethreshold import rethreshold
+from pipeline import postprocess
+from pipeline.standin import StandinSegmenter
+from pipeline.views import View
 
 
 CHUNK = 32 * 1024 * 1024
 
 
+@cache
 def blobs(count: int, cells: int = 288) -> torch.Tensor:
     """Masks of round objects as the model gives them: logits that grow from edge to middle."""
     torch.manual_seed(0)
@@ -24,11 +32,11 @@ def blobs(count: int, cells: int = 288) -> torch.Tensor:
     return ((radii[:, None, None] - away) * 1.5).clamp(-12, 12)
 
 
-def outputs(count: int, queries: int = 200) -> dict[str, torch.Tensor]:
+def outputs(count: int, queries: int = 200, seed: int = 1) -> dict[str, torch.Tensor]:
     """Raw outputs of one prompt: *count* sure queries among unsure ones."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     logits = torch.full((queries,), -6.0)
-    logits[torch.randperm(queries)[:count]] = torch.linspace(0.5, 4, count)
+    logits[torch.randperm(queries)[:count]] = torch.linspace(-1.5, 4, count)
     return {
         "logits": logits,
         "presence_logit": torch.tensor([3.0]),
@@ -53,16 +61,31 @@ def stock(
 
 
 def ours(
-    raw: dict[str, torch.Tensor], size: tuple[int, int], *, chunk: int = CHUNK, most: int = 200
+    raw: dict[str, torch.Tensor],
+    size: tuple[int, int],
+    *,
+    chunk: int = CHUNK,
+    options: SegmentOptions | None = None,
+    view: View | None = None,
 ) -> PromptResult:
     """Our own way."""
-    options = SegmentOptions(max_instances=most)
-    kept = postprocess.keep(id_="p0", text="thing", threshold=0.5, most=most, **raw)
     height, width = size
+    options = options or SegmentOptions()
+    view = view or View(0, 0, width, height)
     [result] = postprocess.trace(
-        (kept,), width=width, height=height, options=options, chunk_bytes=chunk
+        ((kept(raw, view, options),),),
+        width=width,
+        height=height,
+        options=options,
+        chunk_bytes=chunk,
     )
     return result
+
+
+def kept(raw: dict[str, torch.Tensor], view: View, options: SegmentOptions) -> postprocess.Kept:
+    """What is left of one prompt in one view."""
+    lowest = min(options.threshold, options.floor)
+    return postprocess.keep(id_="p0", text="thing", threshold=None, lowest=lowest, view=view, **raw)
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -105,25 +128,66 @@ def test_chunks_change_nothing() -> None:
     assert ours(raw, size, chunk=1) == ours(raw, size, chunk=10**9)
 
 
-def test_the_mask_threshold_is_a_probability() -> None:
-    """A mask threshold of 0.9 keeps exactly the pixels whose probability is over 0.9."""
-    logits = blobs(1)
-    [(mask, area)] = postprocess.outline(
-        logits, width=288, height=288, mask_threshold=0.9, chunk_bytes=CHUNK
-    )
-    expected = (logits[0].sigmoid() > 0.9).numpy()
-    assert np.array_equal(rle.decode(mask), expected)
-    assert area == expected.sum()
+def test_a_view_is_a_picture_of_its_own_in_its_place() -> None:
+    """In a view masks and boxes are those of a picture of its size, moved to where it lies."""
+    raw, view = outputs(12), View(40, 30, 200, 120)
+    alone = ours(raw, (120, 200))
+    placed = ours(raw, (300, 500), view=view)
+    for one, other in zip(alone.instances, placed.instances, strict=True):
+        expected = np.zeros((300, 500), np.uint8)
+        expected[30:150, 40:240] = rle.decode(one.rle)
+        assert np.array_equal(rle.decode(other.rle), expected)
+        moved = np.array([40, 30, 40, 30]) + one.box
+        assert np.allclose(other.box, moved, atol=2e-3)
+
+
+def test_an_object_that_two_views_show_is_one() -> None:
+    """
+    The whole and a tile show the same: the answer is that of the whole alone.
+
+    Negative control: without merging each object would be there twice.
+    """
+    raw, whole = outputs(6), View(0, 0, 300, 200)
+    options = SegmentOptions()
+    twice = (kept(raw, whole, options), kept(raw, whole, options))
+    size = {"width": 300, "height": 200, "options": options, "chunk_bytes": CHUNK}
+    [merged] = postprocess.trace((twice,), **size)
+    first, second = postprocess.trace((twice[:1], twice[1:]), **size)
+    assert merged.instances == first.instances
+    assert len(first.instances + second.instances) == 2 * len(merged.instances)
 
 
 def test_the_cap_keeps_the_best_and_says_so() -> None:
-    """Over the cap the worst are dropped and `truncated` is set; at the cap it is not."""
+    """Over the cap the worst stay candidates and `truncated` is set; at the cap it is not."""
     raw, size = outputs(20), (60, 80)
-    whole, capped = ours(raw, size), ours(raw, size, most=5)
+    whole, capped = ours(raw, size), ours(raw, size, options=SegmentOptions(max_instances=5))
     assert capped.instances == whole.instances[:5]
+    rest = [one.rle for one in whole.instances[5:]]
+    assert [one.rle for one in capped.candidates][: len(rest)] == rest
     assert capped.truncated
     count = len(whole.instances)
-    assert not ours(raw, size, most=count).truncated
+    assert not ours(raw, size, options=SegmentOptions(max_instances=count)).truncated
+
+
+def test_more_queries_than_can_be_kept_are_said() -> None:
+    """With 300 queries over the floor the best 200 are kept and `more` is set."""
+    raw = outputs(300, queries=300)
+    one = kept(raw, View(0, 0, 80, 60), SegmentOptions())
+    assert one.more
+    assert len(one.scores) == 200
+    assert not kept(outputs(200), View(0, 0, 80, 60), SegmentOptions()).more
+
+
+def test_what_the_floor_lets_through_becomes_a_candidate() -> None:
+    """A higher threshold turns instances into candidates, a floor as high drops them."""
+    raw, size = outputs(20), (60, 80)
+    low = ours(raw, size)
+    high = ours(raw, size, options=SegmentOptions(threshold=0.8))
+    assert 0 < len(high.instances) < len(low.instances)
+    assert len(high.instances + high.candidates) == len(low.instances + low.candidates)
+    dropped = ours(raw, size, options=SegmentOptions(threshold=0.8, floor=0.8))
+    assert dropped.candidates == ()
+    assert dropped.instances == high.instances
 
 
 def test_nothing_found_is_a_result() -> None:
@@ -134,13 +198,55 @@ def test_nothing_found_is_a_result() -> None:
     assert result.presence == pytest.approx(0.952574)
 
 
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (SegmentOptions(), {"threshold": 0.3}),
+        (SegmentOptions(threshold=0.9), {"threshold": 0.7, "nms": 0.5}),
+        (SegmentOptions(threshold=0.1, max_instances=2), {"max_instances": 30, "min_area": 3000}),
+        (SegmentOptions(nms=0.1, min_area=5000), {"min_area": 0, "nms": 1.0}),
+    ],
+)
+def test_a_result_cut_anew_is_that_of_a_fresh_run(
+    first: SegmentOptions, later: dict[str, float]
+) -> None:
+    """
+    Two prompts of the model's raw outputs, with one set of options, then with another.
+
+    Negative control: the two sets of options give different answers.
+    """
+    raws = [outputs(30, seed=seed) for seed in (1, 2)]
+    second = first.model_copy(update=later)
+    before, expected = (manifest(raws, options) for options in (first, second))
+    assert rethreshold(before, RethresholdRequest(**later)) == expected
+    assert before.prompts != expected.prompts
+
+
+def manifest(raws: list[dict[str, torch.Tensor]], options: SegmentOptions) -> Manifest:
+    """What a run with these options writes, without its times."""
+    view = View(0, 0, 160, 120)
+    prompts = postprocess.trace(
+        tuple((replace(kept(raw, view, options), id=f"p{n}"),) for n, raw in enumerate(raws)),
+        width=160,
+        height=120,
+        options=options,
+        chunk_bytes=CHUNK,
+    )
+    return Manifest(
+        image=ImageSize(width=160, height=120),
+        model=StandinSegmenter().info,
+        timings=Timings(decode_ms=0, model_ms=0, post_ms=0, total_ms=0),
+        options=options,
+        prompts=prompts,
+    )
+
+
 def test_labels_run_over_all_prompts() -> None:
     """The second prompt's instances go on counting where the first one's end."""
-    raw = outputs(3)
-    kept = postprocess.keep(id_="a", text=None, threshold=0.5, most=200, **raw)
-    options = SegmentOptions()
+    options, view = SegmentOptions(), View(0, 0, 80, 60)
+    one = kept(outputs(3), view, options)
     results = postprocess.trace(
-        (kept, kept), width=80, height=60, options=options, chunk_bytes=CHUNK
+        ((one,), (one,)), width=80, height=60, options=options, chunk_bytes=CHUNK
     )
     labels = [instance.label for result in results for instance in result.instances]
     assert labels == list(range(1, len(labels) + 1))
@@ -171,12 +277,14 @@ def peak_growth(work: object) -> int:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measured through /proc")
 def test_peak_memory_is_bounded() -> None:
     """
-    Fifty masks of 2048 x 2048 fit in the chunk and a mask or two.
+    Masks of 2048 x 2048 take a chunk and a little, also when every cell of them is an edge.
 
-    Negative control: the stock way takes far more for a fifth of them.
+    Negative control: the stock way takes far more for a fifth of fifty.
     """
     raw, size = outputs(50), (2048, 2048)
-    one_mask = 2048 * 2048 * 4
-    assert peak_growth(lambda: ours(raw, size, chunk=CHUNK)) < 2 * CHUNK + 2 * one_mask
-    few = {**raw, "logits": raw["logits"].where(raw["logits"] > 3.3, -9.0)}
-    assert peak_growth(lambda: stock(few, 0.5, size)) > 2 * CHUNK + 2 * one_mask
+    bound = 2 * CHUNK + 2 * 2048 * 2048 * 4
+    assert peak_growth(lambda: ours(raw, size, chunk=CHUNK)) < bound
+    noise = {**outputs(10), "masks": torch.randn(200, 288, 288)}
+    assert peak_growth(lambda: ours(noise, size, chunk=CHUNK)) < bound
+    few = {**raw, "logits": raw["logits"].where(raw["logits"] > 3, -9.0)}
+    assert peak_growth(lambda: stock(few, 0.5, size)) > bound

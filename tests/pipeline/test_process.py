@@ -1,5 +1,6 @@
 """`python -m pipeline` as an operator starts it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,10 +13,13 @@ from typing import Any
 import aiohttp
 import pytest
 from pictures import shapes
+from pipeline_client import become
 from random_sam3 import KEY
 
 from contracts import pipeline as contract
 from contracts.prompts import Prompt
+from listener.model_watch import ModelWatch
+from listener.segment import Segmenter
 
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -30,6 +34,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def begin(**environment: str) -> subprocess.Popen[str]:
         given = {"PIPELINE_PORT": "0", "S3_CACHE_DIR": str(tmp_path), "HF_HOME": str(tmp_path)}
+        given["SAM3_SELF_TEST"] = "finite"  # a random model finds no circle
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline"],
             env={**clean, **given, **environment},
@@ -105,6 +110,31 @@ async def test_without_weights_the_reason_stands_in_health(start: Start) -> None
     assert "SAM3_WEIGHTS_PATH" in (health.reason or "")
 
 
+async def test_a_model_that_fails_its_self_test_is_not_worked_with(
+    start: Start, checkpoint: Path
+) -> None:
+    """
+    A random model finds no red circle: the process says so, and the listener claims nothing.
+
+    Negative control: `finite` lets the same model serve.
+    """
+    given = {"API_SECRET_KEY": KEY, "SAM3_WEIGHTS_PATH": str(checkpoint), "SAM3_DEVICE": "cpu"}
+    async with aiohttp.ClientSession() as session:
+        for level, event, working in (
+            ("picture", "setup_failed", False),
+            ("finite", "setup_done", True),
+        ):
+            process = start(**given, SAM3_SELF_TEST=level)
+            url = line(process, "pipeline_listening")["url"]
+            line(process, event)
+            watch = ModelWatch(Segmenter(session, url=url, api_key=KEY))
+            look = asyncio.create_task(watch.run())
+            await become(lambda watch=watch: watch._last is not None)
+            assert watch._working.is_set() is working
+            assert working or "failed its self-test" in str(watch._last)
+            look.cancel()
+
+
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
@@ -112,6 +142,7 @@ async def test_without_weights_the_reason_stands_in_health(start: Start) -> None
         ({"API_SECRET_KEY": ""}, "API_SECRET_KEY is missing"),
         ({"API_SECRET_KEY": KEY, "PIPELINE_PORT": "x"}, "PIPELINE_PORT: "),
         ({"API_SECRET_KEY": KEY, "SAM3_DEVICE": "tpu"}, "SAM3_DEVICE: "),
+        ({"API_SECRET_KEY": KEY, "SAM3_CUDA_GRAPHS": "on"}, "SAM3_CUDA_GRAPHS: "),
     ],
 )
 def test_unusable_settings_are_named(start: Start, environment: dict[str, str], said: str) -> None:

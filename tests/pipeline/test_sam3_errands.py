@@ -6,9 +6,10 @@ from asked_sam3 import ask_for, close, fail_when, look, noise, passes
 from PIL import Image
 
 from contracts.prompts import Prompt
+from pipeline.detector import Sam3Detector
 from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, Withdrawn
-from pipeline.recent import Recent
+from pipeline.feature_memory import FeatureMemory
 from pipeline.sam3 import Sam3Segmenter
 
 
@@ -30,7 +31,7 @@ def test_tasks_on_one_picture_share_its_vision_pass(
     for letter in "abcd":
         ask_for(segmenter, picture, Errand(scope="anna"), letter)
     assert seen == [1]
-    segmenter._seen = Recent(0)
+    segmenter._vision._memory = FeatureMemory(torch.device("cpu"), gpu_bytes=0, host_bytes=0)
     for letter in "abcd":
         ask_for(segmenter, picture, Errand(scope="anna"), letter)
     assert seen == [1] * 5
@@ -39,7 +40,12 @@ def test_tasks_on_one_picture_share_its_vision_pass(
 def test_pictures_that_take_turns_are_forgotten_between(
     segmenter: Sam3Segmenter, picture: Image.Image
 ) -> None:
-    """Why tasks on one picture go together: mixed with four others, each task costs a pass."""
+    """Why tasks on one picture go together: with more pictures than fit, each costs a pass."""
+    look(segmenter, picture, Prompt(text="a"))
+    entry = segmenter.figures['vision_memory_bytes{tier="host"}']
+    segmenter._vision._memory = FeatureMemory(
+        torch.device("cpu"), gpu_bytes=0, host_bytes=int(4 * entry)
+    )
     pictures = [picture.rotate(90 * turn, expand=True) for turn in range(4)]
     pictures.append(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
     seen = passes(segmenter, "vision_encoder")
@@ -79,7 +85,9 @@ def test_an_abandoned_request_stops_at_the_next_batch(
         if len(batches) == 2:
             errand.abandon()
 
-    hook = segmenter._model.detr_decoder.register_forward_hook(abandon_in_the_second)
+    detector = segmenter._detector
+    assert isinstance(detector, Sam3Detector)
+    hook = detector._model.detr_decoder.register_forward_hook(abandon_in_the_second)
     with pytest.raises(Withdrawn):
         ask_for(segmenter, picture, errand, *sixteen)
     assert (batches, errand.computed) == ([4, 4], 8)
@@ -101,12 +109,12 @@ def test_a_frugal_request_goes_one_by_one_and_keeps_nothing(
     batches = passes(segmenter, "detr_decoder")
     found = ask_for(segmenter, picture, Errand(frugal=True), *"abcd")
     assert batches == [1] * 4
-    assert len(segmenter._seen) == 0
+    assert len(segmenter._vision._memory) == 0
     for result, one in zip(found, expected, strict=True):
         assert close(result, one)
     look(segmenter, picture, *prompts)
     assert batches[4:] == [4]
-    assert len(segmenter._seen) == 1
+    assert len(segmenter._vision._memory) == 1
 
 
 def test_after_memory_ran_out_the_next_request_is_served(
@@ -117,6 +125,6 @@ def test_after_memory_ran_out_the_next_request_is_served(
     hook = fail_when(segmenter, "detr_encoder", torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(OutOfMemory):
         look(segmenter, picture, Prompt(text="a"))
-    assert len(segmenter._seen) == 0
+    assert len(segmenter._vision._memory) == 0
     hook.remove()
     assert look(segmenter, picture, Prompt(text="a")) == expected

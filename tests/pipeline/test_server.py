@@ -14,7 +14,8 @@ from random_sam3 import KEY
 
 from contracts import pipeline as contract
 from contracts.errors import ErrorCode
-from pipeline import rle, server
+from masks import rle
+from pipeline import predicting
 from pipeline.errors import ModelDied, OutOfMemory, WeightsUnavailable
 from pipeline.segmenter import Segmenter
 from pipeline.standin import StandinSegmenter
@@ -151,12 +152,12 @@ async def test_waiting_is_bounded(open_client: Open) -> None:
     """One in the model and one waiting: the third gets 503 at once, with a time to come back."""
     segmenter = Gated()
     segmenter.gate.clear()
-    client = await open_client(lambda: segmenter, waiting=1)
+    client = await open_client(lambda: segmenter, pipeline_places=2)
     tasks = [asyncio.create_task(predict(client, text)) for text in ("red", "blue")]
-    await become(lambda: client.app[server.LANE].inside == 2)
+    await become(lambda: client.app[predicting.ADMISSION].inside == 2)
     refused = await predict(client, "third")
     assert await code_of(refused) is ErrorCode.MODEL_UNAVAILABLE
-    assert refused.headers["Retry-After"]
+    assert int(refused.headers["Retry-After"]) >= 1
     segmenter.gate.set()
     assert [answer.status for answer in await asyncio.gather(*tasks)] == [200, 200]
     assert (await predict(client, "third")).status == 200
@@ -171,15 +172,15 @@ async def test_a_caller_that_hangs_up_withdraws_its_work(open_client: Open) -> N
     segmenter = Gated()
     segmenter.gate.clear()
     client = await open_client(lambda: segmenter)
-    lane = client.app[server.LANE]
+    admission = client.app[predicting.ADMISSION]
+    waiting = client.app[predicting.STUDIO].lane.waiting
     tasks = {}
     for number, text in enumerate(("red", "gone", "behind"), 1):
         tasks[text] = asyncio.create_task(predict(client, text))
-        await become(lambda count=number: lane.inside == count)
+        await become(lambda count=number: len(waiting) == count)
     await asyncio.to_thread(segmenter.entered.acquire)
-    await become(lambda: lane._model._work_queue.qsize() == 2)
     tasks["gone"].cancel()
-    await become(lambda: lane.inside == 2)
+    await become(lambda: admission.inside == 2)
     segmenter.gate.set()
     await asyncio.gather(tasks["red"], tasks["behind"])
     assert segmenter.found == ["red", "behind"]

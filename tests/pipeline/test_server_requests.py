@@ -1,11 +1,17 @@
 """What the pipeline's server answers to forms, pictures, batches and questions."""
 
+import asyncio
+
 import pytest
 from aiohttp import FormData
 from pictures import shapes
-from pipeline_client import HEADERS, Open, code_of, form, predict
+from pipeline_client import HEADERS, Gated, Open, become, code_of, form, predict
 
+from contracts import pipeline as contract
 from contracts.errors import ErrorCode
+from contracts.prompts import Prompt, SegmentOptions
+from pipeline import predicting
+from pipeline.metrics import Metrics
 from pipeline.standin import StandinSegmenter
 
 
@@ -51,7 +57,6 @@ async def test_hostile_forms_are_refused(
         '{"prompts": [{"boxes": [{"xyxy": [5, 5, 1, 1]}]}]}',
         '{"prompts": [{"boxes": [{"xyxy": [0, 0, NaN, 1]}]}]}',
         '{"prompts": [' + ",".join(['{"text": "a"}'] * 17) + "]}",
-        '{"prompts": [{"boxes": [{"xyxy": [9000, 0, 9001, 1]}]}]}',
     ],
 )
 async def test_requests_that_do_not_fit_are_refused(open_client: Open, request_json: str) -> None:
@@ -84,6 +89,21 @@ async def test_prompts_have_their_own_codes(open_client: Open) -> None:
     assert await code_of(await predict(client, "x" * 401)) is ErrorCode.PROMPT_TOO_LONG
 
 
+@pytest.mark.parametrize(
+    "request_json",
+    [
+        '{"prompts": [{"boxes": [{"xyxy": [9000, 0, 9001, 1]}]}]}',
+        '{"prompts": [{"text": "a"}], "options": {"region": [9000, 0, 9001, 1]}}',
+        '{"prompts": [{"boxes": [{"xyxy": [0, 0, 5, 5]}]}], "options": {"region": [9, 9, 20, 20]}}',
+    ],
+)
+async def test_what_lies_outside_is_refused(open_client: Open, request_json: str) -> None:
+    """A box or a region outside of the picture, and a box outside of the region."""
+    client = await open_client(StandinSegmenter)
+    answer = await predict(client, request=request_json)
+    assert await code_of(answer) is ErrorCode.PROMPT_INVALID
+
+
 async def test_unknown_paths_and_methods(open_client: Open) -> None:
     """404 and 405 have the same form; the latter names what is allowed."""
     client = await open_client(StandinSegmenter)
@@ -101,9 +121,82 @@ async def test_a_batch_answers_each_picture(open_client: Open) -> None:
         form("red", image=image, number=str(number), into=batch)
     answer = await client.post("/api/v1/predict/batch", data=batch, headers=HEADERS)
     first, second, third = await answer.json()
-    assert first["result"]["manifest"]["image"] == {"width": 320, "height": 240}
+    assert first["result"]["manifest"]["image"] == {"width": 320, "height": 240, "frames": 1}
     assert second["error"]["code"] == "unsupported_media_type"
-    assert third["result"]["manifest"]["image"] == {"width": 64, "height": 48}
+    assert third["result"]["manifest"]["image"] == {"width": 64, "height": 48, "frames": 1}
+
+
+async def test_the_pictures_of_a_batch_wait_for_the_model_together(open_client: Open) -> None:
+    """
+    All four are in line before the first is served; the answers keep their order.
+
+    Taken one after the other, never more than one would be in line.
+    """
+    segmenter = Gated()
+    segmenter.gate.clear()
+    client = await open_client(lambda: segmenter)
+    batch = FormData()
+    for number, text in enumerate(("red", "blue", "standin:oom", "red")):
+        form(text, number=str(number), into=batch)
+    asked = asyncio.create_task(client.post("/api/v1/predict/batch", data=batch, headers=HEADERS))
+    lane = client.app[predicting.STUDIO].lane
+    await become(lambda: len(lane.waiting) == 4)
+    assert segmenter.found == []
+    segmenter.gate.set()
+    items = await (await asked).json()
+    texts = [item.get("result", {}).get("manifest", {}).get("prompts", [{}]) for item in items]
+    assert [prompts[0].get("text") for prompts in texts] == ["red", "blue", None, "red"]
+    assert items[2]["error"]["code"] == "out_of_memory"
+
+
+async def test_a_request_that_is_not_done_in_time_is_given_up(open_client: Open) -> None:
+    """
+    Its own seconds are over while the model is busy: 504 at once, and the model never takes it on.
+
+    Negative control: a request behind it, without a deadline, is answered.
+    """
+    segmenter = Gated()
+    segmenter.gate.clear()
+    client = await open_client(lambda: segmenter)
+    first = asyncio.create_task(predict(client, "red"))
+    await asyncio.to_thread(segmenter.entered.acquire)
+    hurried = contract.PredictRequest(prompts=(Prompt(text="hurried"),), seconds=0.05)
+    answer = await predict(client, request=hurried.model_dump_json())
+    assert await code_of(answer) is ErrorCode.DEADLINE_EXCEEDED
+    behind = asyncio.create_task(predict(client, "blue"))
+    segmenter.gate.set()
+    assert [(await one).status for one in (first, behind)] == [200, 200]
+    assert segmenter.found == ["red", "blue"]
+
+
+async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
+    """
+    Without pictures the answer is the same manifest, and both are empty.
+
+    Negative control: by default they are there.
+    """
+    client = await open_client(StandinSegmenter)
+    prompts = (Prompt(text="red circle"),)
+    answers = []
+    for pictures in (True, False):
+        asked = contract.PredictRequest(prompts=prompts, pictures=pictures)
+        answer = await predict(client, request=asked.model_dump_json())
+        answers.append(contract.PredictAnswer.model_validate_json(await answer.read()))
+    drawn, bare = answers
+    assert drawn.manifest.prompts == bare.manifest.prompts
+    assert (bare.mask_png, bare.overlay_webp) == (b"", b"")
+    assert drawn.mask_png
+    assert drawn.overlay_webp
+
+
+async def test_the_manifest_says_what_was_asked(open_client: Open) -> None:
+    """The options come back with the answer, so that it can be cut anew."""
+    client = await open_client(StandinSegmenter)
+    options = SegmentOptions(threshold=0.9, region=(10, 10, 300, 200), nms=0.7)
+    asked = contract.PredictRequest(prompts=(Prompt(text="red"),), options=options)
+    answer = await predict(client, request=asked.model_dump_json())
+    result = contract.PredictAnswer.model_validate_json(await answer.read())
+    assert result.manifest.options == options
 
 
 async def test_a_batch_with_a_gap_is_refused(open_client: Open) -> None:
@@ -136,3 +229,17 @@ async def test_model_info_is_the_contracts(open_client: Open) -> None:
     client = await open_client(StandinSegmenter)
     answer = await client.get("/api/v1/model/info", headers=HEADERS)
     assert await answer.json() == StandinSegmenter().info.model_dump()
+
+
+def test_figures_are_written_by_family() -> None:
+    """Samples of one name stand together under its type, which its ending says."""
+    text = Metrics().text(
+        figures={'hits_total{tier="b"}': 2, 'hits_total{tier="a"}': 1, "bytes": 3}
+    )
+    assert text.splitlines()[-5:] == [
+        "# TYPE s3_pipeline_bytes gauge",
+        "s3_pipeline_bytes 3",
+        "# TYPE s3_pipeline_hits_total counter",
+        's3_pipeline_hits_total{tier="a"} 1',
+        's3_pipeline_hits_total{tier="b"} 2',
+    ]

@@ -12,7 +12,7 @@ from PIL import Image
 from contracts.errors import ErrorCode
 from contracts.manifest import PromptResult
 from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
-from pipeline import rle
+from masks import rle
 from pipeline.errors import Refused
 from pipeline.segmenter import segment
 from pipeline.standin import StandinSegmenter
@@ -66,12 +66,29 @@ def test_threshold_and_cap_apply() -> None:
     assert capped.instances[0].score == 1
 
 
+def test_area_overlap_and_floor_apply() -> None:
+    """Small areas and doubles are no instances but stay candidates, as far as the floor lets."""
+    whole = found(Prompt(text="shape"))[0]
+    areas = sorted(instance.area for instance in whole.instances)
+    [large] = found(Prompt(text="shape"), options=SegmentOptions(min_area=areas[-1]))
+    assert [one.area for one in large.instances] == areas[-1:]
+    assert [one.area for one in large.candidates] == areas[:-1]
+    first, again = found(
+        Prompt(text="shape"), Prompt(text="object"), options=SegmentOptions(nms=0.9)
+    )
+    assert first.instances == whole.instances
+    assert again.instances == ()
+    assert len(again.candidates) == len(areas)
+    [strict] = found(Prompt(text="shape", threshold=1), options=SegmentOptions(floor=1))
+    assert strict.candidates == ()
+
+
 @pytest.mark.parametrize(
     ("prompt", "code"),
     [
         (Prompt(text="  "), ErrorCode.PROMPT_EMPTY),
         (Prompt(text="x" * 401), ErrorCode.PROMPT_TOO_LONG),
-        (Prompt(boxes=(Box(xyxy=(400, 0, 500, 10)),)), ErrorCode.INVALID_REQUEST),
+        (Prompt(boxes=(Box(xyxy=(400, 0, 500, 10)),)), ErrorCode.PROMPT_INVALID),
     ],
 )
 def test_bad_prompts_are_refused(prompt: Prompt, code: ErrorCode) -> None:

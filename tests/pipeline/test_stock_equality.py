@@ -12,7 +12,8 @@ from random_sam3 import EVERYTHING, SIDE
 
 from contracts.manifest import PromptResult
 from contracts.prompts import Box, BoxLabel, Prompt
-from pipeline import regions, rle
+from masks import rle
+from pipeline import regions
 from pipeline.sam3 import Sam3Segmenter
 from pipeline.segmenter import segment
 

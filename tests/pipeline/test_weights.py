@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline import model_setup, revision, settings, weights
-from pipeline.errors import WeightsUnavailable
+from pipeline.errors import SetupFailed, WeightsUnavailable
 
 
 Make = Callable[..., settings.Settings]
@@ -53,7 +53,8 @@ def test_each_fault_has_its_sentence(copy: Path, tmp_path: Path) -> None:
     (copy / "tokenizer.json").rename(tmp_path / "tokenizer")
     assert "no tokenizer" in advice(copy)
     (copy / "config.json").write_text(json.dumps({"model_type": "sam2"}))
-    assert "of type 'sam2', not SAM3" in advice(copy)
+    said = advice(copy)
+    assert "of type 'sam2'; known types are sam3, sam3_video, sam3_lite_text" in said
     (copy / "config.json").write_text("{")
     assert "cannot be read" in advice(copy)
 
@@ -104,7 +105,7 @@ def test_a_small_model_runs_on_one_thread(checkpoint: Path, make_settings: Make)
 def test_a_gpu_that_is_not_there_is_said(checkpoint: Path, make_settings: Make) -> None:
     """Asking for the hundredth GPU gives advice, not a crash at the first picture."""
     given = make_settings(sam3_weights_path=str(checkpoint), sam3_device="cuda:99")
-    with pytest.raises(WeightsUnavailable, match="SAM3_DEVICE=cuda:99, but torch"):
+    with pytest.raises(SetupFailed, match="SAM3_DEVICE=cuda:99, but torch"):
         model_setup.open_segmenter(given)
 
 

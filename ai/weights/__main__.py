@@ -1,0 +1,123 @@
+"""
+Fetch, convert, verify and describe weights: ``python -m ai.weights``, or ``s3 weights``.
+
+Exit codes: 0 done, 1 refused or not whole, 2 usage.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ai.weights import fetch, sums
+from ai.weights.errors import NotConvertible
+from pipeline import hub, torchvision_gate, weights
+from pipeline.errors import WeightsUnavailable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command."""
+    options = _parser().parse_args(arguments)
+    torchvision_gate.hide_if_broken()
+    try:
+        code: int = options.run(options)
+    except WeightsUnavailable as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 1
+    except NotConvertible as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    parser = argparse.ArgumentParser(prog="s3 weights", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("fetch", help="download from the Hugging Face hub, with HF_TOKEN")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--repository", default=hub.REPOSITORY)
+    one.add_argument("--revision", default="main", help="branch, tag or commit")
+    one.set_defaults(run=_fetch)
+
+    one = commands.add_parser("convert", help="Meta's sam3.pt <-> a folder in transformers' layout")
+    one.add_argument("source", type=Path, help="sam3.pt, or a folder")
+    one.add_argument("target", type=Path, help="a new folder, or a new *.pt")
+    one.set_defaults(run=_convert)
+
+    one = commands.add_parser("verify", help="digest, names, shapes, types, numbers, tokenizer")
+    one.add_argument("path", type=Path)
+    one.add_argument(
+        "--note", action="store_true", help=f"note the digests in {sums.FILE} if nothing is wrong"
+    )
+    one.set_defaults(run=_verify)
+
+    one = commands.add_parser("info", help="kind, parameters, type, revision, size, licence")
+    one.add_argument("path", type=Path)
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=_info)
+    return parser
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    """Download, then say how to use it."""
+    folder: Path = options.folder
+    fetch.fetch(
+        folder,
+        token=os.environ.get("HF_TOKEN") or None,
+        repository=options.repository,
+        revision=options.revision,
+    )
+    print(f"{options.repository} is in {folder}.")
+    print(f"Check it with `s3 weights verify {folder}`; serve it with SAM3_WEIGHTS_PATH={folder}.")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    """Write the other layout."""
+    from ai.weights import convert
+
+    written = convert.convert(options.source, options.target)
+    print(f"Wrote {written} ({written.stat().st_size:,} bytes) and its digest in {sums.FILE}.")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Print each fault, or what was found to be right."""
+    from ai.weights import verify
+
+    faults = list(verify.faults(options.path))
+    for fault in faults:
+        print(f"wrong: {fault}")
+    if faults:
+        return 1
+    checkpoint = weights.locate(options.path)
+    noted = sums.read(checkpoint.folder)
+    if options.note:
+        sums.write(checkpoint.folder, {path.name: sums.digest(path) for path in checkpoint.files})
+    for path in checkpoint.files:
+        against = f"as {sums.FILE} says" if path.name in noted else "held against nothing: --note"
+        print(f"right: {path.name}, sha256 {noted.get(path.name) or sums.digest(path)} ({against})")
+    print("right: names, shapes, types, numbers, tokenizer")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    """Print the facts."""
+    from ai.weights import describe
+
+    facts = describe.describe(options.path)
+    if options.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    for name, value in facts.items():
+        told = f"{value:,}" if type(value) is int else value
+        print(f"{name.replace('_', ' '):>12}  {told}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Look whether weights are whole: digest, names, shapes, types, numbers, tokenizer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ai.weights import contents, sums
+from ai.weights.contents import Weight
+from pipeline import weights
+from pipeline.errors import WeightsUnavailable
+from pipeline.weights import Checkpoint
+
+
+def faults(path: Path) -> Iterator[str]:
+    """
+    Say everything that is wrong with the weights at *path*, cheap looks first.
+
+    Reads all of them, since a damaged number shows nowhere else.
+    """
+    try:
+        checkpoint = weights.locate(path)
+    except WeightsUnavailable as error:
+        yield error.message
+        return
+    yield from sums.changed(checkpoint.folder, checkpoint.files)
+    try:
+        there = contents.headers(checkpoint)
+    except Exception as error:  # noqa: BLE001 - a damaged file raises whatever its reader thinks of
+        yield f"The files cannot be read: {_first_line(error)}"
+        return
+    yield from _names_and_shapes(there, contents.expected(checkpoint))
+    yield from _types(there)
+    yield from _numbers(checkpoint)
+    yield from _tokenizer(checkpoint)
+
+
+def _names_and_shapes(there: dict[str, Weight], wanted: dict[str, Weight]) -> Iterator[str]:
+    """Hold what is there against what the configuration asks for."""
+    yield from contents.differences(there, wanted)
+    for name in there.keys() & wanted.keys():
+        if there[name].shape != wanted[name].shape:
+            yield f"{name} has the shape {there[name].shape}, not {wanted[name].shape}"
+
+
+def _types(there: dict[str, Weight]) -> Iterator[str]:
+    """One floating type for all; whole numbers only count batches."""
+    kinds = {one.dtype for name, one in there.items() if not name.endswith("num_batches_tracked")}
+    if len(kinds) > 1 or not kinds <= {"float32", "bfloat16", "float16"}:
+        yield f"The weights are of the types {', '.join(sorted(kinds))}, not of one floating type"
+
+
+def _numbers(checkpoint: Checkpoint) -> Iterator[str]:
+    """No NaN and no infinity."""
+    spoiled = [name for name, one in contents.tensors(checkpoint) if not one.isfinite().all()]
+    if spoiled:
+        yield f"{len(spoiled)} weights hold numbers that are not finite: {contents.listed(spoiled)}"
+
+
+def _tokenizer(checkpoint: Checkpoint) -> Iterator[str]:
+    """It opens, and has no word that the text encoder does not know."""
+    from transformers import CLIPTokenizer
+
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
+    except Exception as error:  # noqa: BLE001 - as above
+        yield f"The tokenizer cannot be read: {_first_line(error)}"
+        return
+    known = contents.configuration(checkpoint).text_config.vocab_size
+    if len(tokenizer) > known:
+        yield f"The tokenizer has {len(tokenizer)} words, the text encoder knows {known}"
+
+
+def _first_line(error: BaseException) -> str:
+    """Enough of a reader's message to tell what is wrong."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

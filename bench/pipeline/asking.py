@@ -1,0 +1,64 @@
+"""Requests that have the same answers on every side: as many objects as were asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.pipeline import pictures
+from bench.pipeline.contenders import Bytes, Door
+from bench.pipeline.plain import Plain, opened
+from contracts.pipeline import PredictRequest
+from contracts.prompts import Prompt, SegmentOptions
+
+
+OPTIONS: Final = SegmentOptions(floor=1)
+"""No candidates below the threshold: the others do not outline any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A picture's bytes, and prompts whose thresholds let through a known number of objects."""
+
+    image: bytes
+    prompts: tuple[Prompt, ...]
+
+    def request(self, number: int, *, drawn: bool = False) -> PredictRequest:
+        """As ours is asked. A scope of its own keeps each request from the memory of pictures."""
+        return PredictRequest(
+            prompts=self.prompts, options=OPTIONS, scope=str(number), pictures=drawn
+        )
+
+
+def questions(
+    plain: Plain, *, count: int, prompts: int, objects: int, side: int, seed: int
+) -> list[Question]:
+    """Draw *count* pictures, each with texts of its own."""
+    found = []
+    for number in range(count):
+        image = pictures.photo(side, seed + number)
+        picture = opened(image)
+        texts = pictures.words(prompts, seed + number)
+        asked = [
+            Prompt(
+                text=text, threshold=_threshold(plain.scores(picture, Prompt(text=text)), objects)
+            )
+            for text in texts
+        ]
+        found.append(Question(image=image, prompts=tuple(asked)))
+    return found
+
+
+def bodies(
+    door: Door, asked: Sequence[Question], *, count: int, first: int, drawn: bool = False
+) -> list[Bytes]:
+    """Write *count* requests, going round the questions; *first* makes their scopes unique."""
+    return [
+        door.write(one.image, one.request(number, drawn=drawn))
+        for number, one in ((n, asked[n % len(asked)]) for n in range(first, first + count))
+    ]
+
+
+def _threshold(scores: list[float], objects: int) -> float:
+    """Between the last object's score and the next one's."""
+    below = scores[objects] if objects < len(scores) else 0.0
+    return (scores[objects - 1] + below) / 2

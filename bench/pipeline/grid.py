@@ -1,0 +1,110 @@
+"""
+Section `grid`: images per second and waits by prompts, objects, size and concurrent requests.
+
+One of the four is varied at a time. The plain example has no server: it does one picture after the
+other, whatever the number of clients.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.pipeline import asking, load
+from bench.pipeline.contenders import Door
+from bench.pipeline.load import Lap
+from bench.pipeline.plain import Plain
+from bench.pipeline.section import Part, new_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is asked, and how many ask at once."""
+
+    prompts: int = 1
+    objects: int = 10
+    side: int = 640
+    clients: int = 1
+
+    @property
+    def name(self) -> str:
+        """Say all four."""
+        return (
+            f"{self.prompts} prompts, {self.objects} objects, {self.side} px,"
+            f" {self.clients} at once"
+        )
+
+
+_BASE = Case()
+CASES = (
+    _BASE,
+    *(replace(_BASE, prompts=prompts) for prompts in (4, 16)),
+    *(replace(_BASE, objects=objects) for objects in (1, 50, 200)),
+    *(replace(_BASE, side=side) for side in (2048, 4032)),
+    *(replace(_BASE, clients=clients) for clients in (4, 16)),
+)
+QUICK = (_BASE, replace(_BASE, clients=16))
+
+_PICTURES = 4
+
+
+async def measure(
+    plain: Plain, ours: Door, litserve: Door, *, cases: Sequence[Case], count: int
+) -> Part:
+    """Ask all contenders the same, case by case."""
+    table = new_table(
+        "images/s, p50 and p95 in ms",
+        *("case", "ours", "ours with pictures", "plain example", "LitServe", "over LitServe's"),
+    )
+    figures: dict[str, Any] = {}
+    first = 0
+    for case in cases:
+        requests = _count(case, count)
+        asked = asking.questions(
+            plain,
+            count=_PICTURES,
+            prompts=case.prompts,
+            objects=case.objects,
+            side=case.side,
+            seed=case.prompts,
+        )
+        laps: dict[str, Lap] = {}
+        for name, door, drawn in (
+            ("ours", ours, False),
+            ("ours with pictures", ours, True),
+            ("LitServe", litserve, False),
+        ):
+            warm = asking.bodies(door, asked, count=case.clients, first=first, drawn=drawn)
+            await load.drive(door, warm, clients=case.clients)
+            first += case.clients
+            bodies = asking.bodies(door, asked, count=requests, first=first, drawn=drawn)
+            first += requests
+            laps[name] = await load.drive(door, bodies, clients=case.clients)
+        laps["plain example"] = _plainly(plain, asked, max(2, requests // 2))
+        columns = ("ours", "ours with pictures", "plain example", "LitServe")
+        ratio = laps["ours"].rate / laps["LitServe"].rate
+        table.add_row(case.name, *(_cell(laps[name]) for name in columns), f"{ratio:.2f}")
+        figures[case.name] = {name: laps[name].figures() for name in columns}
+    return Part(table=table, figures=figures)
+
+
+def _count(case: Case, count: int) -> int:
+    """Fewer of what takes long; at least two for each client."""
+    weight = max(case.prompts, case.objects // 20, case.side // 640)
+    return max(count // weight, 2 * case.clients, 4)
+
+
+def _plainly(plain: Plain, asked: Sequence[asking.Question], count: int) -> Lap:
+    waits = []
+    begun = time.perf_counter()
+    for number in range(count):
+        one = asked[number % len(asked)]
+        started = time.perf_counter()
+        plain.answer(one.image, one.prompts)
+        waits.append(1000 * (time.perf_counter() - started))
+    return Lap(seconds=time.perf_counter() - begun, waits=tuple(waits))
+
+
+def _cell(lap: Lap) -> str:
+    figures = lap.figures()
+    return f"{lap.rate:.2f}  {figures['p50_ms']:.0f}  {figures['p95_ms']:.0f}"

@@ -1,0 +1,215 @@
+"""Many pictures in one call: some at a time, none twice, and one that fails stops no other."""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import tenacity
+
+from cli import batch_folder
+from cli.batch_folder import BatchFolder, Record, Standing
+from client import (
+    ApiError,
+    NotSignedIn,
+    S3Client,
+    S3Error,
+    SignInFailed,
+    TaskCancelled,
+    TaskFailed,
+    Unreachable,
+)
+from contracts import bodies
+from contracts.errors import ErrorCode
+from contracts.prompts import Prompt, SegmentOptions
+
+
+PATIENCE_SECONDS = 3600.0
+"""How long a picture waits for room while too many of the user's tasks are waiting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is asked of each picture."""
+
+    prompts: tuple[Prompt, ...]
+    options: SegmentOptions
+    needs: bodies.Needs | None = None
+    deadline: int | None = None
+    """Seconds."""
+    timeout: float | None = None
+    """Seconds of our own patience; no part of what is asked."""
+
+    @property
+    def digest(self) -> str:
+        """The same for the same request, whatever the picture."""
+        asked = {
+            "prompts": [prompt.model_dump(mode="json") for prompt in self.prompts],
+            "options": self.options.model_dump(mode="json"),
+            "needs": self.needs and self.needs.model_dump(mode="json"),
+            "deadline": self.deadline,
+        }
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """How one picture ended."""
+
+    picture: Path
+    record: Record | None = None
+    """None: the file could not be read, or was not come to."""
+    place: Path | None = None
+    before: bool = False
+    """It was done by an earlier call."""
+    error: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Its files are there."""
+        return self.record is not None and self.record.standing is Standing.DONE
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """One call. `rows` fills up as pictures end; `stopped` says why it took no more."""
+
+    folder: BatchFolder
+    order: Order
+    rows: list[Row] = field(default_factory=list)
+    stopped: S3Error | None = None
+
+    async def run(
+        self,
+        s3: S3Client,
+        pictures: Sequence[Path],
+        *,
+        jobs: int,
+        on_row: Callable[[Row], None],
+    ) -> None:
+        """Segment *pictures*, at most *jobs* of them at a time; tell of each as it ends."""
+        left = deque(pictures)
+
+        async def work() -> None:
+            while left and self.stopped is None:
+                row = await self._one(s3, left.popleft())
+                self.rows.append(row)
+                on_row(row)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(jobs, len(pictures))):
+                group.create_task(work())
+        self.rows += [Row(picture=picture, error="not asked") for picture in left]
+
+    async def _one(self, s3: S3Client, picture: Path) -> Row:
+        began = time.perf_counter()
+        try:
+            data = await asyncio.to_thread(picture.read_bytes)
+        except OSError as error:
+            return Row(picture=picture, error=f"cannot be read: {error.strerror}")
+        place, record = self._remembered(picture, hashlib.sha256(data).hexdigest())
+        row = Row(picture=picture, record=record, place=place)
+        if record.standing is Standing.DONE:
+            return replace(row, before=True)
+        record = await self._ask(s3, data, place, record)
+        record = record.with_(seconds=round(time.perf_counter() - began, 3))
+        batch_folder.write(place, record)
+        return replace(row, record=record, error=record.error)
+
+    def _remembered(self, picture: Path, sha256: str) -> tuple[Path, Record]:
+        """Where a picture's files go, and what is known of it there; written down at once."""
+        place = self.folder.place(picture, sha256)
+        fresh = Record(picture=picture.resolve(), sha256=sha256, asks=self.order.digest)
+        known = batch_folder.read(place)
+        if known is None or (known.sha256, known.asks) != (fresh.sha256, fresh.asks):
+            known = fresh
+        done = known.standing is Standing.DONE and batch_folder.is_complete(place)
+        standing = Standing.DONE if done else Standing.ASKED
+        known = known.with_(picture=fresh.picture, standing=standing, error=None)
+        batch_folder.write(place, known)
+        return place, known
+
+    async def _ask(self, s3: S3Client, data: bytes, place: Path, record: Record) -> Record:
+        """Submit unless that was done, wait, download; the record of how it ended."""
+        try:
+            task_id = record.task_id
+            if task_id is None:
+                task_id = await self._submit(s3, data, self.folder.idempotency_key(record))
+                record = record.with_(task_id=task_id)
+                batch_folder.write(place, record)
+            await s3.wait(task_id, timeout_seconds=self.order.timeout)
+            found = await s3.fetch(task_id)
+        except S3Error as error:
+            if _stops_all(error):
+                self.stopped = error
+            return _failed(record, error)
+        await asyncio.to_thread(found.save, place)
+        return record.with_(
+            standing=Standing.DONE,
+            credits=found.result.credits_charged,
+            demo=found.manifest.model.demo,
+            instances={
+                prompt.text or prompt.id: len(prompt.instances) for prompt in found.manifest.prompts
+            },
+        )
+
+    async def _submit(self, s3: S3Client, data: bytes, key: str) -> UUID:
+        upload = await s3.upload(data)
+        async for attempt in _UNTIL_THERE_IS_ROOM.copy():
+            with attempt:
+                task = await s3.submit(
+                    upload.image_url,
+                    *self.order.prompts,
+                    options=self.order.options,
+                    needs=self.order.needs,
+                    deadline_seconds=self.order.deadline,
+                    idempotency_key=key,
+                )
+                return task.task_id
+        raise AssertionError  # tenacity re-raises the last error
+
+
+def _failed(record: Record, error: S3Error) -> Record:
+    """
+    Write an error down.
+
+    A task that ended badly or is gone would be found again by its key, so the next one gets a
+    new key; one that may still go on keeps its own.
+    """
+    changes: dict[str, Any] = {"standing": Standing.FAILED, "error": str(error)}
+    if _is_over(error):
+        changes |= {"attempt": record.attempt + 1, "task_id": None}
+    return record.with_(**changes)
+
+
+def _is_over(error: S3Error) -> bool:
+    gone = {ErrorCode.NOT_FOUND, ErrorCode.IDEMPOTENCY_CONFLICT}
+    return isinstance(error, TaskFailed | TaskCancelled) or (
+        isinstance(error, ApiError) and error.code in gone
+    )
+
+
+def _stops_all(error: S3Error) -> bool:
+    """Whether the next picture would fail in the same way."""
+    codes = {ErrorCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED, ErrorCode.INSUFFICIENT_CREDITS}
+    return isinstance(error, NotSignedIn | SignInFailed | Unreachable) or (
+        isinstance(error, ApiError) and error.code in codes
+    )
+
+
+def _has_no_room(error: BaseException) -> bool:
+    return isinstance(error, ApiError) and error.code is ErrorCode.RATE_LIMITED
+
+
+_UNTIL_THERE_IS_ROOM = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception(_has_no_room),
+    wait=tenacity.wait_random_exponential(multiplier=0.5, max=15),
+    stop=tenacity.stop_after_delay(PATIENCE_SECONDS),
+    reraise=True,
+)

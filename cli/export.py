@@ -1,0 +1,95 @@
+"""`s3 export`: other formats, made from manifests on this machine."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli import manifests, show
+from client import exports
+from client.exports import FORMATS, ExportOptions, FormatName, OverlayStyle, Pictured
+from client.exports.outlines import DEFAULT_TOLERANCE
+from masks.overlay import PLAIN
+
+
+HELP = "Write results in another format, without the GPU.\n\n\b\n" + "\n".join(
+    f"{name:<9} {FORMATS[name].sentence}" for name in FormatName
+)
+
+
+def export(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="manifest.json files, folders that `s3 segment --out` wrote, or ids of tasks.",
+            show_default=False,
+        ),
+    ],
+    format_: Annotated[
+        FormatName,
+        typer.Option(
+            "--format", "-f", metavar="NAME", help="One of the above.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", file_okay=False, help="Folder for the files.")
+    ],
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="The original picture, where it is not known; of one source.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(min=0, help="Pixels that an outline may be simplified by; 0: exact."),
+    ] = DEFAULT_TOLERANCE,
+    polygons: Annotated[
+        bool, typer.Option("--polygons", help="coco: polygons in place of run lengths.")
+    ] = False,
+    tint: Annotated[
+        float, typer.Option(min=0, max=1, help="overlay: share of an instance's colour.")
+    ] = PLAIN.tint,
+    contour: Annotated[
+        int | None,
+        typer.Option(min=0, help="overlay: width of contours in pixels; 0: none."),
+    ] = None,
+    tags: Annotated[bool, typer.Option(help="overlay: write prompts and scores.")] = True,
+    colours: Annotated[
+        Literal["auto", "instance", "prompt"],
+        typer.Option(help="overlay: what has a colour of its own."),
+    ] = PLAIN.colours,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the paths as JSON.")] = False,
+) -> None:
+    """Replaced by HELP, which lists the formats."""
+    found = manifests.named(sources, picture)
+    items = asyncio.run(_read(found, picture, with_picture=FORMATS[format_].uses_picture))
+    options = ExportOptions(
+        tolerance=tolerance,
+        coco_polygons=polygons,
+        style=OverlayStyle(tint=tint, contour=contour, tags=tags, colours=colours),
+    )
+    paths = exports.export(items, format_, out, options)
+    if as_json:
+        show.as_json({"format": format_, "files": [str(path) for path in paths]})
+        return
+    count = sum(item.manifest.instance_count for item in items)
+    show.out.print(
+        f"{show.counted(len(items), 'picture')}, {show.counted(count, 'instance')}:"
+        f" {show.counted(len(paths), 'file')} in {out}",
+        soft_wrap=True,
+    )
+
+
+async def _read(
+    found: manifests.Sources, picture: Path | None, *, with_picture: bool
+) -> list[Pictured]:
+    online = manifests.from_service(found.tasks, picture, with_picture=with_picture)
+    return [
+        *(manifests.from_file(path, picture) for path in found.files),
+        *[item async for item in online],
+    ]

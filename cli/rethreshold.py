@@ -1,0 +1,160 @@
+"""`s3 rethreshold`: cut a result anew, without the GPU and at no price."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from pydantic import ValidationError
+
+from cli import config, manifests, show
+from client import S3Error
+from client.exports import Pictured, labels, overlay
+from contracts import limits, object_keys
+from contracts.bodies import RethresholdRequest
+from contracts.manifest import Manifest
+from masks.rethreshold import RethresholdError
+from masks.rethreshold import rethreshold as cut_anew
+
+
+class CannotBeCut(S3Error):
+    """The manifest does not hold what was asked of it."""
+
+
+def rethreshold(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A manifest.json, a folder that `s3 segment --out` wrote, or a task's id.",
+            show_default=False,
+        ),
+    ],
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Lowest score kept; at least the task's --floor."),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID=X", help="A threshold of one prompt; p0 is the first."),
+    ] = None,
+    min_area: Annotated[int | None, typer.Option(min=0, help="Drop masks of fewer pixels.")] = None,
+    nms: Annotated[
+        float | None,
+        typer.Option(help="Drop the worse of two masks that overlap so much (IoU, over 0 to 1)."),
+    ] = None,
+    max_instances: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=limits.MAX_INSTANCES_TILED, help="Most kept per prompt, best first."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            file_okay=False,
+            help="Folder for manifest and mask, and for the overlay when the picture is known.",
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The original picture, for the overlay."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifests as JSON.")] = False,
+) -> None:
+    """Choose instances anew from what a result keeps, without the GPU and at no price."""
+    request = _request(
+        threshold=threshold,
+        thresholds=dict(_own_threshold(each) for each in prompt or []),
+        min_area=min_area,
+        nms=nms,
+        max_instances=max_instances,
+    )
+    found = manifests.named([source], picture)
+    items = [_cut(manifests.from_file(path, picture), request) for path in found.files]
+    if found.tasks:
+        drawn = out is not None
+        items += asyncio.run(_asked(found.tasks[0], request, picture, with_picture=drawn))
+    paths = _saved(items, out) if out is not None else []
+    if as_json:
+        show.as_json(
+            {
+                "files": [str(path) for path in paths],
+                "manifests": {item.name: item.manifest.model_dump(mode="json") for item in items},
+            }
+        )
+        return
+    for item in items:
+        if len(items) > 1:
+            show.out.rule(item.name, align="left")
+        show.out.print(show.instances(item.manifest))
+    for path in paths:
+        show.out.print(str(path), soft_wrap=True)
+
+
+def _request(**changes: object) -> RethresholdRequest:
+    """What is asked; a usage error when nothing is, or when it does not fit."""
+    given = {name: value for name, value in changes.items() if value not in (None, {})}
+    if not given:
+        msg = "say what to change: --threshold, --prompt, --min-area, --nms or --max-instances."
+        raise typer.BadParameter(msg)
+    try:
+        return RethresholdRequest.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        msg = f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}."
+        raise typer.BadParameter(msg) from None
+
+
+def _own_threshold(text: str) -> tuple[str, float]:
+    """Read `p0=0.7`; an id may have a `=` in it."""
+    name, _, value = text.rpartition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        msg = f"{text!r} is not ID=X, as in p0=0.7."
+        raise typer.BadParameter(msg) from None
+
+
+def _cut(item: Pictured, request: RethresholdRequest) -> Pictured:
+    """Cut a manifest on this machine."""
+    try:
+        return replace(item, manifest=cut_anew(item.manifest, request))
+    except RethresholdError as error:
+        msg = f"{item.name}: {error}"
+        raise CannotBeCut(msg) from error
+
+
+async def _asked(
+    task_id: UUID, request: RethresholdRequest, picture: Path | None, *, with_picture: bool
+) -> list[Pictured]:
+    """Have the service cut a task's result; the picture comes too where a file is wanted."""
+    changes = request.model_dump(exclude_defaults=True)
+    async with config.client() as s3:
+        manifest: Manifest = await s3.rethreshold(task_id, **changes)
+    if not with_picture:
+        return [Pictured(name=str(task_id), manifest=manifest)]
+    items = manifests.from_service([task_id], picture, with_picture=True)
+    return [replace(item, manifest=manifest) async for item in items]
+
+
+def _saved(items: list[Pictured], out: Path) -> list[Path]:
+    """Write the files of `s3 segment --out`; of several results each into a folder of its own."""
+    paths: list[Path] = []
+    for item in items:
+        folder = out / item.name if len(items) > 1 else out
+        files = {
+            object_keys.MANIFEST: item.manifest.model_dump_json(indent=1).encode(),
+            object_keys.MASK: labels.labels_png(item),
+        }
+        if item.picture is not None:
+            files[object_keys.OVERLAY] = overlay.overlay_webp(item)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+            paths.append(folder / name)
+    return paths

@@ -1,0 +1,137 @@
+"""From whatever colours a file holds to eight bits of sRGB on white."""
+
+from functools import lru_cache
+from io import BytesIO
+from itertools import chain, product
+from typing import Final
+
+from PIL import Image, ImageChops, ImageCms
+
+
+#: What transparent pixels show; dropping alpha instead would show whatever colour lies beneath.
+_BACKGROUND: Final = (255, 255, 255)
+
+#: Mode → the colour space of a profile that can be meant for it, in ICC's spelling.
+_SPACES: Final = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
+
+#: A profile that moves no probe by more steps of 255 than this is sRGB, whatever it is called.
+_SAME: Final = 1
+
+#: Bits per sample → the factor that brings a sample to 255 steps; of one bit Pillow does it.
+_STEPS: Final = {1: 1, 2: 85, 4: 17, 8: 1, 16: 1 / 257}
+_DEEP: Final = 16
+
+
+def to_rgb(picture: Image.Image, *, depth: int = 8) -> Image.Image:
+    """
+    Give three bytes of sRGB per pixel, whatever a loaded file held.
+
+    16 bits are scaled to 8; palettes are looked up; a profile is applied if it is sound and not
+    sRGB itself; alpha and PNG's transparent colour are laid on white. *depth* is PNG's bits per
+    sample, which Pillow keeps to itself and a transparent colour is counted in.
+    """
+    profile = picture.info.get("icc_profile")
+    colour, alpha = _parts(picture, depth)
+    del picture  # at the pixel limit every copy is 200 MB
+    colour = _to_srgb(colour, profile)
+    if alpha is None:
+        return colour
+    ground = Image.new("RGB", colour.size, _BACKGROUND)
+    ground.paste(colour, mask=alpha)
+    return ground
+
+
+def _parts(picture: Image.Image, depth: int) -> tuple[Image.Image, Image.Image | None]:
+    """Split into colour (L, RGB or CMYK) and alpha (L, or None: opaque)."""
+    key = picture.info.get("transparency")
+    if picture.mode == "P":
+        looked_up = picture.convert("RGB" if key is None else "RGBA")
+        return (looked_up, None) if key is None else _split(looked_up, "RGB")
+    if picture.mode in {"LA", "La"}:
+        return _split(picture, "L")
+    if picture.mode in {"RGBA", "PA", "RGBa"}:
+        return _split(picture.convert("RGBA"), "RGB")
+    colour = _eight_bits(picture)
+    return colour, None if key is None else _keyed(colour, key, depth)
+
+
+def _split(picture: Image.Image, mode: str) -> tuple[Image.Image, Image.Image]:
+    """Take colour and alpha apart."""
+    return picture.convert(mode), picture.getchannel("A")
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """One byte per sample, without alpha."""
+    if picture.mode.startswith("I"):
+        # Pillow's own conversion clips at 255 and gives white.
+        return picture.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    if picture.mode == "1":
+        return picture.convert("L")
+    if picture.mode == "CMYK" and picture.format == "JPEG" and "adobe" not in picture.info:
+        # Pillow takes each for one of Adobe's, which are stored inverted and say whose they are.
+        return ImageChops.invert(picture)
+    return picture if picture.mode in _SPACES else picture.convert("RGB")
+
+
+def _keyed(colour: Image.Image, key: object, depth: int) -> Image.Image | None:
+    """Alpha of a PNG that names one colour transparent; compared at eight bits."""
+    samples = key if isinstance(key, tuple) else (key,)
+    bands = colour.split()
+    if len(samples) != len(bands) or not all(isinstance(sample, int) for sample in samples):
+        return None
+    differs = [
+        band.point(
+            [0 if value == _key_byte(sample, depth, colour.mode) else 255 for value in range(256)]
+        )
+        for band, sample in zip(bands, samples, strict=True)
+    ]
+    alpha = differs[0]
+    for band in differs[1:]:
+        alpha = ImageChops.lighter(alpha, band)
+    return alpha
+
+
+def _key_byte(sample: int, depth: int, mode: str) -> int:
+    """Bring one sample of a key to eight bits in the way its picture was."""
+    if mode == "RGB" and depth == _DEEP:
+        return sample >> 8  # Pillow takes the upper byte of colours and rounds nothing
+    return int(sample * _STEPS.get(depth, 1) + 0.5) & 255
+
+
+def _to_srgb(colour: Image.Image, profile: object) -> Image.Image:
+    """Apply the profile; without a usable one the numbers are taken for sRGB."""
+    transform = _transform(profile, colour.mode) if isinstance(profile, bytes) else None
+    if transform is None:
+        return colour if colour.mode == "RGB" else colour.convert("RGB")
+    converted = ImageCms.applyTransform(colour, transform, inPlace=colour.mode == "RGB")
+    return converted or colour  # in place answers nothing
+
+
+@lru_cache(maxsize=8)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Read a profile; None when it is damaged, of another colour space, or sRGB in effect."""
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if source.profile.xcolor_space != _SPACES[mode]:
+            return None
+        transform = ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            renderingIntent=ImageCms.Intent.PERCEPTUAL,
+        )
+        return None if _changes_nothing(transform, mode) else transform
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return None
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a grid of colours comes out as it went in; then no megapixel need be converted."""
+    if mode == "CMYK":
+        return False
+    grid = bytes(chain.from_iterable(product(range(0, 256, 15), repeat=len(mode))))
+    probe = Image.frombytes(mode, (len(grid) // len(mode), 1), grid)
+    moved = ImageCms.applyTransform(probe, transform)
+    assert moved is not None  # noqa: S101 - only in place it answers nothing
+    return max(ImageChops.difference(probe.convert("RGB"), moved).tobytes()) <= _SAME

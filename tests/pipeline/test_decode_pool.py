@@ -1,0 +1,299 @@
+"""Children decode: what one of them suffers is no one else's, and none outlives its parent."""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from odd_pictures.jpegs import jpeg
+from odd_pictures.making import quarters, saved
+from pipeline_client import become
+from process_table import alive, descendants, gone
+
+from contracts.errors import ErrorCode
+from pipeline.decode import decode
+from pipeline.decode_child import PIXEL_BYTES
+from pipeline.decode_pool import DecodePool
+from pipeline.decode_process import DecoderLost, read_answer, shared_memory
+from pipeline.errors import PipelineError, Refused
+
+
+SIZE = (64, 48)
+LENGTH = 64 * 48 * PIXEL_BYTES
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[DecodePool]:
+    """A pool of one child, which has decoded a picture."""
+    async with DecodePool(1) as opened:
+        await opened.decode(jpeg())
+        yield opened
+
+
+async def busy(pool: DecodePool) -> asyncio.Task[object]:
+    """Have the one child stand still over a picture that it was given."""
+    [child] = pool._children
+    os.kill(child.pid, signal.SIGSTOP)
+    task = asyncio.create_task(pool.decode(jpeg()))
+
+    def given() -> bool:
+        """Whether the door holds something that the child has not taken."""
+        unread = fcntl.ioctl(child._door, termios.TIOCOUTQ, bytes(4))
+        return bool(struct.unpack("i", unread)[0])
+
+    await become(given)
+    return task
+
+
+async def reason(task: asyncio.Task[object]) -> str:
+    """Why a picture was refused, which was found invalid."""
+    with pytest.raises(Refused) as caught:
+        await task
+    assert caught.value.code is ErrorCode.INVALID_IMAGE
+    return caught.value.message
+
+
+async def test_a_child_decodes_as_we_would(pool: DecodePool) -> None:
+    """The same pixels and frames, whatever the size of the strips they came in."""
+    for size in ((1, 1), SIZE, (1, 40_000), (20_001, 3), (1501, 1003)):
+        data = saved(quarters(*size), "PNG")
+        here, there = decode(data), await pool.decode(data)
+        assert np.array_equal(np.asarray(here.picture), np.asarray(there.picture))
+        assert here.frames == there.frames
+
+
+async def test_a_child_serves_many(pool: DecodePool) -> None:
+    """One process for all pictures, refused ones among them."""
+    before = pool.pids
+    for data in (jpeg(), jpeg()[:-50], b"\x89PNG\r\n\x1a\n", jpeg()):
+        await asyncio.gather(pool.decode(data), return_exceptions=True)
+    assert pool.pids == before
+
+
+async def test_a_crash_fails_its_own_picture(pool: DecodePool) -> None:
+    """The picture is invalid, the next one is decoded by another child."""
+    task = await busy(pool)
+    [before] = pool.pids
+    os.kill(before, signal.SIGSEGV)
+    os.kill(before, signal.SIGCONT)
+    assert "crashed" in await reason(task)
+    assert (await pool.decode(jpeg())).picture.size == SIZE
+    assert before not in pool.pids
+
+
+async def test_a_child_killed_for_its_memory_is_said_to_be(pool: DecodePool) -> None:
+    """The kernel kills with SIGKILL, and whoever sent the picture should know why."""
+    task = await busy(pool)
+    os.kill(pool.pids[0], signal.SIGKILL)
+    assert "memory" in await reason(task)
+    assert (await pool.decode(jpeg())).picture.size == SIZE
+
+
+async def test_a_child_out_of_time_is_said_to_be(pool: DecodePool) -> None:
+    """SIGXCPU is what the bound on CPU time sends."""
+    task = await busy(pool)
+    os.kill(pool.pids[0], signal.SIGXCPU)
+    os.kill(pool.pids[0], signal.SIGCONT)
+    assert "too long" in await reason(task)
+
+
+async def test_a_child_that_hangs_is_replaced() -> None:
+    """Whoever does not answer in time is ended, even one that cannot be asked to."""
+    async with DecodePool(1, seconds=5) as pool:
+        await pool.decode(jpeg())
+        [child] = pool._children
+        child._door.settimeout(0.2)
+        hung = child.pid
+        task = await busy(pool)
+        assert "too long" in await reason(task)
+        assert not alive(hung)
+        assert (await pool.decode(jpeg())).picture.size == SIZE
+
+
+async def test_a_child_killed_while_idle_blames_no_picture(pool: DecodePool) -> None:
+    """The next picture goes to another child."""
+    [before] = pool.pids
+    os.kill(before, signal.SIGKILL)
+    assert gone([before], 10)
+    assert (await pool.decode(jpeg())).picture.size == SIZE
+
+
+async def test_children_that_do_not_start_are_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture is not refused for what it has not done."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    async with DecodePool(1) as pool:
+        with pytest.raises(PipelineError) as caught:
+            await pool.decode(jpeg())
+    assert caught.value.code is ErrorCode.PIPELINE_FAILED
+
+
+def told(pid: int, what: str) -> bytes:
+    """What the kernel tells of a process."""
+    return Path(f"/proc/{pid}/{what}").read_bytes()
+
+
+async def test_a_child_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its environment is its search path, even in the memory that the kernel shows."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    async with DecodePool(1) as pool:
+        await pool.decode(jpeg())
+        variables = told(pool.pids[0], "environ").split(b"\0")
+    names = {one.partition(b"=")[0] for one in variables}
+    assert names <= {b"PATH", b"PYTHONPATH", b"PILLOW_BLOCKS_MAX", b""}
+
+
+async def test_a_child_is_small(pool: DecodePool) -> None:
+    """It has Pillow, and nothing of the model."""
+    maps = told(pool.pids[0], "maps")
+    assert b"_imaging" in maps
+    assert b"torch" not in maps
+    assert b"numpy" not in maps
+
+
+async def test_none_is_left_after_the_end() -> None:
+    """Closing the pool ends its children, idle or not yet ready."""
+    async with DecodePool(2) as pool:
+        pids = pool.pids
+    assert len(pids) == 2
+    assert gone(pids, 10)
+
+
+async def test_the_end_does_not_wait_for_a_picture_that_hangs() -> None:
+    """Whoever stops the pipeline waits for nothing that nobody reads."""
+    async with DecodePool(1) as pool:
+        await pool.decode(jpeg())
+        task = await busy(pool)
+        pids = pool.pids
+    await reason(task)
+    assert gone(pids, 10)
+
+
+PARENT = """
+import asyncio, signal
+from pipeline.decode_pool import DecodePool
+
+async def main():
+    async with DecodePool(2) as pool:
+        await pool.decode(open({path!r}, "rb").read())
+        await asyncio.gather(*(pool.decode(open({path!r}, "rb").read()) for _ in range(2)))
+        print(*pool.pids, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_none_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """Not even one that stands still and cannot see its door close."""
+    picture = tmp_path / "picture"
+    picture.write_bytes(jpeg())
+    code = PARENT.format(path=str(picture))
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert all(alive(pid) for pid in pids)
+        os.kill(pids[0], signal.SIGSTOP)
+        parent.kill()
+    assert len(pids) == 2
+    assert gone(pids, 10)
+
+
+def test_none_outlives_a_pipeline_that_is_killed() -> None:
+    """The same of the whole server, as an operator starts it."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "API_SECRET_KEY": "key",
+        "PIPELINE_PORT": "0",
+        "PIPELINE_DECODERS": "3",
+        "SAM3_WEIGHTS_PATH": "standin:",
+    }
+    command = [sys.executable, "-m", "pipeline"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        while "pipeline_listening" not in server.stdout.readline():
+            pass
+        children = descendants(server.pid)
+        server.kill()
+    assert len(children) == 3
+    assert gone(children, 10)
+
+
+@contextmanager
+def memory(size: int = LENGTH) -> Iterator[int]:
+    """What a child and its parent share."""
+    descriptor = shared_memory(size)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def answer(**fields: object) -> bytes:
+    """What a child says."""
+    return json.dumps({"width": 64, "height": 48, "frames": 1} | fields).encode()
+
+
+def test_an_honest_answer_is_taken() -> None:
+    """Negative control of what follows."""
+    with memory() as descriptor:
+        assert read_answer(answer(), descriptor, 5000).picture.size == SIZE
+
+
+def test_nobody_can_pull_the_memory_away() -> None:
+    """To read what a hostile child has cut off would end this process with SIGBUS."""
+    with memory() as descriptor:
+        for length in (0, LENGTH - 1, LENGTH + 1):
+            with pytest.raises(PermissionError):
+                os.truncate(descriptor, length)
+
+
+def test_of_a_large_picture_little_is_kept() -> None:
+    """The memory that 50 megapixels took is given back, all but 16 megapixels of it."""
+    side = 7000
+    with memory(side * side * PIXEL_BYTES) as descriptor:
+        for place in range(0, side * side * PIXEL_BYTES, 4096):
+            os.pwrite(descriptor, b"x", place)
+        before = os.fstat(descriptor).st_blocks * 512
+        read_answer(answer(width=side, height=side), descriptor, side * side)
+        after = os.fstat(descriptor).st_blocks * 512
+    assert before >= side * side * PIXEL_BYTES
+    assert after <= 70_000_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        answer(width=-64),
+        answer(width="64"),
+        answer(frames=0),
+        answer(width=10**30),
+        answer(extra=1),
+        answer(error="no_such_code"),
+        b"{}",
+    ],
+)
+def test_a_child_that_says_nonsense_is_lost(line: bytes) -> None:
+    """A decoder in a stranger's hands can say anything; nothing of it is believed unread."""
+    with memory() as descriptor, pytest.raises(DecoderLost):
+        read_answer(line, descriptor, 5000)
+
+
+def test_more_pixels_than_allowed_are_not_taken() -> None:
+    """The bound holds against the child, too."""
+    with memory() as descriptor, pytest.raises(DecoderLost):
+        read_answer(answer(), descriptor, 64 * 48 - 1)

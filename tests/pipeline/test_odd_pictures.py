@@ -1,0 +1,234 @@
+"""
+Each hostile or odd file ends right, in bounded memory: directly, through the server, at the API.
+
+The server is the process that an operator starts, around a tiny random model.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from odd_pictures import PICTURES, Odd
+from odd_pictures.pngs import header
+from PIL import Image
+from process_table import descendants, peak
+from random_sam3 import KEY
+
+from api.inspection import Inspector
+from api.inspection_child import inspect
+from contracts import limits
+from contracts import pipeline as contract
+from contracts.errors import FACTS, ErrorCode
+from contracts.prompts import Prompt, SegmentOptions
+from pipeline.decode import decode
+from pipeline.decode_pool import MEMORY_BYTES, DecodePool
+from pipeline.errors import Refused
+
+
+#: What Pillow says of damaged metadata; the children are started without warnings.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+MEGABYTE = 1_000_000
+
+#: What the largest upload and the largest picture may cost the server beyond what it took to
+#: start: 50 MB as they come in and once more for the child, 200 MB of pixels as the child sends
+#: them and once more as they are kept, and the model's own.
+SERVER_BYTES = 800 * MEGABYTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running `python -m pipeline`."""
+
+    url: str
+    process: subprocess.Popen[str]
+    started: int
+    """Most memory it took until it was ready, in bytes."""
+
+    @property
+    def grown(self) -> int:
+        """Bytes of memory that it has taken since, at most."""
+        return peak(self.process.pid, "VmHWM") - self.started
+
+    @property
+    def children(self) -> list[int]:
+        """Process ids of those that decode."""
+        return descendants(self.process.pid)
+
+
+@pytest.fixture(scope="module")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all files: the bounds hold for the whole of them, one after the other."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline"],
+        env={
+            "PATH": os.environ["PATH"],
+            "API_SECRET_KEY": KEY,
+            "HF_TOKEN": "hf_not_for_children",
+            "PIPELINE_PORT": "0",
+            "PIPELINE_DECODERS": "2",
+            "SAM3_WEIGHTS_PATH": str(checkpoint),
+            "SAM3_DEVICE": "cpu",
+            "SAM3_SELF_TEST": "finite",
+            "S3_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+            "OMP_NUM_THREADS": "1",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    events: dict[str, Any] = {}
+    assert process.stdout
+    while "setup_done" not in events:
+        entry = json.loads(process.stdout.readline())
+        events[entry["event"]] = entry
+    url = events["pipeline_listening"]["url"]
+    yield Server(url=url, process=process, started=peak(process.pid, "VmHWM"))
+    process.terminate()
+    process.communicate()
+
+
+async def ask(server: Server, data: bytes, *, drawn: bool) -> Any:
+    """Send a picture; the answer's JSON, whose status is checked against its code."""
+    request = contract.PredictRequest(
+        prompts=(Prompt(text="nothing", threshold=1),),
+        options=SegmentOptions(floor=1),
+        pictures=drawn,
+    )
+    form = aiohttp.FormData()
+    form.add_field("request", request.model_dump_json())
+    form.add_field("image", BytesIO(data), filename="x")
+    async with (
+        aiohttp.ClientSession(headers={contract.API_KEY_HEADER: KEY}) as session,
+        session.post(f"{server.url}/api/v1/predict", data=form) as answer,
+    ):
+        body = await answer.json()
+    code = body.get("error", {}).get("code")
+    assert answer.status == (FACTS[ErrorCode(code)].status if code else 200)
+    return body
+
+
+@pytest.mark.parametrize("odd", PICTURES.values(), ids=PICTURES.keys())
+async def test_each_ends_right_in_bounded_memory(server: Server, odd: Odd) -> None:
+    """The right size and number of frames, or the right code; no process over its bound."""
+    width, height = odd.size
+    # To draw fifty million pixels takes long and is no matter of decoding.
+    body = await ask(server, odd.make(), drawn=width * height < MEGABYTE)
+    if odd.code:
+        assert body["error"]["code"] == odd.code
+    else:
+        size = {"width": width, "height": height, "frames": odd.frames}
+        assert body["manifest"]["image"] == size
+    assert server.grown < SERVER_BYTES
+    assert [pid for pid in server.children if peak(pid, "VmPeak") > MEMORY_BYTES] == []
+
+
+@pytest.mark.parametrize("odd", PICTURES.values(), ids=PICTURES.keys())
+def test_each_shows_the_right_colours(odd: Odd) -> None:
+    """Upright, in sRGB, on white: the middles of the four quarters say so."""
+    if odd.code:
+        with pytest.raises(Refused) as caught:
+            decode(odd.make())
+        assert caught.value.code == odd.code
+        return
+    picture = decode(odd.make()).picture
+    assert picture.mode == "RGB"
+    assert wrong(odd, picture) == []
+
+
+def wrong(odd: Odd, picture: Image.Image) -> list[str]:
+    """What is not as it must be."""
+    if picture.size != odd.size:
+        return [f"{picture.size} for {odd.size}"]
+    width, height = picture.size
+    places = [(x, y) for y in (height // 4, height * 3 // 4) for x in (width // 4, width * 3 // 4)]
+    seen = [cast("tuple[int, ...]", picture.getpixel(place)) for place in places]
+    return [
+        f"{one} for {other}"
+        for one, other in zip(seen, odd.quarters or (), strict=False)
+        if max(abs(a - b) for a, b in zip(one, other, strict=True)) > odd.within
+    ]
+
+
+def test_a_careless_decoder_shows_other_colours() -> None:
+    """Negative control: what Pillow gives by itself is wrong for many of the sound files."""
+    small = {
+        name: odd
+        for name, odd in PICTURES.items()
+        if odd.code is None and odd.size[0] * odd.size[1] < MEGABYTE
+    }
+    careless = {
+        name
+        for name, odd in small.items()
+        if wrong(odd, Image.open(BytesIO(odd.make())).convert("RGB"))
+    }
+    assert {
+        "JPEG: EXIF orientation 2",
+        "JPEG: CMYK without Adobe's marker",
+        "JPEG: a profile that swaps colours",
+        "PNG: 16-bit grey",
+        "PNG: 2 bits with a transparent colour",
+        "PNG: RGBA",
+        "WebP: EXIF that lays it on its side",
+    } <= careless
+    assert len(careless) >= 20
+
+
+#: Refused by the API before anybody inspects them.
+AT_THE_DOOR = {"empty_body", "file_too_large"}
+
+INSPECTED = {name: odd for name, odd in PICTURES.items() if odd.code not in AT_THE_DOOR}
+
+
+@pytest.mark.parametrize("odd", INSPECTED.values(), ids=INSPECTED.keys())
+def test_the_api_judges_as_the_pipeline_does(odd: Odd) -> None:
+    """What the API lets in can be segmented, at the size it says; what it refuses could not."""
+    answer = inspect(BytesIO(odd.make()), limits.MAX_IMAGE_PIXELS)
+    if odd.code:
+        assert answer["error"] == odd.code
+    else:
+        assert (answer["width"], answer["height"]) == odd.size
+
+
+HEAVY = {name: odd for name, odd in INSPECTED.items() if "large as may be" in name}
+
+
+@pytest.mark.parametrize("odd", HEAVY.values(), ids=HEAVY.keys())
+async def test_the_apis_own_bounds_let_the_largest_in(odd: Odd) -> None:
+    """Its child has a bound on memory, too; the largest picture must fit under it."""
+    with TemporaryFile() as file:
+        file.write(odd.make())
+        async with Inspector(max_pixels=limits.MAX_IMAGE_PIXELS) as inspector:
+            seen = await inspector.inspect(file)
+    assert (seen.width, seen.height) == odd.size
+
+
+def bomb() -> bytes:
+    """A header that claims 400 million pixels."""
+    return header(20_000, 20_000)
+
+
+async def test_without_the_pixel_limit_the_bound_is_broken() -> None:
+    """Negative control: the limits keep a child small, not the kindness of the files."""
+    async with DecodePool(1, max_pixels=10**9, memory_bytes=2**40) as pool:
+        with pytest.raises(Refused):
+            await pool.decode(bomb())
+        assert peak(pool.pids[0], "VmPeak") > MEMORY_BYTES
+
+
+async def test_a_child_without_memory_says_so() -> None:
+    """Where the pixel limit does not help the bound on memory does, in words of its own."""
+    async with DecodePool(1, max_pixels=10**9) as pool:
+        with pytest.raises(Refused) as caught:
+            await pool.decode(bomb())
+        assert caught.value.code is ErrorCode.IMAGE_TOO_LARGE
+        assert "memory" in caught.value.message
+        assert peak(pool.pids[0], "VmPeak") <= MEMORY_BYTES
