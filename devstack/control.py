@@ -42,9 +42,9 @@ async def obey(request: web.Request) -> web.Response:
         known = f"{' '.join(ORDERS)}; programs: {' '.join(supervisor.names)}"
         raise web.HTTPNotFound(reason=f"No such order. Orders: {known}")
     if order == "pause":
-        supervisor.pause(program)
+        await supervisor.pause(program)
     elif order == "resume":
-        supervisor.resume(program)
+        await supervisor.resume(program)
     else:
         await supervisor.restart(program, kill=order == "kill")
     return web.json_response({"program": program, "order": order})

@@ -6,8 +6,11 @@ Run one program so that it never outlives the process that asked for it.
 Standard input is the lifeline: its other end is held by the parent and by nobody else, so it
 ends when the parent closes it and also when the parent is killed. Then the program's process
 group gets each signal in turn, with its grace, and at last SIGKILL. One path serves both the
-polite stop and the murder of the parent, so it is exercised by every run. A byte on the lifeline
-is the number of a signal to pass on.
+polite stop and the murder of the parent, so it is exercised by every run.
+
+A byte on the lifeline is the number of a signal to pass on. It comes back on standard output once
+the signal is sent; SIGSTOP once the program stands still, which on a busy machine is later. The
+program itself says all it says on standard error.
 
 DISGUISE is `-`, `namespace`, or `UID:GID`: PostgreSQL refuses to run as root. The guard itself
 keeps the parent's user, so it may signal the program under whatever user that runs.
@@ -15,6 +18,7 @@ keeps the parent's user, so it may signal the program under whatever user that r
 Only the standard library, and little of it: this file starts in about 15 ms.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -28,7 +32,7 @@ CLONE_NEWUSER = 0x10000000
 #: The user PostgreSQL believes to be inside its namespace; any but 0.
 NAMESPACE_ID = 1000
 
-LIFELINE = 0
+LIFELINE, ANSWERS, SAID = 0, 1, 2
 
 #: File descriptors above the standard three that the program must not inherit.
 DESCRIPTORS = (3, 256)
@@ -60,10 +64,11 @@ def become(disguise: str, command: list[str]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), LIFELINE)
+        os.dup2(SAID, ANSWERS)
         os.closerange(*DESCRIPTORS)
         os.execv(command[0], command)  # noqa: S606  a shell is what we do not want here
     except OSError as error:
-        os.write(2, f"devstack guard: {command[0]}: {error}\n".encode())
+        os.write(SAID, f"devstack guard: {command[0]}: {error}\n".encode())
     finally:
         os._exit(127)
 
@@ -118,12 +123,15 @@ def attend(pid: int, steps: list[tuple[int, float]], woken: int) -> int:
 
 
 def pass_on(pid: int, orders: bytes) -> None:
-    """Send the group of *pid* the signals that *orders* number."""
+    """Send the group of *pid* the signals that *orders* number, and answer each when it is done."""
     for number in orders:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, number)
-        except ProcessLookupError:
-            return
+        if number == signal.SIGSTOP:
+            # Stopped or ended, it is left for waitpid() to find.
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(ANSWERS, bytes([number]))
 
 
 def end_what_it_started(pid: int) -> None:

@@ -45,6 +45,8 @@ class Process:
         """Take over the *guard* that runs *program*."""
         self.program = program
         self._guard = guard
+        #: One at a time, so that each hears its own answer.
+        self._signalling = asyncio.Lock()
 
     @classmethod
     async def start(cls, program: Program, lease: int) -> "Process":
@@ -66,7 +68,7 @@ class Process:
                     program.disguise,
                     *program.command,
                     stdin=asyncio.subprocess.PIPE,
-                    stdout=log,
+                    stdout=asyncio.subprocess.PIPE,
                     stderr=log,
                     cwd=program.directory,
                     env=dict(program.environ),
@@ -88,10 +90,17 @@ class Process:
         """Exit status of the program, once it ended."""
         return await self._guard.wait()
 
-    def signal(self, number: int) -> None:
-        """Let the guard send the program's group the signal *number*."""
-        if self._guard.stdin is not None:
+    async def signal(self, number: int) -> None:
+        """
+        Let the guard send the program's group the signal *number*.
+
+        Returns when it is sent (SIGSTOP: when the program stands still), or the program is gone.
+        """
+        if self._guard.stdin is None or self._guard.stdout is None:
+            return
+        async with self._signalling:
             self._guard.stdin.write(bytes([number]))
+            await self._guard.stdout.read(1)
 
     async def stop(self) -> None:
         """Cut the lifeline and wait until the program is gone."""

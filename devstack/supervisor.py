@@ -46,19 +46,19 @@ class Supervisor:
         """
         kept = self._kept[name]
         async with kept.replacing:
-            kept.process.signal(signal.SIGKILL if kill else kept.end)
+            await kept.process.signal(signal.SIGKILL if kill else kept.end)
             # One that is paused would take no other signal.
-            kept.process.signal(signal.SIGCONT)
+            await kept.process.signal(signal.SIGCONT)
             await kept.process.wait()
             kept.process = await kept.open()
 
-    def pause(self, name: str) -> None:
+    async def pause(self, name: str) -> None:
         """Stop the program where it stands: it keeps its connections and answers nobody."""
-        self._kept[name].process.signal(signal.SIGSTOP)
+        await self._kept[name].process.signal(signal.SIGSTOP)
 
-    def resume(self, name: str) -> None:
+    async def resume(self, name: str) -> None:
         """Let a paused program go on."""
-        self._kept[name].process.signal(signal.SIGCONT)
+        await self._kept[name].process.signal(signal.SIGCONT)
 
     async def watch(self) -> None:
         """Wait until a program ends unasked. Raises: ProcessDiedError."""

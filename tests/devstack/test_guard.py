@@ -1,5 +1,6 @@
 """The guard: one program, ended with its parent."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ def guarded(script: str, *, disguise: str = "-", steps: str = "15:5.0") -> subpr
         [*command, "/bin/sh", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
@@ -33,8 +34,24 @@ def cut(guard: subprocess.Popen[str]) -> int:
 
 def said(guard: subprocess.Popen[str]) -> str:
     """The next line of the program."""
+    assert guard.stderr is not None
+    return guard.stderr.readline().strip()
+
+
+def answered(guard: subprocess.Popen[str], number: int) -> bool:
+    """Order the signal *number*; whether it came back."""
+    assert guard.stdin is not None
     assert guard.stdout is not None
-    return guard.stdout.readline().strip()
+    with contextlib.suppress(BrokenPipeError):
+        guard.stdin.write(chr(number))
+        guard.stdin.flush()
+    return guard.stdout.read(1) == chr(number)
+
+
+def state(pid: int) -> str:
+    """The letter by which ps shows what *pid* does."""
+    asked = ["ps", "-o", "stat=", "-p", str(pid)]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()[:1]
 
 
 def test_the_exit_status_is_the_programs() -> None:
@@ -88,6 +105,29 @@ def test_a_disguised_program_is_not_root_and_still_ends(disguise: str) -> None:
         assert cut(guard) == 128 + signal.SIGTERM
 
 
+def test_a_program_stands_still_once_its_pause_is_answered() -> None:
+    """The answer to SIGSTOP comes when the program is stopped, every time and also when it was."""
+    with guarded("echo $$; while :; do :; done") as guard:
+        pid = int(said(guard))
+
+        for number in (*(signal.SIGSTOP, signal.SIGCONT) * 50, signal.SIGSTOP, signal.SIGSTOP):
+            assert answered(guard, number)
+            assert (state(pid) == "T") == (number == signal.SIGSTOP)
+
+        cut(guard)
+
+
+def test_a_signal_to_a_program_that_ends_is_answered() -> None:
+    """Nobody waits for the answer of a program that is gone: it comes, or the guard's end does."""
+    with guarded("echo ready; sleep 60") as guard:
+        said(guard)
+
+        assert answered(guard, signal.SIGKILL)
+        answered(guard, signal.SIGSTOP)
+
+        assert guard.wait(10) == 128 + signal.SIGKILL
+
+
 def test_a_missing_program_is_named() -> None:
     """What cannot be started is said, with the status that shells use."""
     command = [sys.executable, "-I", "-S", str(processes.GUARD), "15:1", "-", "/no/such/program"]
@@ -102,9 +142,6 @@ def ended(pid: int) -> bool:
     """Whether *pid* is gone, or gone but for somebody who reaps it."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        state = subprocess.run(
-            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
-        if state.stdout.strip()[:1] in {"", "Z"}:
+        if state(pid) in {"", "Z"}:
             return True
     return False

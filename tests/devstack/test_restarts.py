@@ -164,9 +164,10 @@ async def test_a_paused_object_store_is_silent_and_goes_on(
 ) -> None:
     """Between pause and resume it answers nobody; afterwards as before."""
     await order(mine, "objects", "pause")
-    assert not await put(mine, 0.5)
-
-    await order(mine, "objects", "resume")
+    try:
+        assert not await put(mine, 0.5)
+    finally:
+        await order(mine, "objects", "resume")
 
     await eventually(lambda: put(mine, 2.0), BACK_SECONDS)
 
