@@ -38,13 +38,14 @@ class Plan:
     """Requests of one prompt in one turn of `server`."""
     rounds: int
     grid: int
-    overhead: int
+    overhead: tuple[int, int]
+    """Pictures in a turn, and turns."""
     pictures: int
     quick: bool
 
 
-WHOLE: Final = Plan(crowd=192, rounds=5, grid=48, overhead=24, pictures=100, quick=False)
-QUICK: Final = Plan(crowd=64, rounds=1, grid=8, overhead=4, pictures=4, quick=True)
+WHOLE: Final = Plan(crowd=192, rounds=5, grid=48, overhead=(8, 17), pictures=100, quick=False)
+QUICK: Final = Plan(crowd=64, rounds=1, grid=8, overhead=(4, 1), pictures=4, quick=True)
 
 
 def main() -> int:
@@ -121,10 +122,8 @@ async def _parts(plan: Plan, device: str, wanted: set[str]) -> AsyncIterator[tup
         if "overhead" in wanted:
             torch.set_num_threads(all_threads)
             middle = models.build(Path(root) / "middle", models.MIDDLE)
-            yield (
-                "overhead",
-                await overhead.measure(middle, device, count=plan.overhead, rounds=plan.rounds),
-            )
+            count, turns = plan.overhead
+            yield "overhead", await overhead.measure(middle, device, count=count, rounds=turns)
 
 
 async def _served(

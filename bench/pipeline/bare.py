@@ -10,7 +10,7 @@ from bench.pipeline.plain import opened
 from contracts.manifest import ModelInfo
 from pipeline import preprocess
 from pipeline.detector import Sam3Detector
-from pipeline.sam3 import PROMPT_BATCH
+from pipeline.sam3 import rows_at_once
 
 
 VIEWS: Final = {"cuda": 4, "cpu": 1}
@@ -32,7 +32,7 @@ class Bare:
         )
         self.detector = Sam3Detector(model=loaded.model, tokenizer=loaded.tokenizer, info=info)
         self._views = VIEWS[device.type]
-        self._rows = PROMPT_BATCH[device.type]
+        self._rows = rows_at_once(self.detector)
 
     def prepare(self, images: Sequence[bytes]) -> torch.Tensor:
         """Decode and stretch: (n, 3, side, side) uint8."""
