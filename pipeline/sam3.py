@@ -30,7 +30,8 @@ from pipeline.vision import Vision
 
 
 #: Rows in one pass of the detector. A CPU loses by larger ones (504 pixels a side, 16 prompts: by
-#: 4 in 3.3 s, by 16 in 3.9 s), but not with models so small that the calls weigh most (64: 30 and 22 ms).
+#: 4 in 3.3 s, by 16 in 3.9 s), but not with models so small that the calls weigh most (64 a side:
+#: 30 and 22 ms).
 _ROWS: Final = {"cuda": 16, "cpu": 4}
 _ROWS_OF_A_SMALL_ONE: Final = 16
 _SMALL_SIDE: Final = 64
