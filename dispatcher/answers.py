@@ -1,11 +1,11 @@
 """What a receiver answered, as far as it is kept."""
 
-import email.utils
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final
+
+from adapters.retry_after import seconds_of
 
 
 KEPT_CHARACTERS: Final = 1024
@@ -55,20 +55,5 @@ def retry_after(header: str | None, now: datetime | None = None) -> int | None:
 
     None: there is none, or it cannot be read, or its moment has passed.
     """
-    header = (header or "").strip()
-    # Longer numbers are beyond a day all the same, and int() must not choke on them.
-    if re.fullmatch(r"[0-9]{1,20}", header):
-        seconds = int(header)
-    else:
-        seconds = _until(header, now or datetime.now(UTC))
-    return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds > 0 else None
-
-
-def _until(text: str, now: datetime) -> int:
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int((moment - now).total_seconds()) + 1
+    seconds = seconds_of(header, now)
+    return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds else None

@@ -9,8 +9,8 @@ from typing import Final, Self
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from adapters import signatures
-from dispatcher import answers, guard
+from adapters import guard, signatures
+from dispatcher import answers
 from dispatcher.answers import Answer
 from dispatcher.outbox import Delivery
 

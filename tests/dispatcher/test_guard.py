@@ -12,8 +12,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from dispatchers import Receiver, status
 from typing_extensions import override
 
-from dispatcher import guard
-from dispatcher.addresses import is_public
+from adapters import guard
+from adapters.addresses import is_public
 from dispatcher.answers import Answer
 from dispatcher.outbox import Delivery
 from dispatcher.sending import Sender

@@ -1,4 +1,4 @@
-// Which addresses a customer may have us call, as dispatcher/addresses.py has it.
+// Which addresses a customer may have us call, as adapters/addresses.py has it.
 
 const NOT_PUBLIC_4 = [
   ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"],

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
-from dispatcher.addresses import is_public
+from adapters.addresses import is_public
 
 
 DNS_SECONDS: Final = 30
