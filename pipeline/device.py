@@ -1,5 +1,7 @@
 """The device that the model runs on: which one, how large, and with how many threads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -84,3 +86,19 @@ def _limit_threads(model: "Sam3Model") -> None:
     """
     if sum(parameter.numel() for parameter in model.parameters()) < _SMALL:
         torch.set_num_threads(1)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """
+    Leave the other cores to the model's thread: torch counts its threads for each caller's own.
+
+    Outlines are many small steps. With a helper for each of them, beside a model that keeps every
+    core busy, 288 x 288 cells of noise took 33 ms instead of 11.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -19,6 +19,7 @@ from contracts.prompts import Prompt, SegmentOptions
 from pipeline import postprocess, preprocess
 from pipeline.asked import ask, box_rows
 from pipeline.detector import Detector, Raw
+from pipeline.device import one_core
 from pipeline.errand import Errand
 from pipeline.errors import ModelDied, NotReady
 from pipeline.feature_memory import FeatureMemory, Features
@@ -181,7 +182,7 @@ class Sam3Segmenter:
     def trace(self, order: Sam3Order) -> tuple[PromptResult, ...]:
         """Upsample what was found to the picture's size, as run lengths. Any thread."""
         width, height = order.size
-        with translated(), torch.inference_mode():
+        with translated(), torch.inference_mode(), one_core():
             return postprocess.trace(
                 order.found(),
                 width=width,
