@@ -1,0 +1,52 @@
+"""The cores of a machine: the model's thread has them, what works beside it takes one."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from pipeline.device import one_core
+
+
+@pytest.fixture
+def model():
+    """A thread that has set itself to two threads of torch, as the model's has."""
+    with ThreadPoolExecutor(1) as thread:
+        before = torch.get_num_threads()
+        thread.submit(torch.set_num_threads, 2).result()
+        yield thread
+        thread.submit(torch.set_num_threads, before).result()
+
+
+def test_work_beside_the_model_takes_one_core_and_leaves_the_model_its_own(model):
+    """While another thread keeps to one core, the model's thread still has both."""
+    inside, seen = threading.Event(), threading.Event()
+
+    def beside() -> tuple[int, int]:
+        """Count within and after."""
+        with one_core():
+            within = torch.get_num_threads()
+            inside.set()
+            assert seen.wait(10)
+        return within, torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as side:
+        side.submit(torch.set_num_threads, 2).result()
+        counted = side.submit(beside)
+        assert inside.wait(10)
+        at_the_model = model.submit(torch.get_num_threads).result()
+        seen.set()
+        assert (at_the_model, counted.result()) == (2, (1, 2))
+
+
+def test_a_thread_is_given_back_as_it_was_when_the_work_fails():
+    """An error inside does not leave a thread with one core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError), one_core():
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
