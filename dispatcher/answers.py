@@ -40,8 +40,14 @@ class Answer:
         """Whether the receiver wants nothing more, ever."""
         return self.status_code == HTTPStatus.GONE
 
+    @property
+    def asks_for_time(self) -> bool:
+        """Whether the receiver wants nothing at all for a while, this delivery or another."""
+        return self.status_code in _BUSY and self.retry_after_seconds is not None
+
 
 _REDIRECTS: Final = 300
+_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def excerpt(start: bytes) -> str:

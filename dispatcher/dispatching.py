@@ -144,7 +144,7 @@ class Dispatcher:
             self.counts["unsettled"] += 1
             log.exception("delivery_failed", delivery_id=delivery.id)
         finally:
-            self._lines.done(delivery, answer)
+            self._lines.done(delivery, answer, asyncio.get_running_loop().time())
 
     async def _settle(self, delivery: Delivery, answer: Answer) -> None:
         try:

@@ -61,6 +61,8 @@ class Lines:
         self._patience_seconds = patience_seconds
         self._lines: dict[uuid.UUID, Line] = {}
         self._failures: Counter[uuid.UUID] = Counter()
+        self._quiet_until: dict[uuid.UUID, float] = {}
+        """Endpoints that asked for time, and until when; the database holds back what it has."""
         self.let_go = 0
         """Deliveries given up to their leases, since the start."""
 
@@ -87,7 +89,7 @@ class Lines:
         """The next to send, now running until `done`; None: all wait for their endpoints."""
         for endpoint, line in self._lines.items():
             self._drop_stale(line, now)
-            if line.waiting and line.running < self._allowed(endpoint):
+            if line.waiting and line.running < self._allowed(endpoint, now):
                 break
         else:
             return None
@@ -96,13 +98,13 @@ class Lines:
         self._lines[endpoint] = self._lines.pop(endpoint)
         return line.waiting.popleft().delivery
 
-    def done(self, delivery: Delivery, answer: Answer | None) -> None:
+    def done(self, delivery: Delivery, answer: Answer | None, now: float) -> None:
         """Learn how it went; None: nobody knows."""
         endpoint = delivery.endpoint_id
         line = self._lines[endpoint]
         line.running -= 1
         if answer is not None:
-            self._learn(endpoint, line, answer)
+            self._learn(endpoint, line, answer, now)
         if not (line.waiting or line.running):
             del self._lines[endpoint]
 
@@ -111,16 +113,22 @@ class Lines:
         for line in self._lines.values():
             self._clear(line)
 
-    def _learn(self, endpoint: uuid.UUID, line: Line, answer: Answer) -> None:
+    def _learn(self, endpoint: uuid.UUID, line: Line, answer: Answer, now: float) -> None:
         if answer.delivered:
             self._failures.pop(endpoint, None)
             return
         self._failures[endpoint] += 1
+        if answer.asks_for_time:
+            until = now + float(answer.retry_after_seconds or 0)
+            self._quiet_until[endpoint] = max(until, self._quiet_until.get(endpoint, until))
         if answer.gone or self._failures[endpoint] >= CIRCUIT_FAILURES:
             # Nothing more is to be sent there now; the database knows until when.
             self._clear(line)
 
-    def _allowed(self, endpoint: uuid.UUID) -> int:
+    def _allowed(self, endpoint: uuid.UUID, now: float) -> int:
+        if now < self._quiet_until.get(endpoint, now):
+            return 0
+        self._quiet_until.pop(endpoint, None)
         # An endpoint that failed gets one at a time until it takes one.
         return 1 if endpoint in self._failures else self._per_endpoint
 

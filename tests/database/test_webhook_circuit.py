@@ -119,3 +119,56 @@ async def test_a_probe_that_is_never_settled_comes_again(
     await make_due(operator, webhook)
     [again] = await take(service)
     assert probe["id"] == again["id"] == claim["id"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_who_asks_for_time_gets_it_for_all(
+    owner: Any, claim: DictRow, webhook: DictRow, service: Any, operator: Any, status: int
+) -> None:
+    """Retry-After of one delivery holds the endpoint's others back as long; then they go."""
+    await owner.call("test_webhook", p_id=webhook["id"])
+    await settle(service, claim, status, p_retry_after_seconds=60)
+    assert await take(service) == []
+    assert 59 <= await seconds_held(operator, webhook) <= 60
+    await make_due(operator, webhook)
+    assert len(await take(service)) == 2
+
+
+async def test_time_that_was_asked_for_is_a_day_at_most(
+    claim: DictRow, webhook: DictRow, service: Any, operator: Any
+) -> None:
+    """A receiver cannot silence itself for ever."""
+    await settle(service, claim, 503, p_retry_after_seconds=10**6)
+    assert 86_390 <= await seconds_held(operator, webhook) <= 86_400
+
+
+@pytest.mark.parametrize("other", [500, 200])
+async def test_requests_that_were_open_do_not_end_the_wait(
+    owner: Any, claim: DictRow, webhook: DictRow, service: Any, operator: Any, other: int
+) -> None:
+    """Answers of the same burst come in any order; none of them takes the time away."""
+    await owner.call("test_webhook", p_id=webhook["id"])
+    [beside] = await take(service)
+    await settle(service, claim, 429, p_retry_after_seconds=60)
+    await settle(service, beside, other)
+    assert 59 <= await seconds_held(operator, webhook) <= 60
+
+
+@pytest.mark.parametrize(("status", "asked"), [(429, None), (500, 60), (200, 60)])
+async def test_other_answers_hold_nothing_back(
+    owner: Any, claim: DictRow, webhook: DictRow, service: Any, status: int, asked: int | None
+) -> None:
+    """Negative control: no header, or another status, concerns one delivery alone."""
+    await owner.call("test_webhook", p_id=webhook["id"])
+    await settle(service, claim, status, p_retry_after_seconds=asked)
+    assert len(await take(service)) == 1
+
+
+async def seconds_held(operator: Any, webhook: DictRow) -> float:
+    """How long nothing more is sent to an endpoint."""
+    query = """
+        select extract(epoch from circuit_open_until - now())::float
+        from public.webhook_endpoints where id = %s
+    """
+    seconds: float = await operator.value(query, webhook["id"])
+    return seconds

@@ -5,7 +5,16 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from database.webhook_calls import add_webhook, deliveries_of, make_due, settle, take
+from database.webhook_calls import (
+    add_webhook,
+    deliveries_of,
+    endpoint_row,
+    fail,
+    make_due,
+    seconds_until_next,
+    settle,
+    take,
+)
 
 
 Without = Callable[[str, str, str], contextlib.AbstractAsyncContextManager[None]]
@@ -122,6 +131,70 @@ async def test_without_the_circuit_a_paused_endpoint_is_served(
             and (endpoints.failures"""
     async with without("claim_deliveries", guard, " and (endpoints.failures"):
         assert len(await take(service)) == 1
+
+
+async def test_without_the_wait_asked_for_others_go_at_once(
+    owner: Any, service: Any, without: Without
+) -> None:
+    """The endpoint's own wait is what keeps its other deliveries from a busy receiver."""
+    made = await add_webhook(owner)
+    for _ in range(2):
+        await owner.call("test_webhook", p_id=made["id"])
+    [first] = await take(service, limit=1)
+    async with without("note_endpoint", "now() + p_asked,", "null,"):
+        await settle(service, first, 429, p_retry_after_seconds=60)
+    assert len(await take(service)) == 1
+
+
+async def test_without_retry_after_the_schedule_alone_counts(
+    owner: Any, service: Any, operator: Any, without: Without
+) -> None:
+    """The greater of both is what makes a receiver's hour an hour."""
+    made = await add_webhook(owner)
+    await owner.call("test_webhook", p_id=made["id"])
+    [claim] = await take(service)
+    async with without("settle_delivery", "greatest(wait, asked)", "wait"):
+        await settle(service, claim, 503, p_retry_after_seconds=3600)
+    assert await seconds_until_next(operator, claim["id"]) <= 5.5
+
+
+async def test_without_its_end_the_schedule_never_ends(
+    owner: Any, service: Any, operator: Any, without: Without
+) -> None:
+    """The wait that is null is what makes a dead letter."""
+    made = await add_webhook(owner)
+    await owner.call("test_webhook", p_id=made["id"])
+    await operator.rows("update public.webhook_deliveries set attempt_count = 9")
+    guard, instead = "[p_attempt_count]", "[least(p_attempt_count, 9)]"
+    async with without("delivery_wait", guard, instead):
+        await fail(service, operator, made, 1)
+    assert (await deliveries_of(operator, made))[0]["status"] == "pending"
+    await fail(service, operator, made, 1)
+    assert (await deliveries_of(operator, made))[0]["status"] == "dead"
+
+
+async def test_without_its_jitter_all_waits_are_one(operator: Any, without: Without) -> None:
+    """The dice are what keeps retries of one outage apart."""
+    query = """
+        select count(distinct segmentation.delivery_wait(1))::integer from generate_series(1, 50)
+    """
+    async with without("delivery_wait", "(0.9 + random() * 0.2)", "1.0"):
+        assert await operator.value(query) == 1
+    assert await operator.value(query) > 1
+
+
+async def test_without_410_the_endpoint_is_asked_again(
+    owner: Any, service: Any, operator: Any, without: Without
+) -> None:
+    """What switches it off is that its receiver said: gone."""
+    made = await add_webhook(owner)
+    await owner.call("test_webhook", p_id=made["id"])
+    [claim] = await take(service)
+    async with without("settle_delivery", "coalesce(p_status_code = 410, false)", "false"):
+        await settle(service, claim, 410)
+    assert (await endpoint_row(operator, made))["enabled"]
+    await make_due(operator, made)
+    assert len(await take(service)) == 1
 
 
 async def test_without_the_owner_a_stranger_redelivers(

@@ -67,6 +67,27 @@ async def test_five_failures_in_a_row_open_the_circuit(
     assert len([delivery for delivery in receiver.ids if delivery in waiting]) == 5
 
 
+async def test_a_busy_endpoint_is_left_in_peace(
+    office: PostOffice,
+    user: SignedUpUser,
+    webhook: str,
+    receiver: Receiver,
+    dispatching: Dispatching,
+    eventually: Eventually,
+) -> None:
+    """Of twenty deliveries a receiver that asks for a minute gets the four that were open."""
+    receiver.answering = lambda got: web.Response(
+        status=429 if got.path == "/hook" else 200, headers={"Retry-After": "60"}
+    )
+    waiting = await office.messages(webhook, 20)
+    async with dispatching():
+        await eventually(lambda: failures(office, webhook, 4))
+        await office.rows("update webhook_deliveries set next_attempt_at = now()")
+        await one_poll(office, user, receiver, eventually)
+
+    assert len([delivery for delivery in receiver.ids if delivery in waiting]) == 4
+
+
 async def test_a_circuit_that_was_open_is_tried_with_one(
     office: PostOffice,
     user: SignedUpUser,

@@ -14,6 +14,7 @@ from dispatcher.outbox import Delivery
 GOOD = Answer(latency_ms=1, status_code=200)
 BAD = Answer(latency_ms=1, status_code=500)
 GONE = Answer(latency_ms=1, status_code=410)
+BUSY = Answer(latency_ms=1, status_code=429, retry_after_seconds=20)
 
 ONE, OTHER = uuid.uuid4(), uuid.uuid4()
 
@@ -71,7 +72,7 @@ def test_an_end_makes_place_for_the_next(queue: Lines) -> None:
     queue.put(some(ONE, 5), now=0)
     first, *_ = taken(queue)
 
-    queue.done(first, GOOD)
+    queue.done(first, GOOD, 0)
 
     assert [each.id for each in taken(queue)] == ["m4"]
 
@@ -80,10 +81,10 @@ def test_who_failed_gets_one_at_a_time(queue: Lines) -> None:
     """After a failure an endpoint has one request open, until it takes one."""
     queue.put(some(ONE, 12), now=0)
     for each in taken(queue):
-        queue.done(each, BAD)
+        queue.done(each, BAD, 0)
 
     (alone,) = taken(queue)
-    queue.done(alone, GOOD)
+    queue.done(alone, GOOD, 0)
 
     assert len(taken(queue)) == 4
 
@@ -96,10 +97,39 @@ def test_a_hopeless_endpoint_is_left_alone(queue: Lines, answer: Answer, times: 
         delivery = next(
             each for each in iter(lambda: queue.take(0), None) if each.endpoint_id == ONE
         )
-        queue.done(delivery, answer)
+        queue.done(delivery, answer, 0)
 
     assert [each.endpoint_id for each in taken(queue) if each.endpoint_id == ONE] == []
     assert queue.let_go > 0
+
+
+def test_who_asks_for_time_gets_it_for_all(queue: Lines) -> None:
+    """After a 429 with Retry-After nothing in hand goes there before; then one at a time."""
+    queue.put(some(ONE, 9) + some(OTHER, 1), now=0)
+    first, other, *open_with_it = taken(queue)
+    queue.done(first, BUSY, 0)
+    for each in open_with_it:
+        queue.done(each, BAD, 1)
+
+    assert other.endpoint_id == OTHER
+    assert taken(queue, now=19.9) == []
+    assert [each.id for each in taken(queue, now=20)] == ["m4"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(latency_ms=1, status_code=429),
+        Answer(latency_ms=1, status_code=500, retry_after_seconds=20),
+    ],
+)
+def test_another_failure_asks_for_no_time(queue: Lines, answer: Answer) -> None:
+    """Negative control: without the header, or with another status, the next goes at once."""
+    queue.put(some(ONE, 9), now=0)
+    for each in taken(queue):
+        queue.done(each, answer, 0)
+
+    assert [each.id for each in taken(queue)] == ["m4"]
 
 
 def test_what_could_outlive_its_lease_is_not_sent(queue: Lines) -> None:
