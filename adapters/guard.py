@@ -74,3 +74,12 @@ def connector(
         resolver=inner if allow_private else PublicResolver(inner),
         socket_factory=None if allow_private else public_socket,
     )
+
+
+def was_refused(error: BaseException | None) -> bool:
+    """Whether a request's *error* is this guard's, however it was wrapped on its way."""
+    while error is not None:
+        if isinstance(error, AddressRefused):
+            return True
+        error = error.__cause__ or getattr(error, "os_error", None)
+    return False

@@ -98,7 +98,7 @@ class Sender:
             )
 
     def _sentence(self, error: Exception) -> str:
-        if _is_refusal(error):
+        if guard.was_refused(error):
             return "The address is not public, or not https."
         if isinstance(error, TimeoutError):
             return f"No answer within {self._timeout_seconds:g} seconds."
@@ -116,14 +116,6 @@ _SENTENCES: Final[dict[type[Exception], str]] = {
     aiohttp.ClientConnectorError: "No connection.",
 }
 """For the owner of the endpoint, the first that fits; never the error's own words."""
-
-
-def _is_refusal(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, guard.AddressRefused):
-            return True
-        error = error.__cause__ or getattr(error, "os_error", None)
-    return False
 
 
 async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
