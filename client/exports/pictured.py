@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from client.errors import S3Error
 from contracts.manifest import Instance, Manifest, PromptResult
+from pixels import upright
 
 
 class NoPicture(S3Error):
@@ -54,31 +54,30 @@ class Pictured:
 
     def open(self) -> Image.Image:
         """
-        Read the picture: RGB, upright, as large as the manifest says.
+        Read the picture as the model was shown it: sRGB, upright, as large as the manifest says.
 
         Raises NoPicture or WrongPicture.
         """
         if self.picture is None:
             raise NoPicture(self.name)
         shown = self.picture if isinstance(self.picture, Path) else self.name
-        source = BytesIO(self.picture) if isinstance(self.picture, bytes) else self.picture
         try:
-            with Image.open(source) as opened:
-                upright = ImageOps.exif_transpose(opened).convert("RGB")
+            data = self.picture if isinstance(self.picture, bytes) else self.picture.read_bytes()
+            picture = upright.upright(upright.opened(data), data)
         except FileNotFoundError:
             msg = f"{shown}: no such file."
             raise WrongPicture(msg) from None
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        except (*upright.DAMAGED, Image.DecompressionBombError) as error:
             msg = f"{shown} cannot be read as a picture: {error}"
             raise WrongPicture(msg) from error
         expected = (self.manifest.image.width, self.manifest.image.height)
-        if upright.size != expected:
+        if picture.size != expected:
             msg = (
-                f"{shown} is {_pixels(upright.size)}, but the manifest is about a picture of"
+                f"{shown} is {_pixels(picture.size)}, but the manifest is about a picture of"
                 f" {_pixels(expected)}. Give the picture that was asked about."
             )
             raise WrongPicture(msg)
-        return upright
+        return picture
 
 
 def with_names_apart(items: Iterable[Pictured]) -> tuple[Pictured, ...]:

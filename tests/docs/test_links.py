@@ -33,6 +33,8 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     "folder",
     [
         "contracts",
+        "masks",
+        "pixels",
         "adapters",
         "api",
         "janitor",
