@@ -72,7 +72,11 @@ def _source(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--target", metavar="URL", help="default: where each message went")
     group.add_argument(
-        "--target-allow", action="append", default=[], metavar="HOST", help="not this machine"
+        "--target-allow",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a target that is not this machine; without --target, any host of a message",
     )
     group.add_argument("--yes", action="store_true", help="send; without it only plan")
     group.add_argument("--resume", metavar="RUN", help="send what is left of a run")
@@ -93,6 +97,11 @@ def _selection(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--type", action="append", default=[], help="task.done, task.*, INSERT")
     group.add_argument("--status", choices=[*Standing, "any"], default="any", help="last attempt")
     group.add_argument("--code", type=code, help="of the last answer: 503, 5xx, none")
+    group.add_argument(
+        "--include-disabled",
+        action="store_true",
+        help="also of endpoints that are switched off or answered 410",
+    )
     group.add_argument("--limit", type=at_least(1), help="the oldest so many")
 
 

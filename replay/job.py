@@ -3,24 +3,25 @@
 import argparse
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from yarl import URL
 
-from adapters import settings, signatures
+from adapters import signatures
 from adapters.rest import Rest
-from replay import arguments, outbox, recording, rows
+from replay import leaving_out, outbox, sources
 from replay.checkpoint import Checkpoint
 from replay.errors import UsageError
 from replay.faults import Faults, Shot
-from replay.messages import Message, Standing
+from replay.leaving_out import Why
+from replay.messages import Message
 from replay.plan import Plan, planned
 from replay.sealing import Seal, Signing, preserved
-from replay.selection import Mode, Selection
-from replay.settings import DatabaseSettings, ReplaySettings
-from replay.targets import checked
+from replay.selection import Selection
+from replay.settings import ReplaySettings
+from replay.targets import checked, named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +37,17 @@ class Job:
     """Shots over --max."""
     gone: int
     """Messages of a resumed run that are no longer in the source."""
+    left_out: Counter[Why]
     seal: Seal
 
     def url_of(self, shot: Shot) -> URL:
         """Where a shot goes. Raises: UsageError."""
-        url = self.asked.target or shot.message.url
-        if url is None:
+        if self.asked.target:
+            return checked(self.asked.target, self.asked.target_allow)
+        if shot.message.url is None:
             msg = f"Nobody knows where {shot.message.id} went. Give --target."
             raise UsageError(msg)
-        return checked(url, self.asked.target_allow)
+        return named(shot.message.url, self.asked.target_allow)
 
     @property
     def plan(self) -> Plan:
@@ -60,7 +63,10 @@ class Job:
             source=self.source,
             rate=self.asked.rate,
             left=self.left,
+            gone=self.gone,
+            left_out=self.left_out,
             url_of=self.url_of,
+            signer_of=self.seal.signer,
         )
 
 
@@ -72,30 +78,27 @@ async def job_of(
 
     Raises: UsageError, RestError, SettingsError.
     """
-    if not asked.source:
-        msg = "Say where the messages come from: --from outbox, --from rows or --from FILE."
-        raise UsageError(msg)
-    selection = selected(asked)
-    if before is not None:
-        # What was planned counts, not what would be chosen by now.
-        selection = Selection(ids=before.ids)
-    async with _door(asked.source) as door:
-        messages = selection.of(await _read(asked.source, door, selection))
-        seal = await _seal(asked, own, run, door, messages)
-    faults = Faults(
-        dup=asked.dup,
-        drop=asked.drop,
-        truncate=asked.truncate,
-        delay_seconds=asked.delay,
-        shuffle=asked.shuffle,
-    )
-    shots = faults.shots(messages, run)
+    # Of a run that goes on, what was planned counts, not what would be chosen by now.
+    selection = sources.selected(asked) if before is None else Selection(ids=before.ids)
+    seal = sealed(asked, own, run)
+    async with contextlib.AsyncExitStack() as stack:
+        door = await sources.door(stack) if asked.source in sources.OF_DATABASE else None
+        found = await sources.read(asked.source, door, selection)
+        chosen = dataclasses.replace(selection, limit=None).of(found)
+        if door is None and asked.target is None and _needs_endpoints(seal, chosen):
+            door = await sources.door(stack)
+            chosen = await outbox.known(door, chosen)
+        messages, left_out = leaving_out.parted(chosen, asked)
+        messages = messages[: selection.limit]
+        if door is not None and _needs_endpoints(seal, messages):
+            seal = await _with_endpoints(seal, door, messages)
+    shots = _faults(asked).shots(messages, run)
     gone = 0
     if before is not None:
         shots = [shot for shot in shots if shot.name not in before.done]
-        found = {message.id for message in messages}
+        there = {message.id for message in chosen}
         # Copies of a message that is gone are not counted: nobody knows any more that it had some.
-        gone = sum(each not in found and f"{each}#0" not in before.done for each in before.ids)
+        gone = sum(each not in there and f"{each}#0" not in before.done for each in before.ids)
     return Job(
         asked=asked,
         run=run,
@@ -104,67 +107,59 @@ async def job_of(
         shots=shots[: asked.max],
         left=max(0, len(shots) - asked.max),
         gone=gone,
+        left_out=left_out,
         seal=seal,
     )
 
 
-def selected(asked: argparse.Namespace) -> Selection:
-    """The filters of the command line; the mode has a default for each source."""
-    status = None if asked.status == "any" else Standing(asked.status)
-    repairing = asked.source == arguments.OUTBOX and status is None
-    return Selection(
-        mode=asked.mode or (Mode.RECOVER if repairing else Mode.ALL),
-        since=asked.since,
-        until=asked.until,
-        ids=tuple(asked.id),
-        tasks=tuple(asked.task),
-        types=tuple(asked.type),
-        status=status,
-        code=asked.code,
-        limit=asked.limit,
-    )
+def sealed(asked: argparse.Namespace, own: ReplaySettings, run: str) -> Seal:
+    """
+    How the shots are made, before anybody asked for the endpoints' own secrets.
 
-
-@contextlib.asynccontextmanager
-async def _door(source: str) -> AsyncIterator[Rest | None]:
-    if source not in {arguments.OUTBOX, arguments.ROWS}:
-        yield None
-        return
-    config = settings.load(DatabaseSettings)
-    key = config.supabase_service_key.get_secret_value()
-    async with Rest(url=config.supabase_url, key=key) as door:
-        yield door
-
-
-async def _read(source: str, door: Rest | None, selection: Selection) -> list[Message]:
-    if door is None:
-        return recording.read(Path(source))
-    if source == arguments.OUTBOX:
-        return await outbox.read(door, selection)
-    return await rows.read(door, selection)
-
-
-async def _seal(
-    asked: argparse.Namespace,
-    own: ReplaySettings,
-    run: str,
-    door: Rest | None,
-    messages: Sequence[Message],
-) -> Seal:
-    given = asked.secret or (own.replay_secret and own.replay_secret.get_secret_value())
+    A secret of the environment is for what has no endpoint, and for a --target: it must not
+    silently take the place of every customer's own. Raises: UsageError.
+    """
+    kept = own.replay_secret.get_secret_value() if own.replay_secret else None
     try:
-        secrets = (signatures.check_secret(given),) if given else ()
+        for each in (asked.secret, kept):
+            if each:
+                signatures.check_secret(each)
     except signatures.BadSecret as error:
         raise UsageError(str(error)) from error
-    seal = Seal(
+    given, given_by = asked.secret, "--secret"
+    if not given and asked.target:
+        given, given_by = kept, "REPLAY_SECRET"
+    return Seal(
         run=run,
         signing=Signing.PRESERVE if asked.preserve else Signing(asked.sign),
         new_id=asked.new_id,
-        secrets=secrets,
+        secret=given or None,
+        given_by=given_by,
+        otherwise=kept or None,
         extra=tuple(asked.header),
     )
-    if seal.signing is not Signing.FRESH or secrets or door is None:
-        return seal
+
+
+def _needs_endpoints(seal: Seal, messages: Sequence[Message]) -> bool:
+    """Whether messages are to be signed as their endpoints would have it."""
+    return (
+        seal.signing is Signing.FRESH
+        and seal.secret is None
+        and any(message.endpoint_id for message in messages)
+    )
+
+
+async def _with_endpoints(seal: Seal, door: Rest, messages: Sequence[Message]) -> Seal:
     endpoints = {message.endpoint_id for message in messages if message.endpoint_id}
     by = {each: await outbox.secrets_of(door, each) for each in endpoints}
     return dataclasses.replace(seal, of_endpoints=by)
+
+
+def _faults(asked: argparse.Namespace) -> Faults:
+    return Faults(
+        dup=asked.dup,
+        drop=asked.drop,
+        truncate=asked.truncate,
+        delay_seconds=asked.delay,
+        shuffle=asked.shuffle,
+    )

@@ -60,6 +60,8 @@ class Message:
     """Where it went; None: nobody knows."""
     endpoint_id: str | None = None
     """The customer's endpoint whose secrets sign it."""
+    enabled: bool = True
+    """Whether that endpoint is switched on."""
     headers: tuple[tuple[str, str], ...] = ()
     """As they came over the wire, if it was recorded."""
     last: Attempt | None = None

@@ -1,7 +1,8 @@
 """The source `outbox`: customers' deliveries and the attempts at them, by the service key."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,6 +19,14 @@ _ATTEMPTS_PAGE: Final = 1000
 """What PostgREST answers at most on a hosted project."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a customer wants webhooks."""
+
+    url: str
+    enabled: bool
+
+
 async def read(door: Rest, selection: Selection) -> list[Message]:
     """
     Deliveries that *selection* may mean (its mode, status, code and limit are left to the caller).
@@ -25,7 +34,7 @@ async def read(door: Rest, selection: Selection) -> list[Message]:
     Raises: RestError.
     """
     rows = await _deliveries(door, selection)
-    urls = await _urls(door)
+    endpoints = await _endpoints(door, {row["endpoint_id"] for row in rows})
     last = await _last_attempts(door, [row["id"] for row in rows])
     return [
         Message(
@@ -34,11 +43,30 @@ async def read(door: Rest, selection: Selection) -> list[Message]:
             key=row["task_id"] or row["id"],
             body=row["body"].encode(),
             created_at=datetime.fromisoformat(row["created_at"]),
-            url=urls.get(row["endpoint_id"]),
+            url=endpoints[row["endpoint_id"]].url,
             endpoint_id=row["endpoint_id"],
+            enabled=endpoints[row["endpoint_id"]].enabled,
             last=last.get(row["id"]),
         )
         for row in rows
+        # An endpoint that was deleted meanwhile took its deliveries along.
+        if row["endpoint_id"] in endpoints
+    ]
+
+
+async def known(door: Rest, messages: Sequence[Message]) -> list[Message]:
+    """
+    *messages* with their endpoints as they are by now; of a deleted one as they were.
+
+    Raises: RestError.
+    """
+    ids = {message.endpoint_id for message in messages if message.endpoint_id}
+    endpoints = await _endpoints(door, ids)
+    return [
+        message
+        if (now := endpoints.get(message.endpoint_id or "")) is None
+        else dataclasses.replace(message, url=now.url, enabled=now.enabled)
+        for message in messages
     ]
 
 
@@ -77,16 +105,13 @@ async def _matching(door: Rest, selection: Selection) -> list[dict[str, Any]]:
             return found
 
 
-async def _urls(door: Rest) -> dict[str, str]:
-    found: dict[str, str] = {}
-    last = "00000000-0000-0000-0000-000000000000"
-    while True:
-        query = door.table("webhook_endpoints").select("id,url").order("id").gt("id", last)
-        page: list[Any] = list((await query.limit(_PAGE).execute()).data)
-        found |= {row["id"]: row["url"] for row in page}
-        if len(page) < _PAGE:
-            return found
-        last = page[-1]["id"]
+async def _endpoints(door: Rest, ids: Iterable[str]) -> dict[str, Endpoint]:
+    found: dict[str, Endpoint] = {}
+    for portion in _portions(sorted(ids)):
+        query = door.table("webhook_endpoints").select("id,url,enabled").in_("id", portion)
+        page: list[Any] = list((await query.execute()).data)
+        found |= {row["id"]: Endpoint(url=row["url"], enabled=row["enabled"]) for row in page}
+    return found
 
 
 async def _last_attempts(door: Rest, ids: Sequence[str]) -> dict[str, Attempt]:

@@ -1,8 +1,6 @@
 """How fast, and when to stop: a rate for the run, a pause and a circuit breaker for each host."""
 
 import asyncio
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 
 class Pace:
@@ -44,18 +42,3 @@ class Breaker:
     def open(self, host: str) -> bool:
         """Whether nothing more is sent there."""
         return 0 < self._most <= self._in_a_row.get(host, 0)
-
-
-def retry_after_seconds(value: str | None) -> float | None:
-    """What a Retry-After header asks for: seconds, or a date; None: nothing that can be read."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())

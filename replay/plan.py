@@ -1,7 +1,7 @@
 """What a run would do, before it does anything."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 from yarl import URL
 
 from replay.faults import Shot
+from replay.leaving_out import Why
+from replay.messages import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,12 @@ class Plan:
     by_type: dict[str, dict[str, int]]
     """Messages by type and by how their last attempt went."""
     by_host: dict[str, int]
+    by_signer: dict[str, int]
+    """Messages by what signs them."""
+    left_out: dict[str, int]
+    """Messages that were selected and are not sent, by why."""
+    gone: int
+    """Messages of a resumed run that are no longer in the source."""
     first: datetime | None
     last: datetime | None
     seconds: float
@@ -39,6 +47,9 @@ class Plan:
             "left": self.left,
             "by_type": self.by_type,
             "by_host": self.by_host,
+            "by_signer": self.by_signer,
+            "left_out": self.left_out,
+            "gone": self.gone,
             "first": None if self.first is None else self.first.isoformat(),
             "last": None if self.last is None else self.last.isoformat(),
             "seconds": round(self.seconds, 1),
@@ -52,7 +63,10 @@ def planned(
     source: str,
     rate: float,
     left: int,
+    gone: int,
+    left_out: Mapping[Why, int],
     url_of: Callable[[Shot], URL],
+    signer_of: Callable[[Message], str],
 ) -> Plan:
     """The plan of sending *shots* at *rate* per second."""
     messages = {shot.message.id: shot.message for shot in shots}.values()
@@ -68,6 +82,9 @@ def planned(
         left=left,
         by_type={name: dict(counts) for name, counts in sorted(by_type.items())},
         by_host=dict(Counter(str(url_of(shot).origin()) for shot in shots)),
+        by_signer=dict(Counter(signer_of(message) for message in messages)),
+        left_out={str(why): count for why, count in left_out.items()},
+        gone=gone,
         first=min(moments, default=None),
         last=max(moments, default=None),
         seconds=len(shots) / rate,

@@ -1,7 +1,7 @@
 r"""
 Recordings: one JSON document in each line, raw bytes as base64.
 
-    {"v":1,"n","id","type","at","method","path","url","headers":[[name,value]],"body",
+    {"v":1,"n","id","type","at","method","path","url","endpoint","headers":[[name,value]],"body",
      "attempt":{"status","latency_ms","answer","error"}|null}     a request, and how it went
     {"v":1,"n","attempt":{…}}                                     how request n went, known later
 
@@ -71,6 +71,7 @@ class Recording:
                 "method": method,
                 "path": path,
                 "url": message.url,
+                "endpoint": message.endpoint_id,
                 "headers": redacted(message.headers),
                 "body": base64.b64encode(message.body).decode(),
                 "attempt": _attempt_document(message.last),
@@ -149,6 +150,7 @@ def _take(line: dict[str, Any], found: dict[str, Message], ids: dict[str, str]) 
         body=body,
         created_at=datetime.fromisoformat(line["at"]),
         url=line.get("url"),
+        endpoint_id=line.get("endpoint"),
         headers=tuple((str(name), str(value)) for name, value in line["headers"]),
         last=attempt,
     )

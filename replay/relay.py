@@ -47,7 +47,7 @@ async def serve(asked: argparse.Namespace, own: ReplaySettings) -> int:
     )
     with contextlib.ExitStack() as stack:
         record = stack.enter_context(Recording(asked.record)) if asked.record else None
-        async with Sender(timeout_seconds=_SECONDS, connections=1) as sender:
+        async with Sender(timeout_seconds=_SECONDS, guarded=False) as sender:
             async for line in lines:
                 await _post(line, url, secret, sender, record)
     return 0

@@ -69,7 +69,7 @@ async def _send(job: Job, checkpoint: Checkpoint, report: Report) -> None:
     asked = job.asked
     with contextlib.ExitStack() as stack:
         record = stack.enter_context(recording.Recording(asked.record)) if asked.record else None
-        async with Sender(timeout_seconds=asked.timeout, connections=asked.concurrency) as sender:
+        async with Sender(timeout_seconds=asked.timeout, guarded=not asked.target) as sender:
             run = Run(
                 seal=job.seal,
                 sender=sender,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from replay.leaving_out import Why
 from replay.plan import Plan
 from replay.run import Ending, Outcome
 
@@ -20,6 +21,12 @@ _COLOURS: Final = {
     Ending.FAILED: "red",
     Ending.DROPPED: "magenta",
     Ending.SKIPPED: "yellow",
+}
+
+_LEFT_OUT: Final = {
+    Why.DISABLED: "the endpoint is switched off, or answered 410. --include-disabled sends them.",
+    Why.INSIDE: "the endpoint's URL leads to this machine or its network."
+    " --target-allow HOST sends them.",
 }
 
 
@@ -48,10 +55,19 @@ class Report:
             shown = [counts.get(standing, 0) for standing in ("failed", "missing", "ok")]
             table.add_row(escape(kind), *(f"{n:,}" for n in (sum(shown), *shown)))
         self.out.print(table)
+        self._extent(plan)
+
+    def _extent(self, plan: Plan) -> None:
         if plan.first and plan.last:
             self.out.print(f"first {_utc(plan.first)}, last {_utc(plan.last)}")
         for host, count in plan.by_host.items():
             self.out.print(f"{count:,} to {escape(host)}")
+        for signer, count in plan.by_signer.items():
+            self.out.print(f"{count:,} signed by {signer}")
+        for why, count in plan.left_out.items():
+            self.out.print(f"[yellow]{count:,} left out: {_LEFT_OUT[Why(why)]}[/]")
+        if plan.gone:
+            self.out.print(f"[yellow]{plan.gone:,} are no longer in the source.[/]")
         self.out.print(f"{plan.shots:,} sends, {plan.seconds:,.1f} s or more")
         if plan.left:
             self.out.print(f"[yellow]{plan.left:,} more are over --max, for --resume.[/]")

@@ -40,6 +40,13 @@ class Signing(StrEnum):
     """Bytes and headers as recorded, timestamp included."""
 
 
+_SIGNERS: Final = {
+    Signing.NONE: "nothing",
+    Signing.BAD: "a secret that nobody knows",
+    Signing.PRESERVE: "what was recorded",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """How the shots of one run are made."""
@@ -47,9 +54,14 @@ class Seal:
     run: str
     signing: Signing = Signing.FRESH
     new_id: bool = False
-    secrets: Sequence[str] = ()
-    """For messages whose endpoint has none of its own."""
+    secret: str | None = None
+    """For every message: the operator said so."""
+    given_by: str = "--secret"
+    """What the operator said it by."""
     of_endpoints: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Each customer's own."""
+    otherwise: str | None = None
+    """REPLAY_SECRET, for messages that belong to no endpoint."""
     extra: tuple[tuple[str, str], ...] = ()
     """More headers to send."""
 
@@ -75,11 +87,24 @@ class Seal:
 
     def secrets_for(self, message: Message) -> Sequence[str]:
         """What signs *message*. Raises: UsageError when nothing does."""
-        found = self.secrets or self.of_endpoints.get(message.endpoint_id or "", ())
+        if self.secret:
+            return (self.secret,)
+        if message.endpoint_id:
+            found = self.of_endpoints.get(message.endpoint_id, ())
+        else:
+            found = (self.otherwise,) if self.otherwise else ()
         if not found:
             msg = f"Nothing can sign {message.id}. Give --secret, or say --sign none."
             raise UsageError(msg)
         return found
+
+    def signer(self, message: Message) -> str:
+        """What the plan calls that which signs *message*."""
+        if self.signing is not Signing.FRESH:
+            return _SIGNERS[self.signing]
+        if self.secret:
+            return self.given_by
+        return "the endpoint's own secrets" if message.endpoint_id else "REPLAY_SECRET"
 
     def _new_id(self, message: Message, copy: int) -> str:
         # Of run and shot, so that a resumed run makes the same one for the same shot.

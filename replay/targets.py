@@ -1,4 +1,9 @@
-"""Where may be sent to: this machine, and hosts that the operator named."""
+"""
+Where may be sent to: what the operator typed, and hosts that the operator named.
+
+A message's own URL is a customer's word. That it leads to this machine is no permission: it would
+be the operator's machine that a customer reaches.
+"""
 
 import ipaddress
 from collections.abc import Collection
@@ -10,16 +15,45 @@ from replay.errors import TargetRefused, UsageError
 
 def checked(url: str, allowed: Collection[str]) -> URL:
     """
-    *url*, if it is on this machine or its host is in *allowed*.
+    The operator's own *url*, if it is on this machine or its host is in *allowed*.
 
     Raises: UsageError (no http URL, or with a password in it), TargetRefused.
     """
     target = http_url(url)
     host = target.host or ""
-    if is_local(host) or host.lower() in {name.lower() for name in allowed}:
+    if is_local(host) or is_named(host, allowed):
         return target
     msg = f"{host} is not this machine. If it is meant, say --target-allow {host}."
     raise TargetRefused(msg)
+
+
+def named(url: str, allowed: Collection[str]) -> URL:
+    """
+    A message's own *url*, if its host is in *allowed*; this machine is no exception.
+
+    Raises: UsageError (no http URL, or with a password in it), TargetRefused.
+    """
+    target = http_url(url)
+    host = target.host or ""
+    if is_named(host, allowed):
+        return target
+    whose = "The message's own URL leads to"
+    msg = f"{whose} {host}. If it is meant, say --target-allow {host}, or give --target."
+    raise TargetRefused(msg)
+
+
+def is_named(host: str, allowed: Collection[str]) -> bool:
+    """Whether *host* is one of *allowed*, in any case of letters; `[::1]` is `::1`."""
+    return host.lower() in {name.lower().strip("[]") for name in allowed}
+
+
+def is_literal(host: str) -> bool:
+    """Whether the name itself says which machine it is, so that naming it is allowing it."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return is_local(host)
+    return True
 
 
 def http_url(url: str) -> URL:

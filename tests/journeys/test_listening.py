@@ -75,7 +75,10 @@ async def test_events_come_to_the_machine_and_can_be_replayed(
 
     replayed = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "cli", "replay", "--from", str(log), "--mode", "recover", "--yes"],
+        [
+            *(sys.executable, "-m", "cli", "replay", "--from", str(log), "--target", url),
+            *("--mode", "recover", "--yes"),
+        ],
         env={**environment, "REPLAY_SECRET": secret[0].decode()},
         check=False,
     )

@@ -1,6 +1,7 @@
 """A receiver, recordings, and `python -m replay` as a shell runs it."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import uuid
@@ -18,6 +19,19 @@ from replay.recording import Recording
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     """One on a free port."""
+    async with _serving() as made:
+        yield made
+
+
+@pytest.fixture
+async def other_receiver() -> AsyncIterator[Receiver]:
+    """Another one."""
+    async with _serving() as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def _serving() -> AsyncIterator[Receiver]:
     made = Receiver()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", made.handle)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from replay_parts import Receiver, Replay, message
 
-from replay.pace import Pace, retry_after_seconds
+from replay.pace import Pace
 
 
 YES = ("--yes", "--json", "--rate", "100000")
@@ -53,21 +53,6 @@ async def test_a_long_retry_after_is_a_failure_for_a_resumed_run(
     resumed = await replay("--resume", ran.document["plan"]["run"], "--yes")
 
     assert (ran.code, resumed.code) == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("120", 120.0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
-        ("soon", None),
-        (None, None),
-        ("", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
-    """What cannot be read asks for nothing."""
-    assert retry_after_seconds(value) == seconds
 
 
 async def test_a_host_that_fails_in_a_row_is_given_up(

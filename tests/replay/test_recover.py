@@ -14,7 +14,7 @@ from adapters.rest import Rest
 from devstack.testing import Stack
 
 
-FAST = ("--rate", "100000", "--max-failures", "0", "--json")
+FAST = ("--rate", "100000", "--max-failures", "0", "--json", "--target-allow", "127.0.0.1")
 MANY = 1000
 ROUNDS = 30
 
@@ -64,7 +64,7 @@ async def outbox(
     await db.execute("delete from public.webhook_endpoints")
 
 
-async def until_dry(replay: Replay, first: Ran, log: Path, *more: str) -> None:
+async def until_dry(replay: Replay, first: Ran, log: Path, **env: str) -> None:
     """Recover what the log says is still failing, until nothing is."""
     ran = first
     for _ in range(ROUNDS):
@@ -72,7 +72,8 @@ async def until_dry(replay: Replay, first: Ran, log: Path, *more: str) -> None:
             return
         ran = await replay(
             *("--from", str(log), "--mode", "recover", "--record", str(log)),
-            *("--yes", *FAST, *more),
+            *("--yes", *FAST),
+            **env,
         )
     pytest.fail("never dry")
 
@@ -89,7 +90,7 @@ async def test_recover_until_dry_has_each_effect_once(
         *("--from", "outbox", "--record", str(log), "--yes", *FAST, *faults), **outbox.env
     )
     assert first.code == 1
-    await until_dry(replay, first, log, "--secret", receiver.secret)
+    await until_dry(replay, first, log, **outbox.env)
 
     assert set(receiver.effects) == outbox.ids
     assert len(receiver.requests) > MANY
@@ -203,8 +204,10 @@ async def test_a_checkpoint_keeps_no_secret(
 async def test_without_yes_nothing_is_sent(
     replay: Replay, outbox: Outbox, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """The plan counts, ends with 3, and leaves no trace."""
-    ran = await replay("--from", "outbox", "--json", **outbox.env)
+    """The plan counts, ends with 3, and leaves no trace; control: with it one is sent."""
+    arguments = ("--from", "outbox", "--json", "--target-allow", "127.0.0.1")
+
+    ran = await replay(*arguments, **outbox.env)
 
     plan = ran.document["plan"]
     assert ran.code == 3
@@ -212,3 +215,6 @@ async def test_without_yes_nothing_is_sent(
     assert plan["seconds"] == MANY / 20
     assert receiver.requests == []
     assert not (tmp_path / "state").exists()
+
+    await replay(*arguments, "--yes", "--limit", "1", **outbox.env)
+    assert len(receiver.requests) == 1

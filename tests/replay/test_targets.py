@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from replay_parts import Replay, message
+from replay_parts import Receiver, Replay, message
 
 from replay.errors import TargetRefused, UsageError
-from replay.targets import checked
+from replay.targets import checked, named
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,23 @@ def test_any_other_host_must_be_named(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://localhost:1/x", "LOCALHOST"),
+        ("http://127.0.0.1/", "127.0.0.1"),
+        ("http://[::1]:8/", "[::1]"),
+        ("https://example.com/hook", "example.com"),
+    ],
+)
+def test_a_messages_own_url_needs_its_host_named(url: str, host: str) -> None:
+    """Loopback is no exception there: the URL is a customer's word, not the operator's."""
+    with pytest.raises(TargetRefused):
+        named(url, ["example.org"])
+
+    assert str(named(url, [host])) == url
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "ftp://localhost/",
@@ -61,13 +78,26 @@ def test_only_plain_http_urls_are_targets(url: str) -> None:
         checked(url, ["localhost"])
 
 
-async def test_a_foreign_target_ends_with_usage_before_anything(
-    replay: Replay, recorded: Callable[..., Path]
+@pytest.mark.parametrize("host", ["example.com", "127.0.0.1"])
+async def test_a_recorded_url_that_nobody_named_ends_with_usage_before_anything(
+    replay: Replay, recorded: Callable[..., Path], host: str
 ) -> None:
     """Exit 2, and the message says which option would allow it."""
-    path = recorded(message(url="https://example.com/hook"))
+    path = recorded(message(url=f"https://{host}/hook"))
 
     ran = await replay("--from", str(path), "--yes")
 
     assert ran.code == 2
-    assert "--target-allow example.com" in ran.err
+    assert f"--target-allow {host}" in ran.err
+
+
+async def test_a_recorded_url_that_was_named_is_sent_to(
+    replay: Replay, receiver: Receiver, recorded: Callable[..., Path]
+) -> None:
+    """Control: the same line with --target-allow."""
+    path = recorded(message(url=receiver.url))
+
+    ran = await replay("--from", str(path), "--yes", "--target-allow", "127.0.0.1")
+
+    assert ran.code == 0
+    assert len(receiver.requests) == 1
