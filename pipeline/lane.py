@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from pipeline.order import Order
@@ -41,6 +42,7 @@ class Lane:
 
     async def find(self, segmenter: Segmenter, order: Order) -> None:
         """Have *order* served, behind those that came before; raise what closes it."""
+        order.beside = self._beside
         self._waiting[order] = None
         self._model.submit(self._serve, segmenter, order)
         await asyncio.wrap_future(order.answer)
@@ -68,6 +70,11 @@ class Lane:
     async def beside(self, work: Callable[[], Result]) -> Result:
         """Run *work* in another thread."""
         return await asyncio.wrap_future(self._side.submit(work))
+
+    def _beside(self, work: Callable[[], None]) -> None:
+        """Have *work* done in another thread; at the end of all, nowhere."""
+        with suppress(RuntimeError):  # the side threads are closed, and nobody waits any more
+            self._side.submit(work)
 
     def close(self) -> None:
         """Withdraw what waits; what runs is left to end."""

@@ -41,6 +41,7 @@ def open_segmenter(settings: Settings) -> Segmenter:
         chunk_bytes=settings.pipeline_chunk_bytes,
         gpu_cache_bytes=settings.pipeline_gpu_cache_bytes,
         host_cache_bytes=settings.pipeline_host_cache_bytes,
+        mask_bytes=settings.pipeline_mask_bytes,
     )
     if segmenter.info.memory_mb:
         warm_up(segmenter)

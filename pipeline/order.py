@@ -1,6 +1,6 @@
 """One request in front of the model: what is asked, who waits for it, and how it ended."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from time import perf_counter
@@ -23,6 +23,8 @@ class Order:
         self.options = options
         self.errand = errand
         self.model_ms = 0.0
+        #: Has work done in a side thread while the model goes on, where there is one.
+        self.beside: Callable[[Callable[[], None]], None] = _left_undone
         self._began: float | None = None
         self._answer: Future[None] = Future()
         # A waiting coroutine that is cancelled must not cancel this: only the model's thread may.
@@ -69,3 +71,7 @@ class Order:
             yield
         except Exception as error:  # noqa: BLE001 - whoever waits for the answer raises it
             self.close(error)
+
+
+def _left_undone(_work: Callable[[], None]) -> None:
+    """Have no side thread: whoever wants the result does the work."""

@@ -5,7 +5,7 @@ The cap comes first: a query that neither the threshold nor the floor lets throu
 its mask is looked at.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -45,6 +45,24 @@ class Kept:
     """(n, 4) xyxy in 0..1 of the view."""
     logits: torch.Tensor
     """(n, cells, cells): masks at the model's resolution, before the sigmoid."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the masks; the rest is nothing beside them."""
+        return self.logits.nbytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlined:
+    """The same with run lengths in the masks' place."""
+
+    id: str
+    text: str | None
+    presence: float
+    threshold: float | None
+    more: bool
+    view: View
+    candidates: tuple[Candidate, ...]
 
 
 def keep(
@@ -102,22 +120,20 @@ def trace(
 
     *check* is called before each view of a prompt and may raise.
     """
-    found: list[Found] = []
-    for views in kept:
-        seen: list[Seen] = []
-        for one in views:
-            check()
-            candidates = _candidates(one, width, height, options.mask_threshold, chunk_bytes)
-            view = one.view
-            seen.append(Seen((view.left, view.top, view.right, view.bottom), candidates))
-        found.append(_found(views, merge(seen), options))
+
+    def outlined_one(one: Kept) -> Outlined:
+        """Outline one view, if that is still wanted."""
+        check()
+        return outlined(one, width, height, options.mask_threshold, chunk_bytes)
+
+    found = [merged([outlined_one(one) for one in views], options) for views in kept]
     return choose(found, options)
 
 
-def _candidates(
+def outlined(
     kept: Kept, width: int, height: int, mask_threshold: float, chunk_bytes: int
-) -> tuple[Candidate, ...]:
-    """Put scores, boxes and masks of one view together."""
+) -> Outlined:
+    """Put scores, boxes and masks of one view of a picture of width x height together."""
     masks = outline(
         kept.logits,
         Canvas(width, height, kept.view),
@@ -126,9 +142,17 @@ def _candidates(
     )
     scores = [round(score, _SCORE_DIGITS) for score in kept.scores.tolist()]
     boxes = _to_pixels(kept.boxes, kept.view)
-    return tuple(
-        Candidate(score=score, box=box, area=area, rle=mask)
-        for score, box, (mask, area) in zip(scores, boxes, masks, strict=True)
+    return Outlined(
+        id=kept.id,
+        text=kept.text,
+        presence=kept.presence,
+        threshold=kept.threshold,
+        more=kept.more,
+        view=kept.view,
+        candidates=tuple(
+            Candidate(score=score, box=box, area=area, rle=mask)
+            for score, box, (mask, area) in zip(scores, boxes, masks, strict=True)
+        ),
     )
 
 
@@ -141,10 +165,9 @@ def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, floa
     return [(left, top, right, bottom) for left, top, right, bottom in rounded]
 
 
-def _found(
-    views: tuple[Kept, ...], candidates: tuple[Candidate, ...], options: SegmentOptions
-) -> Found:
+def merged(views: Sequence[Outlined], options: SegmentOptions) -> Found:
     """Say what one prompt found in all its views; of very many candidates the best."""
+    candidates = merge([Seen(one.view.ends, one.candidates) for one in views])
     most = limits.MAX_INSTANCES_TILED
     # What the whole had no query left for is seen by the tiles, when all of them were looked at.
     complete = views[1:] if len(views) == options.passes > 1 else views

@@ -16,14 +16,15 @@ from PIL import Image
 
 from contracts.manifest import ModelInfo, PromptResult
 from contracts.prompts import Prompt, SegmentOptions
+from masks.choose import Found, choose
 from pipeline import postprocess, preprocess
 from pipeline.asked import ask, box_rows
 from pipeline.detector import Detector, Raw
-from pipeline.device import one_core
 from pipeline.errand import Errand
 from pipeline.errors import ModelDied, NotReady
 from pipeline.feature_memory import FeatureMemory, Features
-from pipeline.postprocess import Kept
+from pipeline.outlining import MaskRoom
+from pipeline.postprocess import Kept, Outlined, outlined
 from pipeline.sam3_order import Row, Sam3Order, Sight, next_rows
 from pipeline.sharing import BatchSize, share, translated
 from pipeline.views import View, views
@@ -44,6 +45,9 @@ _READ_TOGETHER: Final = 16
 GPU_CACHE_BYTES: Final = 2**30
 HOST_CACHE_BYTES: Final = 2**31
 
+#: Bytes of masks that wait to be outlined, likewise.
+MASK_BYTES: Final = 2**31
+
 
 def rows_at_once(detector: Detector) -> int:
     """How many prompts go through the heads together, with room enough."""
@@ -62,8 +66,13 @@ class Sam3Segmenter:
         chunk_bytes: int,
         gpu_cache_bytes: int = GPU_CACHE_BYTES,
         host_cache_bytes: int = HOST_CACHE_BYTES,
+        mask_bytes: int = MASK_BYTES,
     ) -> None:
-        """Use *detector*; remember so many bytes of what it saw on the GPU, and beside it."""
+        """
+        Use *detector*; remember so many bytes of what it saw on the GPU, and beside it.
+
+        Masks of *mask_bytes* at most wait to be outlined, whatever is asked.
+        """
         self.info: ModelInfo = detector.info
         self._detector = detector
         self._chunk_bytes = chunk_bytes
@@ -73,6 +82,7 @@ class Sam3Segmenter:
             host_bytes=host_cache_bytes,
         )
         self._vision = Vision(detector, memory)
+        self._masks = MaskRoom(mask_bytes)
         self._texts = BatchSize(_READ_TOGETHER)
         self._rows = BatchSize(rows_at_once(detector))
         self._heads = {"heads_passes_total": 0, "heads_rows_total": 0}
@@ -81,7 +91,7 @@ class Sam3Segmenter:
     @property
     def figures(self) -> Mapping[str, float]:
         """How full the passes were, and what the memory of pictures did."""
-        return {**self._heads, **self._vision.figures}
+        return {**self._heads, "mask_bytes": self._masks.bytes, **self._vision.figures}
 
     def prepare(
         self,
@@ -125,7 +135,8 @@ class Sam3Segmenter:
         together = orders[:1] if frugal else [one for one in orders if not one.errand.frugal]
         if frugal and not orders[0].kept:
             self._forget()
-        rows = next_rows(together, 1 if frugal else self._rows.now)
+        rows = next_rows(together, 1 if frugal else self._masks.rows(self._rows.now))
+        self._masks.clear(len(rows))
         for row in rows:
             row.order.begin()
         make_room = partial(self._make_room, together, rows)
@@ -155,11 +166,13 @@ class Sam3Segmenter:
         def answer(some: list[Row]) -> None:
             """Run them once."""
             raw = self._detect(some)
+            self._masks.expect(raw.masks[0])
             kept = [_keep(row, raw, place) for place, row in enumerate(some)]
             for row, one in zip(some, kept, strict=True):
                 # Off the GPU at once when frugal: 200 masks of one prompt take 66 MB there.
-                frugal = row.order.errand.frugal
-                row.order.finish(row.asked, postprocess.on_cpu(one) if frugal else one)
+                held = postprocess.on_cpu(one) if row.order.errand.frugal else one
+                work = partial(self._outline, row.order)
+                row.order.finish(row.asked, self._masks.add(held, work))
 
         ready = [row for row in rows if row.order.texts is not None and row.seen is not None]
         return share(ready, answer, size=self._rows, make_room=make_room)
@@ -179,25 +192,30 @@ class Sam3Segmenter:
         self._heads["heads_rows_total"] += len(rows)
         return raw
 
+    def _outline(self, order: Sam3Order, kept: Kept) -> Outlined:
+        """Upsample what a row found to the picture's size, as run lengths. Any thread."""
+        order.check()
+        # One mask at a time is the least there is.
+        chunk_bytes = 1 if order.errand.frugal else self._chunk_bytes
+        return outlined(kept, *order.size, order.options.mask_threshold, chunk_bytes)
+
     def trace(self, order: Sam3Order) -> tuple[PromptResult, ...]:
-        """Upsample what was found to the picture's size, as run lengths. Any thread."""
-        width, height = order.size
-        with translated(), torch.inference_mode(), one_core():
-            return postprocess.trace(
-                order.found(),
-                width=width,
-                height=height,
-                options=order.options,
-                # One mask at a time is the least there is.
-                chunk_bytes=1 if order.errand.frugal else self._chunk_bytes,
-                check=order.errand.check,
-            )
+        """Outline what nobody has outlined yet, merge the views, and choose. Any thread."""
+        found: list[Found] = []
+        for looks in order.found():
+            seen = [one.result() for one in looks]
+            order.errand.check()
+            found.append(postprocess.merged(seen, order.options))
+        order.errand.check()
+        return choose(found, order.options)
 
     def _make_room(self, orders: Sequence[Sam3Order], rows: Sequence[Row]) -> None:
         """Leave on the GPU what the batch needs, and nothing else that is ours."""
         busy = {id(row.order) for row in rows}
         for order in orders:
-            order.lighten(keep_seen=id(order) in busy)
+            if id(order) not in busy:
+                order.seen.clear()
+        self._masks.lighten()
         self._forget()
 
     def _forget(self) -> None:

@@ -7,12 +7,11 @@ from itertools import islice
 import torch
 
 from contracts.prompts import SegmentOptions
-from pipeline import postprocess
 from pipeline.asked import Asked
 from pipeline.errand import Errand
 from pipeline.feature_memory import Features
 from pipeline.order import Order
-from pipeline.postprocess import Kept
+from pipeline.outlining import Outlining
 from pipeline.views import View
 
 
@@ -49,7 +48,7 @@ class Sam3Order(Order):
         #: By words; None until they are read.
         self.texts: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = None
         #: By prompt and view.
-        self.kept: dict[tuple[int, int], Kept] = {}
+        self.kept: dict[tuple[int, int], Outlining] = {}
         ordered = sorted(asked, key=lambda one: (one.view, bool(one.boxes), one.place))
         self._todo = {(one.place, one.view): one for one in ordered}
 
@@ -63,9 +62,22 @@ class Sam3Order(Order):
         """Every text to read, once."""
         return list(dict.fromkeys(one.words for one in self.todo))
 
-    def finish(self, asked: Asked, kept: Kept) -> None:
-        """Keep an answer; let go of what only it needed; close after the last."""
+    def check(self) -> None:
+        """
+        Go on only if there is an answer that somebody waits for.
+
+        Raises:
+            PipelineError: the caller has gone, or what the order was closed with.
+
+        """
+        self.errand.check()
+        if self.closed:
+            self.answer.result()
+
+    def finish(self, asked: Asked, kept: Outlining) -> None:
+        """Have an answer outlined; let go of what only it needed; close after the last."""
         self.kept[asked.place, asked.view] = kept
+        self.beside(kept)
         del self._todo[asked.place, asked.view]
         if all(one.view != asked.view for one in self.todo):
             self.seen.pop(asked.view, None)
@@ -74,13 +86,7 @@ class Sam3Order(Order):
         if not self._todo:
             self.close()
 
-    def lighten(self, *, keep_seen: bool) -> None:
-        """Take what was found off the GPU, and let go of features that are not needed yet."""
-        self.kept = {key: postprocess.on_cpu(kept) for key, kept in self.kept.items()}
-        if not keep_seen:
-            self.seen.clear()
-
-    def found(self) -> tuple[tuple[Kept, ...], ...]:
+    def found(self) -> tuple[tuple[Outlining, ...], ...]:
         """Give what was kept: for each prompt, one for each view that it was asked about."""
         prompts = sorted({place for place, _ in self.kept})
         return tuple(

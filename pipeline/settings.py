@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     pipeline_port: int = Field(default=8081, ge=0, le=65535)
     pipeline_chunk_bytes: int = Field(default=268_435_456, ge=1)
     """Most bytes of upsampled masks at once."""
+    pipeline_mask_bytes: int = Field(default=2_147_483_648, ge=1)
+    """Most bytes of masks that wait to be outlined; the model waits with them. A prompt's in one
+    view take up to 66 MB."""
     pipeline_places: int = Field(default=64, ge=1)
     """Requests inside at once; the next gets 503."""
     pipeline_upload_bytes: int = Field(default=536_870_912, ge=1)

@@ -34,6 +34,11 @@ class View:
         """One past its last row."""
         return self.top + self.height
 
+    @property
+    def ends(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
+
     @override
     def __str__(self) -> str:
         """Say where it lies, as a caller writes boxes."""

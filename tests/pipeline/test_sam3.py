@@ -203,6 +203,7 @@ def test_bfloat16_is_only_the_pictures(
     half = model_setup.open_segmenter(make_settings(**given, sam3_dtype="bfloat16"))
     full = model_setup.open_segmenter(make_settings(**given, sam3_dtype="float32"))
     assert isinstance(half, Sam3Segmenter)
+    assert isinstance(full, Sam3Segmenter)
     prompts = (Prompt(text="a"), Prompt(text="a", boxes=(BOX,)))
     order, exact = (each.prepare(picture, prompts, EVERYTHING, Errand()) for each in (half, full))
     find(half, order)
@@ -210,6 +211,7 @@ def test_bfloat16_is_only_the_pictures(
     remembered = half._vision._memory.get(order.sights[0].digest)
     assert remembered is not None
     assert remembered[0].dtype is torch.bfloat16
-    for one, other in zip(order.kept.values(), exact.kept.values(), strict=True):
+    waiting = (each._masks._waiting.values() for each in (half, full))
+    for one, other in zip(*waiting, strict=True):
         assert one.boxes.dtype is torch.float32
         assert (one.scores - other.scores).abs().max() < 0.05
