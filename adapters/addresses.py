@@ -16,6 +16,10 @@ _NEVER: Final = (
     ipaddress.IPv4Network("192.0.0.0/24"),
     # Azure's platform service, at every one of its machines: a public address with private answers.
     ipaddress.IPv4Network("168.63.129.16/32"),
+    # 6to4's relays, which nobody runs any more.
+    ipaddress.IPv4Network("192.88.99.0/24"),
+    # Protocol assignments, Teredo among them; younger Pythons take parts of it for global.
+    ipaddress.IPv6Network("2001::/23"),
     # Documentation, of 2024; newer than the tables of our oldest Python.
     ipaddress.IPv6Network("3fff::/20"),
 )

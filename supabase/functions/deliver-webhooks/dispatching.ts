@@ -2,33 +2,35 @@
 
 import { success } from "../_shared/envelope.ts";
 import { bearerOf, rpc } from "../_shared/supabase.ts";
-import { type Delivery, send } from "./sending.ts";
+import { Lines } from "./lines.ts";
+import { type Delivery, type Fate, send } from "./sending.ts";
 
-/** So many are sent at once; the slowest of them holds up the next batch. */
 const BATCH = 50;
 
-/** Claims begin within this time; the last batch then has the length of one attempt left. */
-const CLAIM_MS = 35_000;
+/** More is claimed when all were sent, or after so long: an endpoint that hangs holds up no other. */
+const CLAIM_EVERY_MS = 1_000;
+
+/** Attempts begin within this time; the last one then has its own length left. */
+const BEGIN_MS = 35_000;
 
 const LEASE_SECONDS = 60;
 
 export async function answer(request: Request): Promise<Response> {
   // With the caller's own token, so that the database decides who may dispatch.
   const token = bearerOf(request);
-  const until = Date.now() + CLAIM_MS;
-  let sent = 0;
-  let delivered = 0;
-  while (Date.now() < until) {
-    const due = await claim(token);
-    if (due.length === 0) break;
-    const fates = await Promise.allSettled(due.map((delivery) => dispatch(delivery, token)));
-    for (const fate of fates) {
-      if (fate.status === "rejected") console.warn("not_settled", String(fate.reason));
+  const until = Date.now() + BEGIN_MS;
+  const lines = new Lines((delivery) => dispatch(delivery, token), until);
+  try {
+    while (Date.now() < until) {
+      const due = lines.hasRoom ? await claim(token) : [];
+      lines.put(due);
+      if (due.length === 0 && lines.idle) break;
+      await lines.pause(CLAIM_EVERY_MS);
     }
-    sent += due.length;
-    delivered += fates.filter((fate) => fate.status === "fulfilled" && fate.value).length;
+  } finally {
+    await lines.ended();
   }
-  return success({ sent, delivered });
+  return success(lines.counts);
 }
 
 async function claim(token: string): Promise<Delivery[]> {
@@ -36,8 +38,8 @@ async function claim(token: string): Promise<Delivery[]> {
   return await rpc("claim_deliveries", params, token) as Delivery[];
 }
 
-/** One attempt; whether the receiver has it. What is not settled comes again after its lease. */
-async function dispatch(delivery: Delivery, token: string): Promise<boolean> {
+/** One attempt, settled. What is not settled comes again after its lease. */
+async function dispatch(delivery: Delivery, token: string): Promise<Fate> {
   const fate = await send(delivery);
   await rpc("settle_delivery", {
     p_id: delivery.id,
@@ -48,5 +50,5 @@ async function dispatch(delivery: Delivery, token: string): Promise<boolean> {
     p_error: fate.error ?? null,
     p_retry_after_seconds: fate.retryAfterSeconds ?? null,
   }, token);
-  return fate.status !== undefined && fate.status >= 200 && fate.status < 300;
+  return fate;
 }

@@ -1,27 +1,55 @@
 // Public addresses only (against server-side request forgery).
 //
-// `fetch` resolves the name once more and cannot be told the address, so a name that changes
-// between the two looks gets past this check; package dispatcher/ checks the address that it
-// connects to. On the hosted platform a function has no network of ours around it.
+// A check of the URL before the request would not do: a name may have another address a moment
+// later. So the name is looked up here, once, and what was checked is what is connected to.
 
 import { isPublic, literalOf } from "../_shared/addresses.ts";
 
+/** A name server that takes longer is not waited for. */
+const DNS_MS = 5_000;
+
+/** More addresses of one name are not tried. */
+const MOST_ADDRESSES = 8;
+
 export class AddressRefused extends Error {}
 
-/** Throws AddressRefused, unless `url` is https and all addresses of its host are public. */
-export async function checkAddress(url: string): Promise<void> {
-  if (Deno.env.get("DISPATCHER_ALLOW_PRIVATE") === "true") return;
-  const { protocol, hostname } = new URL(url);
-  const addresses = await addressesOf(hostname);
-  if (protocol !== "https:" || addresses.length === 0 || !addresses.every(isPublic)) {
-    throw new AddressRefused(hostname);
-  }
+export class NoAddress extends Error {}
+
+/** Addresses of a name; rejects when there is none. */
+export type Resolve = (name: string, kind: "A" | "AAAA", signal: AbortSignal) => Promise<string[]>;
+
+const system: Resolve = (name, kind, signal) => Deno.resolveDns(name, kind, { signal });
+
+/**
+ * Where to connect to for `url`, in the order to try; each is an address, and checked.
+ *
+ * Throws AddressRefused, unless `url` is https and all addresses found are public; NoAddress.
+ */
+export async function addressesOf(
+  url: URL,
+  resolve: Resolve = system,
+  patience: number = DNS_MS,
+): Promise<string[]> {
+  const { protocol, hostname } = url;
+  const literal = literalOf(hostname);
+  // For development and tests; the name is then the system's to look up.
+  if (Deno.env.get("DISPATCHER_ALLOW_PRIVATE") === "true") return [literal ?? hostname];
+  if (protocol !== "https:") throw new AddressRefused(hostname);
+  const found = literal === undefined ? await resolved(hostname, resolve, patience) : [literal];
+  if (found.length === 0) throw new NoAddress(hostname);
+  if (!found.every(isPublic)) throw new AddressRefused(hostname);
+  return found.slice(0, MOST_ADDRESSES);
 }
 
-async function addressesOf(hostname: string): Promise<string[]> {
-  const literal = literalOf(hostname);
-  if (literal !== undefined) return [literal];
-  const asked = (["A", "AAAA"] as const).map((kind) => Deno.resolveDns(hostname, kind));
+/** What one kind of record does not answer, the other may: only what is found is connected to. */
+async function resolved(hostname: string, resolve: Resolve, patience: number): Promise<string[]> {
+  const late = AbortSignal.timeout(patience);
+  const never = new Promise<never>((_, reject) => {
+    late.addEventListener("abort", () => reject(late.reason), { once: true });
+  });
+  const asked = (["A", "AAAA"] as const).map((kind) =>
+    Promise.race([resolve(hostname, kind, late), never])
+  );
   const answers = await Promise.allSettled(asked);
   return answers.flatMap((answer) => answer.status === "fulfilled" ? answer.value : []);
 }

@@ -1,7 +1,10 @@
 // One attempt: a signed POST to an address that a stranger chose.
 
 import { SignatureError, signedHeaders, utf8 } from "../_shared/webhooks.ts";
-import { AddressRefused, checkAddress } from "./guard.ts";
+import { closed, connected, NoConnection, NoTls, within } from "./connecting.ts";
+import { addressesOf, AddressRefused, NoAddress, type Resolve } from "./guard.ts";
+import { Answer, requestOf } from "./http.ts";
+import { retryAfter } from "./retry_after.ts";
 
 const USER_AGENT = "S3-Webhooks/1.0";
 const TIMEOUT_MS = 15_000;
@@ -9,12 +12,12 @@ const TIMEOUT_MS = 15_000;
 /** For the first bytes after the status; a receiver that drips them is not waited for. */
 const ANSWER_BODY_MS = 2_000;
 const KEPT_CHARACTERS = 1024;
-const LONGEST_RETRY_AFTER_SECONDS = 86_400;
 
 /** A row of `claim_deliveries`. */
 export interface Delivery {
   readonly id: string;
   readonly claim_token: number;
+  readonly endpoint_id: string;
   readonly url: string;
   /** Newest first; each signs. */
   readonly secrets: readonly string[];
@@ -34,79 +37,81 @@ export interface Fate {
 }
 
 /** Post `delivery`, signed for this moment by every secret. Never throws for its fate. */
-export async function send(delivery: Delivery): Promise<Fate> {
+export async function send(delivery: Delivery, resolve?: Resolve): Promise<Fate> {
   const begun = performance.now();
   const since = () => Math.round(performance.now() - begun);
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  let conn: Deno.Conn | undefined;
   try {
-    await checkAddress(delivery.url);
-    const response = await post(delivery);
+    const url = new URL(delivery.url);
+    conn = await connected(url, await addressesOf(url, resolve), limit);
+    const answer = await posted(conn, url, delivery, limit);
+    const head = await within(limit, answer.head());
     const latencyMs = since();
     return {
-      status: response.status,
+      status: head.status,
       latencyMs,
-      text: await startOf(response),
-      retryAfterSeconds: retryAfter(response.headers.get("retry-after"), new Date()),
+      text: await startOf(answer.body(head)),
+      retryAfterSeconds: retryAfter(head.headers.get("retry-after") ?? "", new Date()),
     };
   } catch (error) {
     return { latencyMs: since(), error: sentence(error) };
+  } finally {
+    // What still reads then ends.
+    if (conn !== undefined) closed(conn);
   }
 }
 
-async function post(delivery: Delivery): Promise<Response> {
+async function posted(
+  conn: Deno.Conn,
+  url: URL,
+  delivery: Delivery,
+  limit: AbortSignal,
+): Promise<Answer> {
   const body = utf8(delivery.body);
   const now = Math.floor(Date.now() / 1000);
-  return await fetch(delivery.url, {
-    method: "POST",
-    headers: {
-      "content-type": "application/json",
-      "user-agent": USER_AGENT,
-      "accept-encoding": "identity",
-      ...await signedHeaders(delivery.secrets, delivery.id, now, body),
-    },
-    body,
-    // A redirect could lead to an address that nobody checked.
-    redirect: "manual",
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-  });
+  const headers = {
+    "content-type": "application/json",
+    "user-agent": USER_AGENT,
+    "accept-encoding": "identity",
+    ...await signedHeaders(delivery.secrets, delivery.id, now, body),
+  };
+  let unsent = requestOf(url, headers, body);
+  while (unsent.length > 0) {
+    unsent = unsent.subarray(await within(limit, conn.write(unsent)));
+  }
+  return new Answer((into) => conn.read(into));
 }
 
 /** The first characters of the body; the status is known, so no fault here changes the outcome. */
-async function startOf(response: Response): Promise<string> {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return "";
+async function startOf(body: AsyncGenerator<Uint8Array>): Promise<string> {
+  const patience = AbortSignal.timeout(ANSWER_BODY_MS);
   const decoder = new TextDecoder();
-  const timer = setTimeout(() => reader.cancel().catch(() => {}), ANSWER_BODY_MS);
   let text = "";
   try {
     while (text.length < KEPT_CHARACTERS) {
-      const { done, value } = await reader.read();
+      const { done, value } = await within(patience, body.next());
       if (done) break;
       text += decoder.decode(value, { stream: true });
     }
   } catch {
-    // It broke off; what came is kept.
-  } finally {
-    clearTimeout(timer);
-    await reader.cancel().catch(() => {});
+    // It broke off, or drips; what came is kept.
   }
   // Postgres keeps every character but this one.
   return text.replaceAll("\0", "\ufffd").slice(0, KEPT_CHARACTERS);
 }
 
-/** Seconds to wait by a Retry-After header, in seconds or as an HTTP date; at most a day. */
-export function retryAfter(header: string | null, now: Date): number | undefined {
-  const text = (header ?? "").trim();
-  const seconds = /^[0-9]{1,20}$/.test(text)
-    ? Number(text)
-    : Math.ceil((Date.parse(text) - now.getTime()) / 1000);
-  return seconds > 0 ? Math.min(seconds, LONGEST_RETRY_AFTER_SECONDS) : undefined;
-}
-
+/** For the owner of the endpoint, as dispatcher/sending.py says it; never the error's own words. */
 function sentence(error: unknown): string {
   if (error instanceof AddressRefused) return "The address is not public, or not https.";
   if (error instanceof SignatureError) return "The secret cannot sign.";
+  if (error instanceof NoAddress) return "The name has no address.";
+  if (error instanceof NoConnection) return "No connection.";
+  if (error instanceof NoTls) {
+    return "No TLS connection: the certificate does not fit, or it is no TLS.";
+  }
   if (error instanceof DOMException && error.name === "TimeoutError") {
     return `No answer within ${TIMEOUT_MS / 1000} seconds.`;
   }
-  return "No connection, or the answer was no HTTP.";
+  return "The answer was no HTTP, or broke off.";
 }

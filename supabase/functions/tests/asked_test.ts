@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 
 import { isUploadOf, MAX_FILE_BYTES } from "../_shared/contract.ts";
 import { Refused } from "../_shared/envelope.ts";
-import { retryAfter } from "../deliver-webhooks/sending.ts";
 import { askedOf } from "../job-urls/asked.ts";
 import { thinOf } from "../notify-listener/forwarding.ts";
 
@@ -44,17 +43,6 @@ Deno.test("a listener is told ids, and nothing that a person wrote", () => {
     record: { id: "one", kind: "image", status: "pending" },
     old_record: null,
   });
-});
-
-Deno.test("Retry-After is read in both of its spellings, a day at most", () => {
-  const now = new Date("2026-01-01T00:00:00Z");
-
-  assert.equal(retryAfter("120", now), 120);
-  assert.equal(retryAfter("Thu, 01 Jan 2026 00:01:00 GMT", now), 60);
-  assert.equal(retryAfter("99999999999999999999", now), 86_400);
-  for (const header of [null, "", "soon", "0", "-5", "Wed, 31 Dec 2025 00:00:00 GMT"]) {
-    assert.equal(retryAfter(header, now), undefined);
-  }
 });
 
 Deno.test("an upload is one of its user's, and lies where uploads lie", () => {
