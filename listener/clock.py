@@ -28,7 +28,7 @@ async def _reap(store: LeaseStore) -> int:
         count = await store.reap()
     except (rest.RestError, machine_auth.MachineAuthError) as error:
         # Any listener may reap; the next tick tries again.
-        log.info("reap_failed", error=str(error))
+        log.warning("reap_failed", error=str(error))
         return 0
     if count:
         log.warning("attempts_reaped", count=count)

@@ -210,7 +210,12 @@ class QueueModel:
         }
 
     def reap(self, now: float) -> int:
-        """End silent attempts, then cancel what nobody began in time."""
+        """Cancel what nobody began in time, and end silent attempts."""
+        for task in self.tasks.values():
+            expired = task.expires_at is not None and task.expires_at <= now
+            if expired and task.status is TaskStatus.PENDING:
+                task.code = ErrorCode.EXPIRED
+                self._settle(task, TaskStatus.CANCELLED, 0)
         silent = [
             each for each in self.attempts.values() if each.outcome is None and each.lease <= now
         ]
@@ -219,11 +224,6 @@ class QueueModel:
             code = ErrorCode.DEADLINE_EXCEEDED if late else ErrorCode.LEASE_EXPIRED
             each.outcome = code.value
             self._retry_or_fail(each.task, code)
-        for task in self.tasks.values():
-            expired = task.expires_at is not None and task.expires_at <= now
-            if expired and task.status is TaskStatus.PENDING:
-                task.code = ErrorCode.EXPIRED
-                self._settle(task, TaskStatus.CANCELLED, 0)
         return len(silent)
 
     def skip(self, seconds: float) -> None:
