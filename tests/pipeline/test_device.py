@@ -1,6 +1,7 @@
 """The cores of a machine: the model's thread has them, what works beside it takes one."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,16 +11,20 @@ from pipeline.device import one_core
 
 
 @pytest.fixture
-def model():
+def model() -> Iterator[ThreadPoolExecutor]:
     """A thread that has set itself to two threads of torch, as the model's has."""
     with ThreadPoolExecutor(1) as thread:
         before = torch.get_num_threads()
         thread.submit(torch.set_num_threads, 2).result()
+        # A thread makes up its mind at its first work; the model's has loaded the weights by then.
+        thread.submit(torch.get_num_threads).result()
         yield thread
         thread.submit(torch.set_num_threads, before).result()
 
 
-def test_work_beside_the_model_takes_one_core_and_leaves_the_model_its_own(model):
+def test_work_beside_the_model_takes_one_core_and_leaves_the_model_its_own(
+    model: ThreadPoolExecutor,
+) -> None:
     """While another thread keeps to one core, the model's thread still has both."""
     inside, seen = threading.Event(), threading.Event()
 
@@ -40,7 +45,7 @@ def test_work_beside_the_model_takes_one_core_and_leaves_the_model_its_own(model
         assert (at_the_model, counted.result()) == (2, (1, 2))
 
 
-def test_a_thread_is_given_back_as_it_was_when_the_work_fails():
+def test_a_thread_is_given_back_as_it_was_when_the_work_fails() -> None:
     """An error inside does not leave a thread with one core."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
