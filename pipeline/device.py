@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from pipeline import full_memory
 from pipeline.errors import SetupFailed
 
 
@@ -60,7 +61,9 @@ def occupy(device: torch.device, model: "Sam3Model") -> "Sam3Model":
         torch.cuda.set_device(device)
     try:
         moved: Sam3Model = model.to(device)
-    except torch.OutOfMemoryError as error:
+    except full_memory.ERRORS as error:
+        if not full_memory.ran_out(error):
+            raise
         free, whole = (part // 2**20 for part in torch.cuda.mem_get_info(device))
         message = (
             f"The weights do not fit on {device}: {free} of {whole} MiB are free. End what else"

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import torch
 
+from pipeline import full_memory
+
 
 #: Maps of one view, (1, width, cells, cells) each, finest first.
 Features: TypeAlias = tuple[torch.Tensor, ...]
@@ -54,8 +56,10 @@ class FeatureMemory:
         """Bring an entry to the device; without room there, it is lost, and seen anew."""
         try:
             return features and tuple(one.to(self._device, non_blocking=True) for one in features)
-        except torch.OutOfMemoryError:
-            return None
+        except full_memory.ERRORS as error:
+            if full_memory.ran_out(error):
+                return None
+            raise
 
     def put(self, key: bytes, features: Features) -> None:
         """Remember *features*, which nobody may write to from now on."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from contracts.manifest import Rle
 from masks import rle
+from pipeline import full_memory
 from pipeline.views import View
 
 
@@ -91,8 +92,8 @@ def _attempt(
             for count, flips in edges.flips(room)
             for encoded in _encoded(flips, count, canvas)
         ]
-    except torch.OutOfMemoryError:
-        if logits.device.type == "cpu" and len(logits) == 1:
+    except full_memory.ERRORS as error:
+        if not full_memory.ran_out(error) or (logits.device.type == "cpu" and len(logits) == 1):
             raise
         return None
 

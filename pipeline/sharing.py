@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeVar
 import structlog
 import torch
 
+from pipeline import full_memory
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory
 from pipeline.order import Order
 
@@ -124,11 +125,11 @@ def translated() -> Iterator[None]:
     """Say torch's errors in our words; the one seam where they are known."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory from error
-    except torch.AcceleratorError as error:
-        raise ModelDied from error
-    except RuntimeError as error:
+    except full_memory.ERRORS as error:
+        if full_memory.ran_out(error):
+            raise OutOfMemory from error
+        if isinstance(error, torch.AcceleratorError):
+            raise ModelDied from error
         # Libraries under torch (cuBLAS, cuDNN) report a lost device as plain runtime errors.
         if "CUDA error" in str(error):
             raise ModelDied from error
