@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from replay.lanes import Order
 from replay.messages import Standing
-from replay.run import Order
 from replay.selection import Mode
 
 

@@ -1,30 +1,30 @@
-"""How fast, and when to stop: a rate for the run, a pause and a circuit breaker for each host."""
+"""How fast, and when to stop: a rate for the run, a circuit breaker for each host."""
 
 import asyncio
 
 
 class Pace:
-    """Hands out turns at a rate, and holds back a host that asked for it."""
+    """
+    Hands out turns at a rate, to one who asks.
+
+    Who is late, because the machine was busy, catches up by one turn at most.
+    """
 
     def __init__(self, rate: float) -> None:
         """*rate*: turns per second."""
         self._gap = 1.0 / rate
-        self._next = 0.0
-        self._held: dict[str, float] = {}
+        self._next: float | None = None
 
-    async def turn(self, host: str) -> None:
-        """Wait until *host* may be sent to."""
-        clock = asyncio.get_running_loop().time
-        at = max(self._next, clock())
-        self._next = at + self._gap
-        await asyncio.sleep(at - clock())
-        # Held back again while it waits: rare, and the breaker ends it.
-        await asyncio.sleep(max(0.0, self._held.get(host, 0.0) - clock()))
+    async def turn(self) -> None:
+        """Wait until the next turn is due. It stays due until it is spent."""
+        if self._next is not None:
+            await asyncio.sleep(self._next - asyncio.get_running_loop().time())
 
-    def hold(self, host: str, seconds: float) -> None:
-        """Send nothing to *host* for so long."""
-        until = asyncio.get_running_loop().time() + seconds
-        self._held[host] = max(until, self._held.get(host, 0.0))
+    def spend(self) -> None:
+        """Use the turn."""
+        now = asyncio.get_running_loop().time()
+        due = now if self._next is None else max(self._next, now - self._gap)
+        self._next = due + self._gap
 
 
 class Breaker:

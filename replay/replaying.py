@@ -9,6 +9,7 @@ from pathlib import Path
 from replay import arguments, recording
 from replay.checkpoint import Checkpoint, new_run, path_of
 from replay.job import Job, job_of
+from replay.lanes import Order
 from replay.pace import Breaker, Pace
 from replay.report import Report
 from replay.run import Run
@@ -79,8 +80,10 @@ async def _send(job: Job, checkpoint: Checkpoint, report: Report) -> None:
                 recording=record,
                 url_of=job.url_of,
                 tell=report.outcome,
-                order=asked.order,
+                order=Order(asked.order),
                 concurrency=asked.concurrency,
+                most=asked.max,
+                given_up=report.given_up,
             )
             await run.go(job.shots)
 

@@ -12,13 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from replay.leaving_out import Why
+from replay.outcome import Ending, Outcome
 from replay.plan import Plan
-from replay.run import Ending, Outcome
 
 
 _COLOURS: Final = {
     Ending.OK: "green",
     Ending.FAILED: "red",
+    Ending.AGAIN: "yellow",
     Ending.DROPPED: "magenta",
     Ending.SKIPPED: "yellow",
 }
@@ -39,6 +40,8 @@ class Report:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     counts: Counter[Ending] = field(default_factory=Counter)
     differing: int = 0
+    given_up: dict[str, str] = field(default_factory=dict)
+    """Hosts, and why."""
     out: Console = field(default_factory=lambda: Console(soft_wrap=True, highlight=False))
     err: Console = field(
         default_factory=lambda: Console(stderr=True, soft_wrap=True, highlight=False)
@@ -83,9 +86,10 @@ class Report:
         attempt = outcome.attempt
         how = outcome.ending.value if attempt is None else attempt.told
         took = "" if attempt is None else f"{attempt.latency_ms} ms"
+        why = "" if outcome.why is None else f"  {escape(outcome.why)}"
         self.out.print(
             f"[{_COLOURS[outcome.ending]}]{escape(how):>4}[/] {took:>8}  {escape(outcome.sent_id)}"
-            f"  {escape(outcome.shot.message.type)}  {escape(str(outcome.url))}"
+            f"  {escape(outcome.shot.message.type)}  {escape(str(outcome.url))}{why}"
         )
         if diff is not None:
             before, after = diff.latency_ms
@@ -101,6 +105,7 @@ class Report:
                 "plan": plan.document(),
                 "sent": sent,
                 "attempts": self.attempts,
+                "given_up": self.given_up,
                 "summary": {**summary, "left": unfinished, "gone": gone},
             }
             if self.diff:
@@ -113,6 +118,8 @@ class Report:
         self.out.print(", ".join(f"{count:,} {name}" for name, count in summary.items() if count))
         if self.diff:
             self.out.print(f"{self.differing:,} differ from the recorded attempt")
+        for why in self.given_up.values():
+            self.err.print(f"[yellow]{escape(why)}[/]")
         if gone:
             self.err.print(f"[red]{gone:,} are no longer in the source, and were not sent.[/]")
         if unfinished:
@@ -140,6 +147,7 @@ def _document(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
         "status": attempt and attempt.status,
         "latency_ms": attempt and attempt.latency_ms,
         "error": attempt and attempt.error,
+        "why": outcome.why,
     }
     if with_diff and (diff := outcome.diff) is not None:
         found["diff"] = {
