@@ -75,7 +75,13 @@ class WebhookDoor:
 
     async def open(self, host: str, port: int) -> web.AppRunner:
         """Listen; the caller cleans the runner up. Raises: SettingsError."""
-        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            self.application(),
+            access_log=None,
+            shutdown_timeout=1.0,
+            # Signed are the bytes as they came, whatever Content-Encoding says of them.
+            auto_decompress=False,
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()

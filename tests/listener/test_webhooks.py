@@ -1,6 +1,7 @@
 """The webhooks' door: who gets in, what it answers, and what wakes."""
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from webhook_door import INSERT, OTHER, SECRET, SHARED, Door, MemoryReceipts, opened
 
 from adapters import rest, signatures
@@ -123,6 +125,34 @@ async def test_a_long_body_of_unknown_length_is_refused(door: Door) -> None:
     url = f"http://127.0.0.1:{door.door.port}{PATH}"
     async with door.http.post(url, data=chunks()) as answer:
         assert answer.status == 413
+
+
+async def test_the_bytes_on_the_wire_are_what_is_signed(door: Door) -> None:
+    """Of a compressed body a signature of its own bytes is taken, one of its content is not."""
+    plain = json.dumps(INSERT).encode()
+    sent, now = gzip.compress(plain), int(time.time())
+    encoded = {"Content-Encoding": "gzip"}
+    of_content = signatures.signed_headers([SECRET], "msg_one", now, plain)
+    of_bytes = signatures.signed_headers([SECRET], "msg_two", now, sent)
+
+    assert await door.post(sent, {**encoded, **of_content}) == 401
+    # Proven, and then no JSON: nobody who sends Database Webhooks compresses them.
+    assert await door.post(sent, {**encoded, **of_bytes}) == 400
+    assert not await door.woken()
+
+
+async def test_a_decompressing_door_would_take_what_was_not_signed() -> None:
+    """Negative control: aiohttp's own way makes other bytes of it before anybody can look."""
+    plain = json.dumps(INSERT).encode()
+    headers = signatures.signed_headers([SECRET], "msg_one", int(time.time()), plain)
+    wake = Wake()
+    app = WebhookDoor(wake, MemoryReceipts(), Secrets(signing=(SECRET,))).application()
+    async with TestClient(TestServer(app)) as http:
+        answer = await http.post(
+            PATH, data=gzip.compress(plain), headers={"Content-Encoding": "gzip", **headers}
+        )
+
+    assert answer.status == 204
 
 
 async def test_a_body_that_never_comes_is_not_waited_for(
