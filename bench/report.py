@@ -1,10 +1,13 @@
 """What every benchmark shares: a table, a JSON object, and an exit code that tells of misses."""
 
 import json
+import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +64,13 @@ def finish(
     if to is not None:
         document = {
             "bench": name,
-            "machine": {"cpu": platform.processor() or platform.machine(), "os": platform.system()},
+            "machine": {
+                "cpu": _processor(),
+                "cores": len(os.sched_getaffinity(0)),
+                "os": platform.system(),
+            },
+            "date": datetime.now(UTC).date().isoformat(),
+            "code": _code(),
             "figures": figures,
             "targets": [
                 {
@@ -76,3 +85,19 @@ def finish(
         }
         to.write_text(json.dumps(document, indent=1) + "\n")
     return 0 if all(target.met for target in targets) else 1
+
+
+def _processor() -> str:
+    """Name the processor as Linux does."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _code() -> str:
+    """Name the commit that was measured, and whether files differed from it."""
+    named = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return named.stdout.strip() or "unknown"

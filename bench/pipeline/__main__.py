@@ -38,6 +38,7 @@ class Plan:
     """Requests of one prompt in one turn of `server`."""
     rounds: int
     grid: int
+    """Requests of one case."""
     overhead: tuple[int, int]
     """Pictures in a turn, and turns."""
     pictures: int
@@ -164,7 +165,8 @@ async def _served(
         cases = grid.QUICK if plan.quick else grid.CASES
         plain = Plain(models.load(crowded, device))
         async with rivals.both(crowded, device, choice, threads=1) as (ours, litserve):
-            yield "grid", await grid.measure(plain, ours, litserve, cases=cases, count=plan.grid)
+            effort = grid.Effort(requests=plan.grid)
+            yield "grid", await grid.measure(plain, ours, litserve, cases=cases, effort=effort)
 
 
 if __name__ == "__main__":

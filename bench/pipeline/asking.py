@@ -1,18 +1,24 @@
 """Requests that have the same answers on every side: as many objects as were asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from PIL import Image
+
 from bench.pipeline import pictures
 from bench.pipeline.contenders import Bytes, Door
-from bench.pipeline.plain import Plain, opened
+from bench.pipeline.plain import opened
 from contracts.pipeline import PredictRequest
 from contracts.prompts import Prompt, SegmentOptions
 
 
 OPTIONS: Final = SegmentOptions(floor=1)
 """No candidates below the threshold: the others do not outline any."""
+
+
+Scores = Callable[[Image.Image, Prompt], list[float]]
+"""Every query's score for a prompt on a picture, best first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +36,16 @@ class Question:
 
 
 def questions(
-    plain: Plain, *, count: int, prompts: int, objects: int, side: int, seed: int
+    scores: Scores, *, count: int, prompts: int, objects: int, side: int, seed: int
 ) -> list[Question]:
-    """Draw *count* pictures, each with texts of its own."""
+    """Draw *count* pictures, each with texts of its own; *scores* tell where to cut."""
     found = []
     for number in range(count):
         image = pictures.photo(side, seed + number)
         picture = opened(image)
         texts = pictures.words(prompts, seed + number)
         asked = [
-            Prompt(
-                text=text, threshold=_threshold(plain.scores(picture, Prompt(text=text)), objects)
-            )
+            Prompt(text=text, threshold=_threshold(scores(picture, Prompt(text=text)), objects))
             for text in texts
         ]
         found.append(Question(image=image, prompts=tuple(asked)))

@@ -31,28 +31,32 @@ async def measure(
     table = new_table(
         f"{rivals.CLIENTS} clients, 640 x 480, {OBJECTS} objects a prompt: median (least to most)",
         *("prompts", "ours, images/s", "LitServe, images/s", "ratio", "ours p95", "LitServe p95"),
+        *("ours with label map and overlay", "ratio"),
     )
     figures: dict[str, Any] = {}
     targets: list[report.Target] = []
     for number in prompts:
         asked = asking.questions(
-            plain, count=16, prompts=number, objects=OBJECTS, side=640, seed=number
+            plain.scores, count=16, prompts=number, objects=OBJECTS, side=640, seed=number
         )
         if choice is None:
             choice = await rivals.best(weights, device, asked, threads=1)
         mine, theirs, drawn = await _turns(weights, device, choice, asked, count // number, rounds)
         ratios = [a.rate / b.rate for a, b in zip(mine, theirs, strict=True)]
+        drawn_ratios = [a.rate / b.rate for a, b in zip(drawn, theirs, strict=True)]
         table.add_row(
             str(number),
             *(cell([lap.rate for lap in laps]) for laps in (mine, theirs)),
             cell(ratios),
             *(cell([lap.figures()["p95_ms"] for lap in laps], " ms") for laps in (mine, theirs)),
+            *(cell([lap.rate for lap in drawn]), cell(drawn_ratios)),
         )
         figures[f"{number} prompts"] = {
             "ours": _figures(mine),
             "ours, with label map and overlay": _figures(drawn),
             "LitServe": _figures(theirs),
             "ratio": spread(ratios),
+            "ratio, with label map and overlay": spread(drawn_ratios),
         }
         targets.append(
             report.Target(

@@ -3,10 +3,12 @@
 
 Ours is the real server in this process, asked over HTTP about one picture with sixteen prompts. The
 plain example is asked two of them and scaled to sixteen, for it does the same for each; those two
-answers are the ones whose masks are compared.
+answers are the ones whose masks are compared. Then the servers stand side by side (full_grid.py).
 """
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -15,13 +17,14 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from bench import report
-from bench.pipeline import ceiling, equality, pictures, stages
+from bench.pipeline import ceiling, equality, full_grid, pictures, stages
 from bench.pipeline.bare import Bare
 from bench.pipeline.contenders import KEY, ours_body
 from bench.pipeline.models import Loaded, full_size
 from bench.pipeline.plain import Plain, opened
 from bench.pipeline.section import Part, new_table
 from contracts.limits import MAX_PROMPTS_PER_TASK
+from contracts.manifest import PromptResult
 from contracts.pipeline import Health, HealthAnswer, PredictAnswer, PredictRequest
 from contracts.prompts import Prompt, SegmentOptions
 from pipeline.server import create_app
@@ -48,25 +51,32 @@ async def measure(device: str) -> dict[str, Part]:
     plainly = (time.perf_counter() - begun) / ASKED_PLAINLY * len(prompts)
     parts = {"prompts, full size": _prompts(seconds, plainly, dtype)}
     parts["overhead, full size"] = _overhead(answer)
-    results = answer.manifest.prompts
-    if dtype != "float32":
-        [results] = equality.together(
-            equality.segmenter(loaded),
-            [equality.Asked(picture=picture, prompts=prompts[:ASKED_PLAINLY])],
-        )
-    parts["equality, full size"] = equality.summary(
-        [
-            equality.held_against(result, equality.expected(plain, picture, prompt), kind="text")
-            for result, prompt in zip(results, prompts[:ASKED_PLAINLY], strict=False)
-        ],
-        f"{ASKED_PLAINLY} prompts, full size",
-    )
+    asked = equality.Asked(picture=picture, prompts=prompts[:ASKED_PLAINLY])
+    stock = [equality.expected(plain, picture, prompt) for prompt in asked.prompts]
+    served = answer.manifest.prompts[:ASKED_PLAINLY]
+    if dtype == "float32":
+        parts["equality, full size"] = _equality(served, stock)
+    else:
+        [results] = equality.together(equality.segmenter(loaded), [asked])
+        parts["equality, full size"] = _equality(results, stock)
+        # What was served in another precision stands beside it: stock in float32 is no target.
+        other = _equality(served, stock)
+        parts[f"equality, full size, {dtype}"] = replace(other, targets=[])
+    parts["grid, full size"] = await full_grid.measure(loaded, device)
     if device == "cuda":
         parts["stages, full size"] = await stages.measure(
             loaded, sides=(640, 4032), rounds=5, dtype=dtype
         )
         parts["ceiling"] = _ceiling(loaded, image, dtype)
     return parts
+
+
+def _equality(results: Sequence[PromptResult], stock: Sequence[equality.Expected]) -> Part:
+    compared = [
+        equality.held_against(result, should, kind="text")
+        for result, should in zip(results, stock, strict=True)
+    ]
+    return equality.summary(compared, f"{ASKED_PLAINLY} prompts, full size")
 
 
 async def _served(

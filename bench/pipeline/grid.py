@@ -45,13 +45,30 @@ CASES = (
 )
 QUICK = (_BASE, replace(_BASE, clients=16))
 
-_PICTURES = 4
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How often each case is asked."""
+
+    requests: int
+    """Of each contender; fewer of what takes long."""
+    least: int = 4
+    """For each client, however long it takes."""
+    pictures: int = 4
+    warm: bool = True
+    """Whether requests that are not counted go first."""
 
 
 async def measure(
-    plain: Plain, ours: Door, litserve: Door, *, cases: Sequence[Case], count: int
+    plain: Plain,
+    ours: Door,
+    litserve: Door,
+    *,
+    cases: Sequence[Case],
+    effort: Effort,
+    scores: asking.Scores | None = None,
 ) -> Part:
-    """Ask all contenders the same, case by case."""
+    """Ask all contenders the same, case by case. *scores*: as `asking.questions` needs them."""
     table = new_table(
         "images/s, p50 and p95 in ms",
         *("case", "ours", "ours with pictures", "plain example", "LitServe", "over LitServe's"),
@@ -59,10 +76,10 @@ async def measure(
     figures: dict[str, Any] = {}
     first = 0
     for case in cases:
-        requests = _count(case, count)
+        requests = _count(case, effort)
         asked = asking.questions(
-            plain,
-            count=_PICTURES,
+            scores or plain.scores,
+            count=effort.pictures,
             prompts=case.prompts,
             objects=case.objects,
             side=case.side,
@@ -74,13 +91,14 @@ async def measure(
             ("ours with pictures", ours, True),
             ("LitServe", litserve, False),
         ):
-            warm = asking.bodies(door, asked, count=case.clients, first=first, drawn=drawn)
-            await load.drive(door, warm, clients=case.clients)
-            first += case.clients
+            if effort.warm:
+                warm = asking.bodies(door, asked, count=case.clients, first=first, drawn=drawn)
+                await load.drive(door, warm, clients=case.clients)
+                first += case.clients
             bodies = asking.bodies(door, asked, count=requests, first=first, drawn=drawn)
             first += requests
             laps[name] = await load.drive(door, bodies, clients=case.clients)
-        laps["plain example"] = _plainly(plain, asked, max(2, requests // 2))
+        laps["plain example"] = _plainly(plain, asked, max(1, requests // 2))
         columns = ("ours", "ours with pictures", "plain example", "LitServe")
         ratio = laps["ours"].rate / laps["LitServe"].rate
         table.add_row(case.name, *(_cell(laps[name]) for name in columns), f"{ratio:.2f}")
@@ -88,10 +106,10 @@ async def measure(
     return Part(table=table, figures=figures)
 
 
-def _count(case: Case, count: int) -> int:
-    """Fewer of what takes long; at least two for each client."""
+def _count(case: Case, effort: Effort) -> int:
+    """Fewer of what takes long; for each client at least so many."""
     weight = max(case.prompts, case.objects // 20, case.side // 640)
-    return max(count // weight, 2 * case.clients, 4)
+    return max(effort.requests // weight, effort.least * case.clients)
 
 
 def _plainly(plain: Plain, asked: Sequence[asking.Question], count: int) -> Lap:

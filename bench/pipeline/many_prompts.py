@@ -19,7 +19,12 @@ LIMIT: Final = 4.0
 async def measure(plain: Plain, door: Door, *, name: str, rounds: int, has_target: bool) -> Part:
     """Take a new picture and new texts each round, so that neither side remembers anything."""
     asked = asking.questions(
-        plain, count=rounds + 1, prompts=MAX_PROMPTS_PER_TASK, objects=OBJECTS, side=640, seed=77
+        plain.scores,
+        count=rounds + 1,
+        prompts=MAX_PROMPTS_PER_TASK,
+        objects=OBJECTS,
+        side=640,
+        seed=77,
     )
     mine: list[float] = []
     theirs: list[float] = []

@@ -48,7 +48,7 @@ async def measure(folder: Path, device: str, *, count: int, rounds: int) -> Part
     loaded = models.load(folder, device)
     bare = Bare(loaded, dtype="bfloat16" if device == "cuda" else "float32")
     asked = asking.questions(
-        Plain(loaded), count=4, prompts=PROMPTS, objects=OBJECTS, side=640, seed=5
+        Plain(loaded).scores, count=4, prompts=PROMPTS, objects=OBJECTS, side=640, seed=5
     )
     # The same texts for all, so that each side has read them after its first picture.
     asked = [asking.Question(image=one.image, prompts=asked[0].prompts) for one in asked]

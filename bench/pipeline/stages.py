@@ -42,7 +42,7 @@ async def measure(loaded: Loaded, *, sides: tuple[int, ...], rounds: int, dtype:
 
 async def _times(loaded: Loaded, side: int, rounds: int, dtype: str) -> dict[str, float]:
     asked = asking.questions(
-        Plain(loaded), count=rounds + 1, prompts=PROMPTS, objects=OBJECTS, side=side, seed=3
+        Plain(loaded).scores, count=rounds + 1, prompts=PROMPTS, objects=OBJECTS, side=side, seed=3
     )
     laps = []
     async with DecodePool(1) as pool:
