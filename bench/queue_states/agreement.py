@@ -14,7 +14,7 @@ PATIENCE: Final = 10
 
 
 def rows_are_as_the_model_says(door: Door, model: QueueModel) -> None:
-    """Status, attempts, charge, reason and result of each task."""
+    """Status, attempts, charge, reason, mark and result of each task."""
     rows = door.rows(
         "select task.*, lane.memory_mb from public.segmentation_results as task"
         " inner join segmentation.lanes as lane on lane.id = task.lane_id"
@@ -28,6 +28,7 @@ def rows_are_as_the_model_says(door: Door, model: QueueModel) -> None:
         expected = {name: getattr(task, name) for name in found}
         assert found == expected, (found, expected)
         assert (row["status"], row["error_code"]) == (task.status, task.code)
+        assert (row["blocked_by"] is not None) == task.blocked, "says wrongly who can do it"
         if task.status is TaskStatus.PENDING:
             assert row["memory_mb"] == task.memory_mb, "waits in a wrong lane"
         _check_result(row, task)

@@ -7,7 +7,6 @@ EMPTY: Final = (
     "truncate auth.users, realtime.messages cascade",
     "truncate segmentation.spent_keys, segmentation.object_deletions",
     "delete from segmentation.lanes where id > 2",
-    "update segmentation.lanes set blocked = false, unmarked = false",
     "select setval('segmentation.virtual_time_image', 0)",
     "select setval('segmentation.virtual_time_video', 0)",
 )

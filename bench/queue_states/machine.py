@@ -142,7 +142,7 @@ class QueueMachine(RuleBasedStateMachine):
             expires_at=stored["expires_at"].timestamp() if deadline else None,
             memory_mb=memory_mb,
         )
-        self.model.submit(task)
+        self.model.submit(task, self.door.now())
         return task.id
 
     @staticmethod
@@ -174,7 +174,7 @@ class QueueMachine(RuleBasedStateMachine):
             p_deadline_seconds=90,
             p_capabilities={"memory_mb": memory_mb},
         )
-        self.model.note(worker, memory_mb, before)
+        self.model.arrive(worker, memory_mb, before)
         now = self.door.now()
         opened = []
         for row in rows:
@@ -253,7 +253,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(token=tokens)
     def release(self, token: int) -> None:
         """A worker that stops, or its zombie, gives a task back."""
-        assert self.door.call(SERVICE, "release_task", p_token=token) == self.model.release(token)
+        now = self.door.now()
+        answer = self.door.call(SERVICE, "release_task", p_token=token)
+        assert answer == self.model.release(token, now)
 
     @rule(task=tasks)
     def cancel(self, task: str) -> None:

@@ -45,6 +45,8 @@ class Task:
     charged: int | None = None
     winner: int | None = None
     """Token of the attempt whose results count."""
+    blocked: bool = False
+    """Nobody who is online can do it."""
 
     def due(self, now: float, memory_mb: int) -> bool:
         """Whether a worker of that size may be given it now."""
@@ -81,11 +83,12 @@ class QueueModel:
     settled: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Cost and charge of each final task, also of the deleted ones."""
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Task, now: float) -> None:
         """A task was taken in: behind its user's others, and paid for."""
         mine = [other.place for other in self.tasks.values() if other.user == task.user]
         assert all(place < task.place for place in mine), "a place did not rise"
         self.balances[task.user] -= task.cost
+        task.blocked = not self._somebody_has(task.memory_mb, now)
         self.tasks[task.id] = task
 
     def open_attempt(self, task: Task) -> Attempt | None:
@@ -103,6 +106,14 @@ class QueueModel:
         live = (each for each in self.attempts.values() if each.outcome is None)
         return len({each.lead for each in live if each.task.user == user})
 
+    def arrive(self, worker: str, memory_mb: int, now: float) -> None:
+        """A worker claims: one who was not there before, or was less able, frees what waits."""
+        known = self.workers.get(worker)
+        was_there = known is not None and now - known[1] < ONLINE_SECONDS
+        self.note(worker, memory_mb, now)
+        if known is None or known[0] != memory_mb or not was_there:
+            self._mark(now)
+
     def note(self, worker: str, memory_mb: int, now: float) -> None:
         """A worker gave a sign of life."""
         known = self.workers.get(worker)
@@ -118,6 +129,7 @@ class QueueModel:
             lead = leads[each.lead]
             assert (lead.user, lead.picture) == (each.task.user, each.task.picture), "a wrong ride"
             each.task.status = TaskStatus.PROCESSING
+            each.task.blocked = False
             each.task.attempt_count += 1
             each.task.computed = 0
             self.attempts[each.token] = each
@@ -174,20 +186,20 @@ class QueueModel:
                 floor = (attempt.memory_mb // GIB + 1) * GIB
                 attempt.task.memory_mb = max(attempt.task.memory_mb, floor)
                 hopeless = not self._somebody_has(attempt.task.memory_mb, now)
-            self._retry_or_fail(attempt.task, code, hopeless=hopeless)
+            self._retry_or_fail(attempt.task, code, now, hopeless=hopeless)
         return answer
 
-    def release(self, token: int) -> str:
+    def release(self, token: int, now: float) -> str:
         """Give a task back unharmed."""
         answer = self._end(token, "released")
         if answer == "ok":
             task = self.attempts[token].task
             task.releases += 1
             if task.releases > MAX_RELEASES:
-                self._retry_or_fail(task, ErrorCode.INTERNAL)
+                self._retry_or_fail(task, ErrorCode.INTERNAL, now)
             else:
                 task.attempt_count -= 1
-                self._send_back(task)
+                self._send_back(task, now)
         return answer
 
     def cancel(self, task_id: str) -> str:
@@ -223,7 +235,8 @@ class QueueModel:
             late = each.deadline <= now
             code = ErrorCode.DEADLINE_EXCEEDED if late else ErrorCode.LEASE_EXPIRED
             each.outcome = code.value
-            self._retry_or_fail(each.task, code)
+            self._retry_or_fail(each.task, code, now)
+        self._mark(now)
         return len(silent)
 
     def skip(self, seconds: float) -> None:
@@ -236,6 +249,11 @@ class QueueModel:
             each.lease -= seconds
             each.deadline -= seconds
         self.workers = {name: (mb, seen - seconds) for name, (mb, seen) in self.workers.items()}
+
+    def _mark(self, now: float) -> None:
+        for task in self.tasks.values():
+            if task.status is TaskStatus.PENDING:
+                task.blocked = not self._somebody_has(task.memory_mb, now)
 
     def _somebody_has(self, memory_mb: int, now: float) -> bool:
         return any(
@@ -251,21 +269,25 @@ class QueueModel:
         attempt.outcome = outcome
         return "ok"
 
-    def _retry_or_fail(self, task: Task, code: ErrorCode, *, hopeless: bool = False) -> None:
+    def _retry_or_fail(
+        self, task: Task, code: ErrorCode, now: float, *, hopeless: bool = False
+    ) -> None:
         fact = FACTS[code]
         if fact.retryable and not hopeless and task.attempt_count < MAX_ATTEMPTS:
-            self._send_back(task)
+            self._send_back(task, now)
             task.run_after = float("nan")  # drawn by the database; the machine reads it back
             return
         task.code = code
         self._settle(task, TaskStatus.FAILED, 0 if fact.refund is Refund.ALL else task.computed)
 
-    def _send_back(self, task: Task) -> None:
+    def _send_back(self, task: Task, now: float) -> None:
         task.status = TaskStatus.PENDING
+        task.blocked = not self._somebody_has(task.memory_mb, now)
         task.computed = 0
 
     def _settle(self, task: Task, status: TaskStatus, charge: int) -> None:
         task.status = status
+        task.blocked = False
         task.charged = charge
         self.balances[task.user] += task.cost - charge
         self.settled[task.id] = (task.cost, charge)

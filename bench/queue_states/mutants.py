@@ -54,6 +54,12 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "an expired task is not begun": Mutant(
         "pick_tasks", "coalesce(pending.expires_at > now(), true)", "true"
     ),
+    "a mark ends when somebody comes": Mutant(
+        "mark_blocked", "set blocked_by = null", "set blocked_by = blocked_by"
+    ),
+    "what comes back is marked": Mutant(
+        "retry_or_fail", "blocked_by = segmentation.mark_of(results.lane_id),", ""
+    ),
     "a floor rises when memory runs out": Mutant(
         "need_more_memory", "set lane_id = lane.id", "set lane_id = lane_id"
     ),

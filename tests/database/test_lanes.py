@@ -5,6 +5,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from bench.queue_states.mutants import MUTANTS, mutated
+
 
 pytestmark = pytest.mark.usefixtures("all_is_paid")
 
@@ -189,3 +191,55 @@ async def test_only_what_waits_is_blocked(
     await machine.claim(p_capabilities={"memory_mb": 80_000})
     for task in (ends, works):
         assert (await task_row(task["id"]))["blocked_by"] is None
+
+
+async def mark_when_somebody_comes(owner: Any, machine: Any, task_row: Any) -> str | None:
+    """`blocked_by` of a task that was submitted before anybody was ever there."""
+    await owner.submit()
+    waits = await owner.submit()
+    assert (await task_row(waits["id"]))["blocked_by"] == "no_capable_worker"
+    await machine.claim()
+    await machine.call("reap_tasks")
+    mark: str | None = (await task_row(waits["id"]))["blocked_by"]
+    return mark
+
+
+async def test_a_mark_ends_when_the_first_worker_comes(
+    owner: Any, machine: Any, task_row: Any
+) -> None:
+    """Whoever set the mark and whenever, it ends when somebody online can do the task."""
+    assert await mark_when_somebody_comes(owner, machine, task_row) is None
+
+
+async def test_without_the_look_a_mark_stays(
+    owner: Any, machine: Any, task_row: Any, stack: Any
+) -> None:
+    """Negative control: a mark that nobody takes away is noticed."""
+    with mutated(stack.db_url, MUTANTS["a mark ends when somebody comes"]):
+        assert await mark_when_somebody_comes(owner, machine, task_row) == "no_capable_worker"
+
+
+async def mark_after_the_return(owner: Any, machine: Any, operator: Any, task_row: Any) -> Any:
+    """`blocked_by` of a task that comes back when its only machine is gone."""
+    needs = {"memory_mb": 80_000}
+    task = await owner.submit(p_needs=needs)
+    [claim] = await machine.claim(p_capabilities=needs)
+    await operator.rows("update segmentation.workers set last_seen_at = now() - interval '1 hour'")
+    await machine.call("fail_task", p_token=claim["token"], p_error_code="pipeline_failed")
+    return (await task_row(task["id"]))["blocked_by"]
+
+
+async def test_a_task_that_comes_back_says_whether_anybody_can_do_it(
+    owner: Any, machine: Any, operator: Any, task_row: Any
+) -> None:
+    """It says so at once; its owner need not wait for the next reaper."""
+    mark = await mark_after_the_return(owner, machine, operator, task_row)
+    assert mark == "no_capable_worker"
+
+
+async def test_without_the_mark_a_returned_task_seems_startable(
+    owner: Any, machine: Any, operator: Any, task_row: Any, stack: Any
+) -> None:
+    """Negative control of the mark at the return."""
+    with mutated(stack.db_url, MUTANTS["what comes back is marked"]):
+        assert await mark_after_the_return(owner, machine, operator, task_row) is None
