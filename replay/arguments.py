@@ -46,6 +46,7 @@ def add_send(send: argparse.ArgumentParser) -> None:
     out.add_argument("--diff", action="store_true", help="compare with the recorded attempts")
     out.add_argument("--json", action="store_true", help="one JSON document on standard output")
     out.add_argument("--record", type=Path, metavar="FILE", help="add the attempts to FILE")
+    _redact(out)
 
 
 def add_record(record: argparse.ArgumentParser) -> None:
@@ -54,6 +55,7 @@ def add_record(record: argparse.ArgumentParser) -> None:
     record.add_argument("--listen", type=address, default=("127.0.0.1", 9000), metavar="HOST:PORT")
     record.add_argument("--forward", required=True, metavar="URL", help="where requests go on to")
     record.add_argument("--out", type=Path, default=Path("webhooks.ndjson"), metavar="FILE")
+    _redact(record)
 
 
 def add_relay(relay: argparse.ArgumentParser) -> None:
@@ -61,6 +63,16 @@ def add_relay(relay: argparse.ArgumentParser) -> None:
     relay.add_argument("--forward-to", required=True, metavar="URL")
     relay.add_argument("--target-allow", action="append", default=[], metavar="HOST")
     relay.add_argument("--record", type=Path, metavar="FILE")
+
+
+def _redact(to: argparse._ActionsContainer) -> None:
+    to.add_argument(
+        "--redact",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a header or query parameter that is not written down, beside those that look secret",
+    )
 
 
 def _source(group: argparse._ArgumentGroup) -> None:

@@ -18,6 +18,7 @@ from replay.faults import Faults, Shot
 from replay.leaving_out import Why
 from replay.messages import Message
 from replay.plan import Plan, planned
+from replay.redaction import REDACTED
 from replay.sealing import Seal, Signing, preserved
 from replay.selection import Selection
 from replay.settings import ReplaySettings
@@ -46,6 +47,9 @@ class Job:
             return checked(self.asked.target, self.asked.target_allow)
         if shot.message.url is None:
             msg = f"Nobody knows where {shot.message.id} went. Give --target."
+            raise UsageError(msg)
+        if REDACTED in shot.message.url:
+            msg = f"The URL of {shot.message.id} was recorded without its secrets. Give --target."
             raise UsageError(msg)
         return named(shot.message.url, self.asked.target_allow)
 

@@ -15,6 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from replay import redaction
 from replay.errors import UsageError
 from replay.messages import Attempt
 from replay.recording import Recording, message_of
@@ -110,7 +111,7 @@ async def serve(asked: argparse.Namespace) -> int:
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        recording = stack.enter_context(Recording(asked.out))
+        recording = stack.enter_context(Recording(asked.out, asked.redact))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=FORWARD_SECONDS),
@@ -126,7 +127,8 @@ async def serve(asked: argparse.Namespace) -> int:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         bound = await _bound(runner, host, port)
-        sys.stderr.write(f"Recording http://{host}:{bound} -> {forward} in {asked.out}\n")
+        to = redaction.url(str(forward), asked.redact)
+        sys.stderr.write(f"Recording http://{host}:{bound} -> {to} in {asked.out}\n")
         await stop.wait()
     return 0
 

@@ -13,35 +13,30 @@ import binascii
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from replay import redaction
 from replay.errors import BadRecording, UsageError
 from replay.messages import Attempt, Message, type_and_key
 
 
 VERSION: Final = 1
-REDACTED: Final = "[redacted]"
-SECRET_HEADERS: Final = frozenset(
-    {"authorization", "apikey", "cookie", "set-cookie", "x-api-key", "proxy-authorization"}
-)
 _ID_HEADERS: Final = ("webhook-id", "svix-id", "x-github-delivery")
 
 
-def redacted(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The headers without what would let a reader of the file in somewhere."""
-    return tuple(
-        (name, REDACTED if name.lower() in SECRET_HEADERS else value) for name, value in headers
-    )
-
-
 class Recording:
-    """A file that is written to at its end; readable by its owner alone."""
+    """
+    A file that is written to at its end; readable by its owner alone.
 
-    def __init__(self, path: Path) -> None:
+    *redact*: names of headers and query parameters to redact, beside those that look like it.
+    """
+
+    def __init__(self, path: Path, redact: Collection[str] = ()) -> None:
+        self._redact = redact
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         _cut_torn_line(self._file)
@@ -69,10 +64,10 @@ class Recording:
                 "type": message.type,
                 "at": message.created_at.isoformat(),
                 "method": method,
-                "path": path,
-                "url": message.url,
+                "path": path and redaction.url(path, self._redact),
+                "url": message.url and redaction.url(message.url, self._redact),
                 "endpoint": message.endpoint_id,
-                "headers": redacted(message.headers),
+                "headers": redaction.headers(message.headers, self._redact),
                 "body": base64.b64encode(message.body).decode(),
                 "attempt": _attempt_document(message.last),
             }

@@ -69,7 +69,9 @@ async def _send_or_show(job: Job, checkpoint: Checkpoint | None, report: Report)
 async def _send(job: Job, checkpoint: Checkpoint, report: Report) -> None:
     asked = job.asked
     with contextlib.ExitStack() as stack:
-        record = stack.enter_context(recording.Recording(asked.record)) if asked.record else None
+        record = None
+        if asked.record:
+            record = stack.enter_context(recording.Recording(asked.record, asked.redact))
         async with Sender(timeout_seconds=asked.timeout, guarded=not asked.target) as sender:
             run = Run(
                 seal=job.seal,

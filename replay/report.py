@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from replay import redaction
 from replay.leaving_out import Why
 from replay.outcome import Ending, Outcome
 from replay.plan import Plan
@@ -89,7 +90,7 @@ class Report:
         why = "" if outcome.why is None else f"  {escape(outcome.why)}"
         self.out.print(
             f"[{_COLOURS[outcome.ending]}]{escape(how):>4}[/] {took:>8}  {escape(outcome.sent_id)}"
-            f"  {escape(outcome.shot.message.type)}  {escape(str(outcome.url))}{why}"
+            f"  {escape(outcome.shot.message.type)}  {escape(redaction.url(str(outcome.url)))}{why}"
         )
         if diff is not None:
             before, after = diff.latency_ms
@@ -142,7 +143,7 @@ def _document(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
         "sent_id": outcome.sent_id,
         "type": outcome.shot.message.type,
         "task_id": outcome.shot.message.key,
-        "url": str(outcome.url),
+        "url": redaction.url(str(outcome.url)),
         "ending": outcome.ending.value,
         "status": attempt and attempt.status,
         "latency_ms": attempt and attempt.latency_ms,

@@ -16,7 +16,8 @@ from replay.lanes import Lane, Lanes, Order
 from replay.messages import Attempt
 from replay.outcome import Ending, Outcome
 from replay.pace import Breaker, Pace
-from replay.recording import REDACTED, Recording
+from replay.recording import Recording
+from replay.redaction import REDACTED
 from replay.sealing import Seal
 from replay.sending import Answer, Sender
 

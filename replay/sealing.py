@@ -12,7 +12,7 @@ from typing import Final
 from adapters import signatures
 from replay.errors import UsageError
 from replay.messages import Message
-from replay.recording import REDACTED
+from replay.redaction import REDACTED
 
 
 RUN_HEADER: Final = "webhook-replay"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from replay_parts import Receiver, Replay, message
 
-from replay import recording
+from replay import recording, redaction
 from replay.checkpoint import Checkpoint
 from replay.diff import compared
 from replay.errors import BadRecording, UsageError
@@ -34,14 +35,60 @@ def test_a_recording_gives_back_the_bytes(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_secrets_of_requests_are_not_written_down(tmp_path: Path) -> None:
-    """Authorization, apikey, cookie and x-api-key are redacted, in any case of letters."""
+NAMES = [
+    *("Authorization", "APIKEY", "Cookie", "X-Api-Key", "x_api_key", "X-Gitlab-Token", "X-Auth"),
+    *("x-auth-token", "x-webhook-secret", "X-Password", "X-Amz-Credential", "X-Session-Id"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_secrets_of_requests_are_not_written_down(tmp_path: Path, name: str) -> None:
+    """Headers and query parameters that look like one, in any case of letters."""
     path = tmp_path / "r.ndjson"
-    names = ("Authorization", "APIKEY", "Cookie", "X-Api-Key")
+    url = f"https://example.com/hook?a=1&{name}=s3cr3t&b=2"
     with recording.Recording(path) as file:
-        file.request("n1", message(headers=tuple((name, "s3cr3t") for name in names)))
+        file.request("n1", message(headers=((name, "s3cr3t"),), url=url), path=url)
 
     assert "s3cr3t" not in path.read_text()
+    (found,) = recording.read(path)
+    assert found.url == f"https://example.com/hook?a=1&{name}=[redacted]&b=2"
+
+
+def test_without_the_pattern_they_are_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: it is the names that keep them out."""
+    monkeypatch.setattr(redaction, "_SECRETIVE", re.compile("(?!)"))
+    path = tmp_path / "r.ndjson"
+    with recording.Recording(path) as file:
+        file.request("n1", message(headers=tuple((name, "s3cr3t") for name in NAMES)))
+
+    assert path.read_text().count("s3cr3t") == len(NAMES)
+
+
+def test_what_the_operator_names_is_not_written_down(tmp_path: Path) -> None:
+    """--redact; what proves a message and what looks like no secret stays."""
+    path = tmp_path / "r.ndjson"
+    kept = (("webhook-signature", "v1,abc"), ("webhook-id", "msg_1"), ("x-other", "o"))
+    with recording.Recording(path, ["X-Mine"]) as file:
+        file.request("n1", message(headers=(("x-mine", "s3cr3t"), *kept)))
+
+    (found,) = recording.read(path)
+    assert found.headers == (("x-mine", "[redacted]"), *kept)
+
+
+async def test_a_url_without_its_secret_is_no_target(
+    replay: Replay, receiver: Receiver, recorded: Callable[..., Path]
+) -> None:
+    """Exit 2, and the message asks for --target; control: with it the message is sent."""
+    path = recorded(message(url=f"{receiver.url}?token=s3cr3t"))
+
+    ran = await replay("--from", str(path), "--yes", "--target-allow", "127.0.0.1")
+    assert (ran.code, "Give --target" in ran.err) == (2, True)
+
+    ran = await replay("--from", str(path), "--yes", "--json", "--target", f"{receiver.url}?key=k1")
+    assert ran.code == 0
+    assert ran.document["attempts"][0]["url"] == f"{receiver.url}?key=[redacted]"
 
 
 def test_a_torn_last_line_is_as_if_never_written(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import aiohttp
 from replay_parts import Receiver, Start
 from yarl import URL
 
+from listener import webhooks_proof
 from replay import recording
 from replay.messages import Standing
 
@@ -31,8 +32,14 @@ async def test_bytes_go_on_unchanged_and_secrets_are_only_passed_on(
     """The receiver gets what was sent, secrets included; the file has them redacted."""
     out = tmp_path / "out.ndjson"
     body = b'{ "type":"task.done", "data":{"task_id":"\xc3\xa9"} }\n'
-    sent = {"Authorization": "Bearer s3cr3t", "webhook-id": "msg_7", "X-Odd": "a  b"}
-    address = await recorder(start, receiver.url, out)
+    sent = {
+        "Authorization": "Bearer s3cr3t",
+        webhooks_proof.SHARED_SECRET_HEADER: "s3cr3t",
+        "X-Gitlab-Token": "s3cr3t",
+        "webhook-id": "msg_7",
+        "X-Odd": "a  b",
+    }
+    address = await recorder(start, f"{receiver.url}?token=s3cr3t&a=b", out)
 
     async with aiohttp.ClientSession() as http:
         answer = await http.post(address, data=body, headers=sent)
@@ -47,6 +54,7 @@ async def test_bytes_go_on_unchanged_and_secrets_are_only_passed_on(
     assert found.last is not None
     assert (found.last.status, found.last.answer) == (401, text.encode())
     assert "s3cr3t" not in out.read_text()
+    assert found.url == f"{receiver.url}?token=[redacted]&a=b"
 
 
 async def test_a_request_is_written_down_before_it_is_forwarded(
