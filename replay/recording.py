@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from replay import redaction
+from replay import recording_file, redaction
 from replay.errors import BadRecording, UsageError
 from replay.messages import Attempt, Message, type_and_key
 
@@ -33,13 +33,12 @@ class Recording:
     A file that is written to at its end; readable by its owner alone.
 
     *redact*: names of headers and query parameters to redact, beside those that look like it.
+    Raises: UsageError, when the file cannot be written, or is something else.
     """
 
     def __init__(self, path: Path, redact: Collection[str] = ()) -> None:
         self._redact = redact
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        _cut_torn_line(self._file)
+        self._file = recording_file.opened(path)
 
     def __enter__(self) -> Self:
         return self
@@ -171,13 +170,3 @@ def _attempt_document(attempt: Attempt | None) -> dict[str, Any] | None:
         "answer": base64.b64encode(attempt.answer).decode(),
         "error": attempt.error,
     }
-
-
-def _cut_torn_line(file: int) -> None:
-    """Take back what a killed writer left without its end."""
-    size = os.lseek(file, 0, os.SEEK_END)
-    end = size
-    while end and os.pread(file, 1, end - 1) != b"\n":
-        end -= 1
-    if end != size:
-        os.ftruncate(file, end)

@@ -108,6 +108,41 @@ def test_a_torn_last_line_is_as_if_never_written(tmp_path: Path) -> None:
         assert [each.id for each in recording.read(path)] == [first.id, third.id]
 
 
+def test_a_last_line_without_its_end_is_kept_if_it_is_whole(
+    recorded: Callable[..., Path],
+) -> None:
+    """An editor that writes no end of the last line costs no message."""
+    sent = [message() for _ in range(3)]
+    path = recorded(*sent)
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+
+    with recording.Recording(path) as file:
+        file.request("n4", more := message())
+
+    assert [each.id for each in recording.read(path)] == [each.id for each in (*sent, more)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"precious": 1}', '{"precious": 1}\n', "notes\n", "notes", "[1]\n", "\n\nnotes\nof mine"],
+)
+def test_another_file_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+    """Not a byte is taken or added, whether or not its last line has an end."""
+    path = tmp_path / "notes.json"
+    path.write_text(text)
+
+    with pytest.raises(UsageError, match="no recording"):
+        recording.Recording(path)
+
+    assert path.read_text() == text
+
+
+def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
+    """A folder, say."""
+    with pytest.raises(UsageError, match="cannot be written"):
+        recording.Recording(tmp_path)
+
+
 def test_a_file_that_is_no_recording_is_named(tmp_path: Path) -> None:
     """The message says which line."""
     path = tmp_path / "r.ndjson"
