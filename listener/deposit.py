@@ -26,6 +26,12 @@ async def deposit(claim: Claim, segmented: Segmented, store: TaskObjects) -> Dep
 
     Raises: StorageUnavailable.
     """
+    sizes = {
+        object_keys.MASK: len(segmented.mask_png),
+        object_keys.OVERLAY: len(segmented.overlay_webp),
+        object_keys.MANIFEST: len(segmented.manifest_json),
+    }
+    store.announce(claim, sizes)
     try:
         mask, overlay = await asyncio.gather(
             store.write_result(claim, object_keys.MASK, segmented.mask_png, "image/png"),

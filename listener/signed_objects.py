@@ -1,12 +1,13 @@
 """
 TaskObjects for a host that holds no bucket keys: the Edge Function `job-urls` signs.
 
-One question for each attempt: what it may read and write, in URLs that end with it at the latest.
-They are kept until then, and asked for anew when the store refuses one.
+Two questions for each attempt: what it may read; and when the result is there, where it may write
+files of just these sizes. The URLs end with the attempt at the latest. They are kept until then,
+and asked for anew when the store refuses one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -20,11 +21,11 @@ from listener.lease_store import Claim
 
 FUNCTION: Final = "job-urls"
 
-WRITES: Final = (
-    {"name": object_keys.MANIFEST, "content_type": "application/json"},
-    {"name": object_keys.MASK, "content_type": "image/png"},
-    {"name": object_keys.OVERLAY, "content_type": "image/webp"},
-)
+WRITES: Final = {
+    object_keys.MANIFEST: "application/json",
+    object_keys.MASK: "image/png",
+    object_keys.OVERLAY: "image/webp",
+}
 """What every attempt writes."""
 
 _MARGIN_SECONDS: Final = 10.0
@@ -59,6 +60,10 @@ class _Kept:
     """One attempt's URLs, once they were asked for."""
 
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of the files to write, as far as they are known."""
+    asked: dict[str, int] = field(default_factory=dict)
+    """The sizes that `signed` is for."""
     signed: _Signed | None = None
     good_until: float = 0.0
 
@@ -85,9 +90,14 @@ class SignedObjects:
 
         return await self._with_urls(claim, read)
 
+    def announce(self, claim: Claim, sizes: Mapping[str, int]) -> None:
+        """Ask for these files with the first of them."""
+        self._kept_for(claim.token).sizes.update(sizes)
+
     async def write_result(self, claim: Claim, name: str, data: bytes, content_type: str) -> str:
         """Write one result file of this attempt; answers its key."""
         del content_type  # it is signed into the URL, by the file's name
+        self.announce(claim, {name: len(data)})
 
         async def write(signed: _Signed) -> str:
             for granted in signed.writes:
@@ -118,15 +128,16 @@ class SignedObjects:
 
     async def _signed(self, token: int, kept: _Kept) -> _Signed:
         async with kept.asking:
-            if kept.signed is None or kept.good_until < _now():
-                asked_at = _now()
-                kept.signed = await self._ask(token)
+            if kept.signed is None or kept.good_until < _now() or kept.asked != kept.sizes:
+                asked_at, sizes = _now(), dict(kept.sizes)
+                kept.signed = await self._ask(token, sizes)
+                kept.asked = sizes
                 kept.good_until = asked_at + kept.signed.seconds - _MARGIN_SECONDS
             return kept.signed
 
-    async def _ask(self, token: int) -> _Signed:
+    async def _ask(self, token: int, sizes: Mapping[str, int]) -> _Signed:
         try:
-            return _Signed.model_validate(await self._call(token))
+            return _Signed.model_validate(await self._call(token, sizes))
         except (rest.RestUnavailable, machine_auth.AuthUnavailable, ValidationError) as error:
             raise objects.ObjectStoreUnavailable(f"job-urls: {type(error).__name__}") from error
         except machine_auth.SignInRefused as error:
@@ -136,8 +147,12 @@ class SignedObjects:
                 raise objects.ObjectNotFound(str(error)) from error
             raise objects.ObjectRefused(f"job-urls: {error}") from error
 
-    async def _call(self, token: int) -> dict[str, Any]:
-        body = {"token": token, "writes": list(WRITES)}
+    async def _call(self, token: int, sizes: Mapping[str, int]) -> dict[str, Any]:
+        writes = [
+            {"name": name, "content_type": WRITES[name], "bytes": count}
+            for name, count in sizes.items()
+        ]
+        body = {"token": token, "writes": writes}
         access = await self._tokens.token()
         try:
             return await self._functions.call(FUNCTION, body, access)

@@ -5,6 +5,7 @@ A rented host holds no bucket keys and takes `listener.signed_objects`, which as
 `job-urls` for signed URLs; `BucketObjects` is for a host that is trusted with the keys.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from adapters import objects
@@ -16,11 +17,15 @@ class TaskObjects(Protocol):
     """
     What an attempt may read and write.
 
-    Both methods raise the errors of `adapters.objects`.
+    Reading and writing raise the errors of `adapters.objects`.
     """
 
     async def read_source(self, claim: Claim) -> bytes:
         """The picture's bytes."""
+        ...
+
+    def announce(self, claim: Claim, sizes: Mapping[str, int]) -> None:
+        """Say which result files come, and their bytes; one question may then do for all."""
         ...
 
     async def write_result(self, claim: Claim, name: str, data: bytes, content_type: str) -> str:
@@ -39,6 +44,9 @@ class BucketObjects:
         if not object_keys.is_upload_of(claim.source_image_url, claim.user_id):
             raise objects.ObjectNotFound(claim.source_image_url)
         return await self._store.get(claim.source_image_url, max_bytes=limits.MAX_UPLOAD_BYTES)
+
+    def announce(self, claim: Claim, sizes: Mapping[str, int]) -> None:
+        """Nobody need be asked."""
 
     async def write_result(self, claim: Claim, name: str, data: bytes, content_type: str) -> str:
         """Write under the token's own prefix, where a zombie of this task cannot write."""

@@ -12,7 +12,7 @@ from listeners import Environment, Spawn, claimed
 from task_queue import Queue
 
 from adapters import edge_functions, machine_auth, objects, signed_urls
-from contracts import object_keys
+from contracts import limits, object_keys
 from contracts.tasks import TaskStatus
 from devstack.testing import Stack
 from listener.settings import ListenerSettings
@@ -30,6 +30,7 @@ Answer = tuple[int, dict[str, Any]]
 class Machine:
     """A machine user's hands."""
 
+    id: str
     token: str
     queue: Queue
     http: aiohttp.ClientSession
@@ -51,10 +52,11 @@ class Machine:
         return found
 
     async def ask(self, attempt: int, *names: str, **write: Any) -> Answer:
-        """Ask job-urls about an attempt, for writes of *names*."""
-        known = {each["name"]: each["content_type"] for each in WRITES}
+        """Ask job-urls about an attempt, for writes of *names*, of one byte each."""
+        fields = {"bytes": 1, **write}
         writes = [
-            {"name": name, "content_type": known.get(name, "text/plain"), **write} for name in names
+            {"name": name, "content_type": WRITES.get(name, "text/plain"), **fields}
+            for name in names
         ]
         async with self.http.post(
             "/functions/v1/job-urls",
@@ -86,7 +88,7 @@ async def new_machine(stack: Stack, queue: Queue) -> AsyncIterator[MakeMachine]:
                 headers={"apikey": stack.anon_key},
             ) as answer:
                 token = (await answer.json())["access_token"]
-            return Machine(token=token, queue=queue, http=http)
+            return Machine(id=created["id"], token=token, queue=queue, http=http)
 
         yield make
 
@@ -137,7 +139,7 @@ async def test_urls_are_for_exactly_the_attempt(queue: Queue, new_machine: MakeM
     machine = await new_machine()
     await queue.submit()
     claim = await machine.claim()
-    status, answer = await machine.ask(claim["token"], *(each["name"] for each in WRITES))
+    status, answer = await machine.ask(claim["token"], *WRITES)
 
     prefix = object_keys.result_prefix(
         uuid.UUID(queue.user.id), uuid.UUID(claim["id"]), claim["token"]
@@ -145,7 +147,7 @@ async def test_urls_are_for_exactly_the_attempt(queue: Queue, new_machine: MakeM
     data = answer["data"]
     assert status == 200
     assert data["source"]["key"] == queue.picture_key
-    assert [each["key"] for each in data["writes"]] == [prefix + each["name"] for each in WRITES]
+    assert [each["key"] for each in data["writes"]] == [prefix + name for name in WRITES]
     assert 100 < data["seconds"] <= 120
     async with aiohttp.ClientSession() as store, store.get(data["source"]["url"]) as read:
         assert await read.read() == PICTURE
@@ -166,11 +168,62 @@ async def test_a_user_gets_no_urls(queue: Queue, new_machine: MakeMachine) -> No
     machine = await new_machine()
     await queue.submit()
     token = (await machine.claim())["token"]
-    owner = Machine(token=queue.user.access_token, queue=queue, http=machine.http)
+    owner = Machine(id=queue.user.id, token=queue.user.access_token, queue=queue, http=machine.http)
 
     status, answer = await owner.ask(token)
 
     assert (status, answer["error"]["code"]) == (403, "forbidden")
+
+
+async def test_a_disabled_machine_gets_no_urls(queue: Queue, new_machine: MakeMachine) -> None:
+    """Shut out at once, in the middle of its attempt; nobody else is."""
+    machine, other = await new_machine(), await new_machine()
+    await queue.submit()
+    token = (await machine.claim())["token"]
+    assert (await machine.ask(token))[0] == 200
+
+    await queue.operate("set_machine_enabled", p_id=machine.id, p_enabled=False)
+
+    status, answer = await machine.ask(token)
+    assert (status, answer["error"]["code"]) == (403, "forbidden")
+    assert (await other.ask(token))[0] == 404
+
+
+@pytest.fixture
+async def any_source(queue: Queue) -> AsyncIterator[None]:
+    """Rows may name any key: the constraint is taken out, and put back over an empty table."""
+    name = "segmentation_results_source_is_own_upload"
+    query = "select pg_get_constraintdef(oid) as law from pg_constraint where conname = %s"
+    (row,) = await queue.rows(query, name)
+    await queue.rows(f"alter table segmentation_results drop constraint {name}")
+    yield
+    await queue.rows("truncate auth.users cascade")
+    await queue.rows(f"alter table segmentation_results add constraint {name} {row['law']}")
+
+
+@pytest.mark.parametrize("of", ["another user", "a result", "a path"])
+async def test_a_source_that_is_no_upload_of_its_user_is_not_signed(
+    queue: Queue, new_machine: MakeMachine, any_source: None, of: str
+) -> None:
+    """Whatever key a row names, the machine is led to its user's uploads and nowhere else."""
+    machine = await new_machine()
+    task_id = await queue.submit()
+    token = (await machine.claim())["token"]
+    key = {
+        "another user": object_keys.upload_key(uuid.uuid4(), "0" * 64, "png"),
+        "a result": f"results/{queue.user.id}/{task_id}/1/mask.png",
+        "a path": f"uploads/{queue.user.id}/../{uuid.uuid4()}/one.png",
+    }[of]
+    await queue.rows(
+        "update segmentation_results set source_image_url = %s where id = %s", key, task_id
+    )
+
+    status, answer = await machine.ask(token)
+
+    assert (status, answer["error"]["code"]) == (404, "source_not_found")
+    # Control: the database alone would have let it through.
+    objects_of = await queue.door.rpc("attempt_objects", {"p_token": token}, machine.token)
+    assert objects_of["source"] == key
 
 
 async def test_after_a_cancel_there_are_no_urls(queue: Queue, new_machine: MakeMachine) -> None:
@@ -226,8 +279,19 @@ async def test_a_url_is_good_for_its_key_only(
     assert await queue.store.get("results/anywhere/mask.png") == b"x"
 
 
-async def test_a_url_for_a_size_takes_that_size(queue: Queue, new_machine: MakeMachine) -> None:
-    """When the machine says how large a file is, the URL takes no other."""
+async def test_without_a_size_nothing_is_signed(queue: Queue, new_machine: MakeMachine) -> None:
+    """A URL for a file of any size would fill the bucket; so would one of a huge size."""
+    machine = await new_machine()
+    await queue.submit()
+    token = (await machine.claim())["token"]
+    for size in (None, limits.MAX_UPLOAD_BYTES + 1):
+        status, answer = await machine.ask(token, "mask.png", bytes=size)
+        assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert (await machine.ask(token, "mask.png", bytes=limits.MAX_UPLOAD_BYTES))[0] == 200
+
+
+async def test_a_url_takes_a_file_of_its_size(queue: Queue, new_machine: MakeMachine) -> None:
+    """The machine says how large a file is, and the URL takes no other."""
     machine = await new_machine()
     await queue.submit()
     token = (await machine.claim())["token"]
@@ -265,6 +329,37 @@ async def test_a_refused_url_is_asked_for_anew(
         kept.signed = None
         with pytest.raises(objects.ObjectRefused):
             await store.read_source(claim)
+
+
+async def test_an_attempt_asks_twice(
+    queue: Queue, new_machine: MakeMachine, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to read; once to write, for all announced files together, each of its size."""
+    machine = await new_machine()
+    await queue.submit()
+    row = await machine.claim()
+    claim = claimed(row["token"], picture=queue.picture_key, user=uuid.UUID(queue.user.id))
+    files = {object_keys.MASK: b"1234", object_keys.OVERLAY: b"12", object_keys.MANIFEST: b"{}"}
+    async with (
+        edge_functions.EdgeFunctions(url=stack.url, key=stack.anon_key) as functions,
+        signed_urls.SignedUrls() as urls,
+    ):
+        asked: list[Any] = []
+        call = functions.call
+
+        async def noted(name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+            asked.append(body["writes"])
+            return await call(name, body, token)
+
+        monkeypatch.setattr(functions, "call", noted)
+        store = SignedObjects(functions, machine_auth.ServiceKey(key=machine.token), urls)
+        await store.read_source(claim)
+        store.announce(claim, {name: len(data) for name, data in files.items()})
+        for name, data in files.items():
+            key = await store.write_result(claim, name, data, WRITES[name])
+            assert await queue.store.get(key) == data
+
+    assert [[each["bytes"] for each in writes] for writes in asked] == [[], [4, 2, 2]]
 
 
 async def test_a_store_that_does_not_answer_is_unavailable(unused_tcp_port: int) -> None:

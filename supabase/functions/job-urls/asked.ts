@@ -1,4 +1,4 @@
-// The request of job-urls: {"token": 17, "writes": [{"name", "content_type", "bytes"?}]}.
+// The request of job-urls: {"token": 17, "writes": [{"name", "content_type", "bytes"}]}.
 
 import { MAX_FILE_BYTES, RESULT_FILES } from "../_shared/contract.ts";
 import { Refused } from "../_shared/envelope.ts";
@@ -6,8 +6,8 @@ import { Refused } from "../_shared/envelope.ts";
 /** A result file that the machine wants to write. */
 export interface Write {
   readonly name: string;
-  /** When given, the URL is good for a file of exactly that size. */
-  readonly bytes?: number;
+  /** The URL is good for a file of exactly that size. */
+  readonly bytes: number;
 }
 
 export interface Asked {
@@ -37,7 +37,7 @@ function writeOf(given: unknown): Write {
   if (type !== RESULT_FILES[name]) {
     throw new Refused("invalid_request", { content_type: `${name} is ${RESULT_FILES[name]}` });
   }
-  if (bytes === undefined || bytes === null) return { name };
+  // Without a size the store would take a file of any: who fills a bucket is not asked again.
   if (!Number.isSafeInteger(bytes) || (bytes as number) < 0 || (bytes as number) > MAX_FILE_BYTES) {
     throw new Refused("invalid_request", { bytes: `must be 0 to ${MAX_FILE_BYTES}` });
   }

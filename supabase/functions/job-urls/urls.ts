@@ -42,7 +42,7 @@ async function objectsOf(asked: Asked, token: string): Promise<AttemptObjects> {
   if (objects === null) throw new Refused("not_found");
   const found = objects as AttemptObjects;
   const userId = found.result_prefix.split("/")[1];
-  // A row may name any text; a machine is led to its user's uploads only.
+  // The table has a constraint to this end; whoever takes it out opens no bucket.
   if (!isUploadOf(found.source, userId)) throw new Refused("source_not_found");
   return found;
 }
@@ -56,10 +56,7 @@ function secondsLeft(objects: AttemptObjects, now: Date): number {
 
 /** Headers that the upload must carry as they are, so that the URL is good for no other file. */
 function fixed(write: Write): Record<string, string> {
-  const headers = { "content-type": RESULT_FILES[write.name] };
-  return write.bytes === undefined
-    ? headers
-    : { ...headers, "content-length": String(write.bytes) };
+  return { "content-type": RESULT_FILES[write.name], "content-length": String(write.bytes) };
 }
 
 type Sign = (

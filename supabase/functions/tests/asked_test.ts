@@ -5,10 +5,10 @@ import { Refused } from "../_shared/envelope.ts";
 import { askedOf } from "../job-urls/asked.ts";
 import { thinOf } from "../notify-listener/forwarding.ts";
 
-const MASK = { name: "mask.png", content_type: "image/png" };
+const MASK = { name: "mask.png", content_type: "image/png", bytes: 4 };
 
 Deno.test("what fits the contract is taken", () => {
-  const asked = askedOf({ token: 17, writes: [{ ...MASK, bytes: 4 }] });
+  const asked = askedOf({ token: 17, writes: [MASK] });
 
   assert.deepEqual(asked, { token: 17, writes: [{ name: "mask.png", bytes: 4 }] });
   assert.deepEqual(askedOf({ token: 17 }), { token: 17, writes: [] });
@@ -24,6 +24,10 @@ for (
     ["invalid_request", { token: 17, writes: [MASK, MASK, MASK, MASK] }],
     ["invalid_request", { token: 17, writes: [{ ...MASK, content_type: "text/html" }] }],
     ["invalid_request", { token: 17, writes: [{ ...MASK, bytes: MAX_FILE_BYTES + 1 }] }],
+    ["invalid_request", { token: 17, writes: [{ ...MASK, bytes: undefined }] }],
+    ["invalid_request", { token: 17, writes: [{ ...MASK, bytes: null }] }],
+    ["invalid_request", { token: 17, writes: [{ ...MASK, bytes: "4" }] }],
+    ["invalid_request", { token: 17, writes: [{ ...MASK, bytes: -1 }] }],
     ["forbidden", { token: 17, writes: [null] }],
     ["forbidden", { token: 17, writes: [{ ...MASK, name: "../mask.png" }] }],
   ] as const
