@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 from typing import Final, Literal
 
 import numpy as np
@@ -20,12 +21,15 @@ _WEBP_SIDE: Final = 16383
 
 _WEBP_QUALITY: Final = 85
 
-#: Effort of the encoder, 0..6: 2 takes half the time of Pillow's default for 3 % more bytes.
-_WEBP_METHOD: Final = 2
+#: Effort of the encoder, 0..6: 0 takes two thirds of the time of 2, for 17 % more bytes, and looks
+#: the same (0.03 dB).
+_WEBP_METHOD: Final = 0
 
-#: What is behind the colours in the paint's palette.
-_NOTHING: Final = 254
-_HALO: Final = 255
+#: What shows through where no instance is, and around them: the first colour of the palette.
+_HALO: Final = (255, 255, 255)
+
+#: Labels that a palette has room for, beside the background.
+_MOST_PALETTE: Final = 255
 
 #: How much of the halo is seen: enough to part a contour from a ground of its own colour.
 _HALO_SHARE: Final = 0.75
@@ -114,35 +118,39 @@ def _painted(
         bottom = min(top + _ROWS, picture.height)
         above = min(top, reach)
         seen = labels[top - above : bottom + reach]
-        box = (0, top, picture.width, bottom)
-        paint, share = _paint(seen, colours, style.tint, width)
+        filled = np.flatnonzero(seen.any(axis=0))
+        if not len(filled):
+            continue
+        left = max(int(filled[0]) - reach, 0)
+        seen = seen[:, left : int(filled[-1]) + 1 + reach]
         part = slice(above, above + bottom - top)
-        flat = Image.fromarray(paint[part])
-        flat.putpalette(_palette())
-        canvas.paste(flat.convert("RGB"), box, Image.fromarray(share[part]))
+        share = Image.fromarray(_share(seen, style.tint, width)[part])
+        canvas.paste(_flat(seen[part], colours), (left, top), share)
     return canvas
 
 
-def _paint(
-    labels: Labels, colours: Sequence[int], tint: float, width: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Say which colour each pixel gets, and how much of it (0..255)."""
-    paint = np.array([_NOTHING, *colours], np.uint8)[labels]
-    share = np.array([0] + [round(255 * tint)] * len(colours), np.uint8)[labels]
+def _flat(labels: Labels, colours: Sequence[int]) -> Image.Image:
+    """Give each label its colour in full, as RGB, and the background the halo's."""
+    hues: Sequence[palette.Colour] = [palette.COLOURS[colour] for colour in colours]
+    if len(hues) > _MOST_PALETTE:
+        hues = palette.COLOURS
+        labels = np.array([0, *(colour + 1 for colour in colours)], np.uint8)[labels]
+    flat = Image.fromarray(np.ascontiguousarray(labels, np.uint8))
+    flat.putpalette(bytes(chain(_HALO, *hues)))
+    return flat.convert("RGB")
+
+
+def _share(labels: Labels, tint: float, width: int) -> NDArray[np.uint8]:
+    """Say how much of its instance's colour, or of the halo, each pixel gets: 0..255."""
+    covered = labels != 0
+    share = covered.view(np.uint8) * np.uint8(round(255 * tint))
     if width:
-        covered, seams = labels > 0, _seams(labels)
-        share[_spread(seams, width - 1) & covered] = 255
-        halo = _spread(seams, width // 3) & ~covered
-        paint[halo] = _HALO
-        share[halo] = round(255 * _HALO_SHARE)
-    return paint, share
-
-
-def _palette() -> bytes:
-    """The colours, and white for the halo, as Pillow's palettes are: 256 times RGB."""
-    rows = np.full((256, 3), 255, np.uint8)
-    rows[: len(palette.COLOURS)] = palette.COLOURS
-    return rows.tobytes()
+        near = _spread(_seams(labels), width // 3)
+        halo = (near > covered).view(np.uint8)
+        line = (_spread(near, width - 1 - width // 3) & covered).view(np.uint8)
+        share |= halo * np.uint8(round(255 * _HALO_SHARE))
+        share |= line * np.uint8(255)
+    return np.asarray(share, np.uint8)
 
 
 def _contour(size: tuple[int, int]) -> int:

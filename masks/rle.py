@@ -13,8 +13,12 @@ from contracts.manifest import Rle
 #: Characters of compressed run lengths begin here; each carries five bits and whether more follow.
 _ZERO: Final = 48
 _BITS: Final = 5
+_DIGIT: Final = 0x1F
 _MORE: Final = 0x20
 _SIGN: Final = 0x10
+
+#: After its first character a number has at most so many: 60 bits in all.
+_MOST_DIGITS: Final = 11
 
 
 class Packed(TypedDict):
@@ -85,16 +89,22 @@ def flips(rle: Rle) -> NDArray[np.int64]:
 
 
 def _numbers(counts: str) -> NDArray[np.int64]:
-    """Read the numbers in compressed run lengths; none if the last one has no end."""
-    codes = np.frombuffer(counts.encode("ascii", "replace"), np.uint8).astype(np.int64) - _ZERO
+    """Read the numbers in compressed run lengths; none if one has no end, or none that fits."""
+    codes = np.frombuffer(counts.encode("ascii", "replace"), np.uint8) - np.uint8(_ZERO)
     last = np.flatnonzero(codes & _MORE == 0)
     if not len(last) or last[-1] != len(codes) - 1:
         return np.empty(0, np.int64)
     first = np.concatenate(([0], last[:-1] + 1))
-    digit = np.arange(len(codes)) - np.repeat(first, last - first + 1)
-    numbers = np.add.reduceat((codes & (_MORE - 1)) << (_BITS * digit), first)
+    digits = last - first
+    if digits.max() > _MOST_DIGITS:
+        return np.empty(0, np.int64)
+    numbers = (codes[first] & _DIGIT).astype(np.int64)
+    for digit in range(1, int(digits.max()) + 1):  # few have a second one, next to none a third
+        longer = np.flatnonzero(digits >= digit)
+        numbers[longer] |= (codes[first[longer] + digit] & _DIGIT).astype(np.int64) << _BITS * digit
     negative = codes[last] & _SIGN != 0
-    return numbers - np.where(negative, np.int64(1) << (_BITS * (last - first + 1)), 0)
+    numbers[negative] -= np.int64(1) << _BITS * (digits[negative] + 1)
+    return numbers
 
 
 def decode(rle: Rle) -> NDArray[np.uint8]:

@@ -44,6 +44,9 @@ class Pen:
         self._draw = draw
         self._font = ImageFont.load_default(size=size)
         self._pad = size / 5
+        # Of letters that go up and down, so that all tags are of one height.
+        _, top, _, bottom = draw.textbbox((0, 0), "Áy0", font=self._font)
+        self._tall = bottom - top + 1.5 * self._pad
         # A few points across a tag's height say enough of what is under it.
         self._step = max(1, size // 6)
         self._labels = labels[:: self._step, :: self._step]
@@ -52,17 +55,18 @@ class Pen:
     def room(self, text: str) -> tuple[float, float]:
         """Width and height of a tag."""
         left, _, right, _ = self._draw.textbbox((0, 0), text, font=self._font)
-        # Of letters that go up and down, so that all tags are of one height.
-        _, top, _, bottom = self._draw.textbbox((0, 0), "Áy0", font=self._font)
-        return right - left + 3 * self._pad, bottom - top + 1.5 * self._pad
+        return right - left + 3 * self._pad, self._tall
 
     def hides(self, box: Box, label: int) -> float:
         """Share of instances under a tag, its own one counted less; infinite over another tag."""
         at = self._points(box)
-        if self._written[at].any():
+        if np.count_nonzero(self._written[at]):  # half the time of any()
             return math.inf
         under = self._labels[at]
-        return float(np.where(under == label, _OWN, under > 0).mean()) if under.size else 0.0
+        if not under.size:
+            return 0.0
+        own = np.count_nonzero(under == label)
+        return (np.count_nonzero(under) - (1 - _OWN) * own) / under.size
 
     def write(self, box: Box, text: str, colour: Colour) -> None:
         """Write a tag."""
@@ -73,8 +77,12 @@ class Pen:
 
     def _points(self, box: Box) -> tuple[slice, slice]:
         """Which points lie in a box, its ends included."""
-        left, top, right, bottom = (int(end / self._step) for end in box)
-        return slice(top, bottom + 1), slice(left, right + 1)
+        left, top, right, bottom = box
+        step = self._step
+        return (
+            slice(int(top / step), int(bottom / step) + 1),
+            slice(int(left / step), int(right / step) + 1),
+        )
 
 
 def draw_tags(
@@ -93,8 +101,10 @@ def draw_tags(
     tags = [(result, instance) for result in results for instance in result.instances]
     for result, instance in sorted(tags, key=lambda tag: -tag[1].score):
         score = f"{instance.score:.2f}"
-        places = [_place(pen, text, instance) for text in (f"{_name(result)} {score}", score)]
-        hidden, box, text = places[0] if places[0][0] <= _CROWDED else min(places)
+        best = _place(pen, f"{_name(result)} {score}", instance)
+        if best[0] > _CROWDED:
+            best = min(best, _place(pen, score, instance))
+        hidden, box, text = best
         if hidden < math.inf:
             pen.write(box, text, COLOURS[colours[instance.label - 1]])
 
