@@ -19,7 +19,7 @@ from replay.settings import ReplaySettings
 def main() -> None:
     """Run one command and leave with its exit code."""
     argv = sys.argv[1:]
-    asked = arguments.parser().parse_args(argv)
+    asked = arguments.parsed(argv)
     try:
         own = settings.load(ReplaySettings)
         raise SystemExit(asyncio.run(_work(argv[1:], asked, own)))

@@ -24,14 +24,22 @@ EXIT_CODES: Final = (
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    """Everything that `python -m replay` understands."""
-    top = argparse.ArgumentParser(prog="s3", allow_abbrev=False)
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """What `python -m replay` was asked; leaves with 2 where it cannot be understood."""
+    top = argparse.ArgumentParser(prog="python -m replay", allow_abbrev=False)
     parts = top.add_subparsers(dest="command", required=True)
-    add_send(parts.add_parser("send", prog="s3 replay", allow_abbrev=False, epilog=EXIT_CODES))
-    add_record(parts.add_parser("record", prog="s3 record", allow_abbrev=False))
-    add_relay(parts.add_parser("relay", prog="python -m replay relay", allow_abbrev=False))
-    return top
+    send = parts.add_parser("send", prog="s3 replay", allow_abbrev=False, epilog=EXIT_CODES)
+    record = parts.add_parser("record", prog="s3 record", allow_abbrev=False)
+    relay = parts.add_parser("relay", prog="python -m replay relay", allow_abbrev=False)
+    add_send(send)
+    add_record(record)
+    add_relay(relay)
+    asked, unknown = top.parse_known_args(argv)
+    if unknown:
+        # Its own words: a user of `s3 replay` knows of no `send`.
+        own = {"send": send, "record": record, "relay": relay}[asked.command]
+        own.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return asked
 
 
 def add_send(send: argparse.ArgumentParser) -> None:
@@ -97,8 +105,7 @@ def _source(group: argparse._ArgumentGroup) -> None:
 def _selection(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--mode",
-        type=Mode,
-        choices=list(Mode),
+        choices=[each.value for each in Mode],
         help="recover: the last attempt failed; missing: never tried; all. Default: recover "
         "for the outbox (all with --status), else all",
     )
@@ -107,7 +114,12 @@ def _selection(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--id", action="append", default=[], help="a message; repeatable")
     group.add_argument("--task", action="append", default=[], help="a task; repeatable")
     group.add_argument("--type", action="append", default=[], help="task.done, task.*, INSERT")
-    group.add_argument("--status", choices=[*Standing, "any"], default="any", help="last attempt")
+    group.add_argument(
+        "--status",
+        choices=[*(each.value for each in Standing), "any"],
+        default="any",
+        help="of the last attempt",
+    )
     group.add_argument("--code", type=code, help="of the last answer: 503, 5xx, none")
     group.add_argument(
         "--include-disabled",
@@ -120,7 +132,7 @@ def _selection(group: argparse._ArgumentGroup) -> None:
 def _pace(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--rate", type=rate, default=20.0, metavar="N/s", help="default 20/s")
     group.add_argument("--concurrency", type=at_least(1), default=8)
-    group.add_argument("--order", type=Order, choices=list(Order), default=Order.KEY)
+    group.add_argument("--order", choices=[each.value for each in Order], default=Order.KEY.value)
     group.add_argument("--max", type=at_least(1), default=10_000, help="most sends of this run")
     group.add_argument(
         "--max-failures",
@@ -128,7 +140,7 @@ def _pace(group: argparse._ArgumentGroup) -> None:
         default=20,
         help="in a row, then a host is given up; 0: never",
     )
-    group.add_argument("--timeout", type=seconds, default=15.0, metavar="15s")
+    group.add_argument("--timeout", type=some_seconds, default=15.0, metavar="15s")
 
 
 def _identity(group: argparse._ArgumentGroup) -> None:
@@ -161,7 +173,11 @@ def kept(argv: Sequence[str]) -> list[str]:
 def moment(text: str) -> datetime:
     """An ISO date or time (UTC unless it says), or how long ago: 90s, 30m, 2h, 7d."""
     if re.fullmatch(r"\d+(\.\d+)?[smhd]", text):
-        return datetime.now(UTC) - timedelta(seconds=seconds(text))
+        try:
+            return datetime.now(UTC) - timedelta(seconds=seconds(text))
+        except OverflowError as error:
+            msg = "no calendar goes back that far"
+            raise argparse.ArgumentTypeError(msg) from error
     found = datetime.fromisoformat(text)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
@@ -173,6 +189,15 @@ def seconds(text: str) -> float:
         msg = "a span is a number and ms, s, m, h or d"
         raise argparse.ArgumentTypeError(msg)
     return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def some_seconds(text: str) -> float:
+    """A time span over 0: to aiohttp 0 would mean for ever."""
+    found = seconds(text)
+    if not found:
+        msg = "a span over 0"
+        raise argparse.ArgumentTypeError(msg)
+    return found
 
 
 def span(text: str) -> tuple[float, float]:

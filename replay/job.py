@@ -11,10 +11,11 @@ from yarl import URL
 
 from adapters import signatures
 from adapters.rest import Rest
-from replay import leaving_out, outbox, sources
+from replay import arguments, leaving_out, outbox, sources
 from replay.checkpoint import Checkpoint
 from replay.errors import UsageError
 from replay.faults import Faults, Shot
+from replay.lanes import Order
 from replay.leaving_out import Why
 from replay.messages import Message
 from replay.plan import Plan, planned
@@ -66,6 +67,9 @@ class Job:
             run=self.run,
             source=self.source,
             rate=self.asked.rate,
+            concurrency=self.asked.concurrency,
+            order=Order(self.asked.order),
+            forgotten=self.source == arguments.OUTBOX and not self.asked.record,
             left=self.left,
             gone=self.gone,
             left_out=self.left_out,

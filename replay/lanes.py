@@ -51,7 +51,7 @@ class Lanes:
         self._given_up: set[str] = set()
         self._last_taken: Counter[str] = Counter()
         self._taken = 0
-        for lane in _laned(shots, order, host_of):
+        for lane in laned(shots, order, host_of):
             self._ready.setdefault(lane.host, deque()).append(lane)
 
     @property
@@ -112,8 +112,8 @@ class Lanes:
         return [shot for host in tuple(self._ready) for shot in self.give_up(host)]
 
 
-def _laned(shots: Iterable[Shot], order: Order, host_of: Callable[[Shot], str]) -> Iterable[Lane]:
-    """In the order of their first shots."""
+def laned(shots: Iterable[Shot], order: Order, host_of: Callable[[Shot], str]) -> Iterable[Lane]:
+    """The shots that must follow each other, lane by lane, in the order of their first ones."""
     found: dict[tuple[str, str], Lane] = {}
     for shot in shots:
         host = host_of(shot)

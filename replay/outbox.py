@@ -8,13 +8,12 @@ from typing import Any, Final
 
 from adapters.rest import Rest
 from replay.messages import Attempt, Message
+from replay.portions import portions
 from replay.selection import Selection
 
 
 _COLUMNS: Final = "id,endpoint_id,event,task_id,body,created_at"
 _PAGE: Final = 500
-_IDS_AT_ONCE: Final = 100
-"""Ids stand in the URL, which may not grow for ever."""
 _ATTEMPTS_PAGE: Final = 1000
 """What PostgREST answers at most on a hosted project."""
 
@@ -80,7 +79,7 @@ async def _deliveries(door: Rest, selection: Selection) -> list[dict[str, Any]]:
     if not selection.ids:
         return await _matching(door, selection)
     found: list[dict[str, Any]] = []
-    for ids in _portions(selection.ids):
+    for ids in portions(selection.ids):
         found += await _matching(door, dataclasses.replace(selection, ids=ids))
     return found
 
@@ -107,7 +106,7 @@ async def _matching(door: Rest, selection: Selection) -> list[dict[str, Any]]:
 
 async def _endpoints(door: Rest, ids: Iterable[str]) -> dict[str, Endpoint]:
     found: dict[str, Endpoint] = {}
-    for portion in _portions(sorted(ids)):
+    for portion in portions(sorted(ids)):
         query = door.table("webhook_endpoints").select("id,url,enabled").in_("id", portion)
         page: list[Any] = list((await query.execute()).data)
         found |= {row["id"]: Endpoint(url=row["url"], enabled=row["enabled"]) for row in page}
@@ -116,7 +115,7 @@ async def _endpoints(door: Rest, ids: Iterable[str]) -> dict[str, Endpoint]:
 
 async def _last_attempts(door: Rest, ids: Sequence[str]) -> dict[str, Attempt]:
     found: dict[str, Attempt] = {}
-    for portion in _portions(ids):
+    for portion in portions(ids):
         for row in await _attempts(door, portion):
             found.setdefault(row["delivery_id"], _attempt(row))
     return found
@@ -145,7 +144,3 @@ def _attempt(row: dict[str, Any]) -> Attempt:
         answer=(row["answer"] or "").encode(),
         error=row["error"],
     )
-
-
-def _portions(ids: Sequence[str]) -> list[tuple[str, ...]]:
-    return [tuple(ids[start : start + _IDS_AT_ONCE]) for start in range(0, len(ids), _IDS_AT_ONCE)]

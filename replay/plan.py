@@ -9,6 +9,7 @@ from typing import Any
 from yarl import URL
 
 from replay.faults import Shot
+from replay.lanes import Order, laned
 from replay.leaving_out import Why
 from replay.messages import Message
 
@@ -36,6 +37,9 @@ class Plan:
     first: datetime | None
     last: datetime | None
     seconds: float
+    """It takes that at least: the rate, and the delays that were asked for."""
+    forgotten: bool
+    """Nobody will remember how it went: the outbox is not told, and nothing is recorded."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -53,6 +57,7 @@ class Plan:
             "first": None if self.first is None else self.first.isoformat(),
             "last": None if self.last is None else self.last.isoformat(),
             "seconds": round(self.seconds, 1),
+            "forgotten": self.forgotten,
         }
 
 
@@ -62,6 +67,9 @@ def planned(
     run: str,
     source: str,
     rate: float,
+    concurrency: int,
+    order: Order,
+    forgotten: bool,
     left: int,
     gone: int,
     left_out: Mapping[Why, int],
@@ -87,5 +95,15 @@ def planned(
         gone=gone,
         first=min(moments, default=None),
         last=max(moments, default=None),
-        seconds=len(shots) / rate,
+        seconds=max(len(shots) / rate, _delayed(shots, concurrency, order, url_of)),
+        forgotten=forgotten,
     )
+
+
+def _delayed(
+    shots: Sequence[Shot], concurrency: int, order: Order, url_of: Callable[[Shot], URL]
+) -> float:
+    """Seconds that the delays take: so many at once, and one after the other in each lane."""
+    lanes = laned(shots, order, lambda shot: str(url_of(shot).origin()))
+    sums = [sum(each.delay_seconds for each in lane.shots if not each.dropped) for lane in lanes]
+    return max(sum(sums) / concurrency, max(sums, default=0.0))

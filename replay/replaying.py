@@ -34,7 +34,7 @@ async def replay(argv: Sequence[str], asked: argparse.Namespace, own: ReplaySett
     if asked.resume:
         resumed = Checkpoint(path_of(own.replay_state_dir, asked.resume))
         with contextlib.closing(resumed):
-            again = arguments.parser().parse_args(["send", *resumed.arguments, *argv])
+            again = arguments.parsed(["send", *resumed.arguments, *argv])
             report = Report(as_json=again.json, diff=again.diff)
             job = await job_of(again, own, resumed.run, resumed)
             return await _send_or_show(job, resumed, report)

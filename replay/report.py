@@ -31,6 +31,11 @@ _LEFT_OUT: Final = {
     " --target-allow HOST sends them.",
 }
 
+_FORGOTTEN: Final = (
+    "The outbox is not told how it went: the next run would send the same again. To go on until "
+    "nothing is left, add --record FILE, and then --from FILE --mode recover --record FILE."
+)
+
 
 @dataclass(kw_only=True)
 class Report:
@@ -73,6 +78,8 @@ class Report:
         if plan.gone:
             self.out.print(f"[yellow]{plan.gone:,} are no longer in the source.[/]")
         self.out.print(f"{plan.shots:,} sends, {plan.seconds:,.1f} s or more")
+        if plan.forgotten:
+            self.out.print(f"[yellow]{_FORGOTTEN}[/]")
         if plan.left:
             self.out.print(f"[yellow]{plan.left:,} more are over --max, for --resume.[/]")
 

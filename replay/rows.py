@@ -8,24 +8,39 @@ old_record is null. The id is made of the row's id and its last change, so it is
 """
 
 import json
+import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from adapters.rest import Rest
 from replay.messages import Message
+from replay.portions import portions
 from replay.selection import Selection
 
 
 TABLE: Final = "segmentation_results"
 _PAGE: Final = 500
+_ID: Final = re.compile(r"row_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_\d+")
 
 
 async def read(door: Rest, selection: Selection) -> list[Message]:
     """Rows that *selection* may mean, by when they were made. Raises: RestError."""
+    if not selection.ids:
+        return await _matching(door, selection, ())
+    # A message's id names its row; one that names none is in no source.
+    named = [found[1] for each in selection.ids if (found := _ID.fullmatch(each))]
+    return [message for ids in portions(named) for message in await _matching(door, selection, ids)]
+
+
+async def _matching(door: Rest, selection: Selection, ids: Sequence[str]) -> list[Message]:
+    """Rows with these ids; without any, all."""
     found: list[dict[str, Any]] = []
     last = "00000000-0000-0000-0000-000000000000"
     while True:
         query = door.table(TABLE).select("*").order("id").gt("id", last).limit(_PAGE)
+        if ids:
+            query = query.in_("id", ids)
         if selection.tasks:
             query = query.in_("id", selection.tasks)
         if selection.since is not None:

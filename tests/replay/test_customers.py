@@ -158,9 +158,21 @@ async def test_a_recording_of_the_outbox_keeps_to_each_customers_secret(
     dry = await replay(*again, *YES, *HERE, *log, **customers.env)
 
     assert [first.code, second.code, dry.code] == [1, 0, 0]
+    assert not first.document["plan"]["forgotten"]
     assert dry.document["plan"]["shots"] == 0
     assert second.document["plan"]["by_signer"] == {"the endpoint's own secrets": 2}
     assert [each.refused for each in customers.receivers] == [[], []]
+
+
+async def test_the_outbox_never_becomes_dry_by_itself(replay: Replay, customers: Customers) -> None:
+    """The tool writes nothing back: the same again each time, and the plan says so."""
+    plan = await replay("--from", "outbox", *HERE, **customers.env)
+    for _ in range(2):
+        ran = await replay("--from", "outbox", *YES, *HERE, **customers.env)
+        assert ran.document["plan"]["messages"] == 2 * EACH
+        assert ran.document["plan"]["forgotten"]
+
+    assert "add --record FILE" in plan.out
 
 
 async def test_a_recorded_410_is_the_receivers_last_word(

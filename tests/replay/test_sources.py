@@ -134,7 +134,11 @@ class Task:
 @pytest.fixture
 async def task(door: Rest, new_user: Callable[..., Awaitable[Any]]) -> Task:
     """A pending task of a new user."""
-    user = await new_user()
+    return await submitted(door, await new_user())
+
+
+async def submitted(door: Rest, user: Any) -> Task:
+    """A task that *user* submitted."""
     answer = await door.rpc(
         "submit_task",
         {
@@ -172,6 +176,19 @@ async def test_a_row_that_moved_is_another_message(door: Rest, task: Task) -> No
 
     assert before.id != after.id
     assert (before.type, after.type) == ("INSERT", "UPDATE")
+
+
+async def test_rows_are_read_by_their_messages_ids(
+    door: Rest, task: Task, new_user: Callable[..., Awaitable[Any]]
+) -> None:
+    """A resumed run asks for its own rows, not for the table; control: without ids, for all."""
+    await submitted(door, await new_user())
+    everything = await rows.read(door, Selection())
+    (mine,) = await rows.read(door, Selection(tasks=(task.id,)))
+
+    assert await rows.read(door, Selection(ids=(mine.id,))) == [mine]
+    assert await rows.read(door, Selection(ids=("row_none_1",))) == []
+    assert len(everything) > 1
 
 
 async def test_without_the_service_key_the_outbox_is_a_fault_of_configuration(
