@@ -1,1 +1,1 @@
-"""The housekeeper: deletes what nobody needs any more, and checks that the books are right."""
+"""The housekeeper: reaps, deletes what nobody needs, and checks that the books are right."""

@@ -12,6 +12,7 @@ from janitor.chores import Chore
 from janitor.deletions import Deletions
 from janitor.housekeeping import Housekeeping
 from janitor.ledger import LedgerCheck
+from janitor.reaping import Reaping
 from janitor.retention import Retention, WebhookRetention
 from janitor.settings import JanitorSettings, SweepMode
 from janitor.state import State
@@ -76,6 +77,11 @@ async def check_keys(doors: Doors) -> None:
 def chores(config: JanitorSettings, doors: Doors, state: State) -> list[Chore]:
     """What the running process does, and how often."""
     found = [
+        Chore(
+            name="reaping",
+            work=Reaping(doors.database, state),
+            seconds=config.janitor_reap_seconds,
+        ),
         Chore(
             name="deletions",
             work=Deletions(doors.database, doors.bucket, state),

@@ -63,6 +63,14 @@ class Housekeeping:
         """Say that nothing is left under the prefix; saying it twice is harmless."""
         await self._door.rpc("finish_object_deletion", {"p_id": deletion_id}, idempotent=True)
 
+    async def reap(self, limit: int) -> int:
+        """
+        End silent attempts (how many), cancel what is late, mark what nobody online can do.
+
+        0 also while another reaps.
+        """
+        return int(await self._door.rpc("reap_tasks", {"p_limit": limit}))
+
     async def prune(self, limit: int) -> int:
         """Delete final rows that their owner's tier keeps no longer; how many there were."""
         return int(await self._door.rpc("prune_results", {"p_limit": limit}))

@@ -22,6 +22,7 @@ class JanitorSettings(settings.R2Settings):
     supabase_url: settings.HttpUrl
     # Not the optional one of SupabaseServiceSettings: without this key there is nothing to do.
     supabase_service_key: SecretStr = Field(min_length=1)
+    janitor_reap_seconds: PositiveFloat = 10.0
     janitor_delete_seconds: PositiveFloat = 3.0
     janitor_lease_seconds: PositiveInt = 60
     janitor_prune_seconds: PositiveFloat = 3600.0

@@ -25,6 +25,7 @@ class State:
     """Counts since the start, and the last findings."""
 
     chores: dict[str, ChoreState] = field(default_factory=dict)
+    reaped_attempts: int = 0
     deleted_objects: int = 0
     """By the outbox."""
     refused_prefixes: int = 0
@@ -56,6 +57,7 @@ class State:
                 }
                 for name, chore in self.chores.items()
             },
+            "reaped_attempts": self.reaped_attempts,
             "deleted_objects": self.deleted_objects,
             "refused_prefixes": self.refused_prefixes,
             "pruned_results": self.pruned_results,
