@@ -1,6 +1,7 @@
 """Many pictures in one call: some at a time, none twice, and one that fails stops no other."""
 
 import asyncio
+import errno
 import hashlib
 import json
 import time
@@ -8,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import tenacity
@@ -32,6 +33,9 @@ from contracts.prompts import Prompt, SegmentOptions
 
 PATIENCE_SECONDS = 3600.0
 """How long a picture waits for room while too many of the user's tasks are waiting."""
+
+_NO_MORE_FILES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""The next picture's files could not be kept either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,18 @@ class Batch:
         self.rows += [Row(picture=picture, error="not asked") for picture in left]
 
     async def _one(self, s3: S3Client, picture: Path) -> Row:
+        """One picture's row, whatever happens: no fault of one takes the others' results along."""
+        try:
+            return await self._row(s3, picture)
+        except OSError as error:
+            reason = f"cannot be kept: {error.strerror or error}"
+            if error.errno in _NO_MORE_FILES:
+                self.stopped = S3Error(f"The files of {picture.name} {reason}.")
+            return Row(picture=picture, error=reason)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            return Row(picture=picture, error=f"{type(error).__name__}: {error}")
+
+    async def _row(self, s3: S3Client, picture: Path) -> Row:
         began = time.perf_counter()
         try:
             data = await asyncio.to_thread(picture.read_bytes)

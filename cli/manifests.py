@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from cli import batch_folder, config
-from client import S3Client, S3Error
+from client import S3Client, S3Error, read_manifest
 from client.exports import Pictured
 from contracts import object_keys
 from contracts.manifest import Manifest
@@ -102,7 +102,7 @@ async def _downloaded(
     ending = PurePosixPath(result.image_url).suffix if picture is None else picture.suffix
     return Pictured(
         name=name,
-        manifest=Manifest.model_validate_json(manifest),
+        manifest=read_manifest(task_id, manifest),
         picture=source,
         file_name=f"{name}{ending}",
     )

@@ -20,7 +20,6 @@ from cli import config, show
 from cli.batch import Batch, Order, Row
 from cli.batch_folder import BatchFolder
 from cli.exits import Exit, code_of
-from client import S3Error
 from contracts import object_keys
 
 
@@ -81,11 +80,7 @@ async def _run(batch: Batch, pictures: Sequence[Path], jobs: int) -> None:
             progress.update(bar, advance=1, description=note)
 
         async with config.client() as s3:
-            try:
-                await batch.run(s3, pictures, jobs=jobs, on_row=ended)
-            except* OSError as errors:
-                msg = f"The files cannot be kept: {errors.exceptions[0]}."
-                raise S3Error(msg) from None
+            await batch.run(s3, pictures, jobs=jobs, on_row=ended)
 
 
 def summary(rows: Sequence[Row], prompts: Sequence[str]) -> Table:

@@ -9,9 +9,10 @@ from client.errors import (
     TaskCancelled,
     TaskFailed,
     Unreachable,
+    UnreadableManifest,
     WaitedTooLong,
 )
-from client.segmentation import Segmentation
+from client.segmentation import Segmentation, read_manifest
 from client.session import Session
 from client.settings import ClientSettings
 
@@ -28,5 +29,7 @@ __all__ = [
     "TaskCancelled",
     "TaskFailed",
     "Unreachable",
+    "UnreadableManifest",
     "WaitedTooLong",
+    "read_manifest",
 ]

@@ -11,7 +11,7 @@ from typing import Any, Self
 from client import errors
 from client.api import Api
 from client.notices import Notices
-from client.segmentation import Segmentation
+from client.segmentation import Segmentation, read_manifest
 from client.session import Session
 from client.settings import ClientSettings
 from client.webhooks import Webhooks
@@ -190,7 +190,7 @@ class S3Client:
         return task
 
     async def fetch(self, task_id: uuid.UUID) -> Segmentation:
-        """Download a done task's manifest and pictures."""
+        """Download a done task's manifest and pictures; raises UnreadableManifest."""
         result = await self.result(task_id)
         manifest, mask, overlay = await asyncio.gather(
             *(
@@ -204,7 +204,7 @@ class S3Client:
         )
         return Segmentation(
             result=result,
-            manifest=Manifest.model_validate_json(manifest),
+            manifest=read_manifest(task_id, manifest),
             mask_png=mask,
             overlay_webp=overlay,
         )

@@ -8,7 +8,8 @@ S3Error
 ├── NotSignedIn       there is no session to speak with
 ├── TaskFailed        the task ended `failed`
 ├── TaskCancelled     the task ended `cancelled`
-└── WaitedTooLong     the task did not end in the time you gave it; it goes on
+├── WaitedTooLong     the task did not end in the time you gave it; it goes on
+└── UnreadableManifest  the task is done, but not in words that this SDK knows
 """
 
 from typing import Any
@@ -92,6 +93,17 @@ class WaitedTooLong(_Ended):
 
     def __init__(self, task_id: UUID, seconds: float) -> None:
         super().__init__(task_id, f"Task {task_id} has not ended within {seconds:g} s; it goes on.")
+
+
+class UnreadableManifest(_Ended):
+    """The task is done, but not in words that this SDK knows; a newer one may."""
+
+    def __init__(self, task_id: UUID, reason: str) -> None:
+        super().__init__(
+            task_id,
+            f"Task {task_id} is done, but its manifest cannot be read ({reason}). Is the service"
+            " newer than this client?",
+        )
 
 
 def _faults(details: dict[str, Any] | None) -> str:

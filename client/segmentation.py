@@ -2,10 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
+
+from pydantic import ValidationError
 
 from client import exports
+from client.errors import UnreadableManifest
 from contracts import bodies, object_keys
 from contracts.manifest import Manifest
+
+
+def read_manifest(task_id: UUID, data: bytes) -> Manifest:
+    """Read a task's downloaded manifest; raises UnreadableManifest."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = "".join(f"{part}: " for part in fault["loc"][:1])
+        raise UnreadableManifest(task_id, f"{where}{fault['msg']}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

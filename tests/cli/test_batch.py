@@ -1,56 +1,19 @@
 """Many pictures in one call: none twice, none stops another, and what is done stays done."""
 
 import asyncio
-import contextlib
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from batches import batch
 from fake_service import FakeService
 
-from cli import config
-from cli.batch import Batch, Order, Row
-from cli.batch_folder import BatchFolder, is_complete, read
-from cli.segment_many import segment_many
-from client import ApiError, S3Error, TaskFailed, Unreachable
+from cli.batch import Order, Row
+from cli.batch_folder import is_complete, read
+from client import ApiError, TaskFailed, Unreachable
 from contracts.errors import ErrorCode
 from contracts.prompts import Prompt, SegmentOptions
-
-
-DOG = Order(prompts=(Prompt(id="p0", text="dog"),), options=SegmentOptions())
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
-    """Five files with bytes of their own; the fake service does not look at them."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    paths = [folder / f"{name}.png" for name in "abcde"]
-    for path in paths:
-        path.write_text(path.stem)
-    return paths
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """The folder of the batch."""
-    return tmp_path / "out"
-
-
-@pytest.fixture
-def service() -> FakeService:
-    """A service on which nothing goes wrong."""
-    return FakeService()
-
-
-async def batch(
-    service: FakeService, pictures: list[Path], out: Path, order: Order = DOG, jobs: int = 2
-) -> Batch:
-    """One call of the command."""
-    made = Batch(folder=BatchFolder(out), order=order)
-    await made.run(service, pictures, jobs=jobs, on_row=lambda row: None)
-    return made
 
 
 def names(rows: list[Row]) -> list[str]:
@@ -225,18 +188,6 @@ async def test_the_same_bytes_are_paid_once(
     assert is_complete(out / "b")
 
 
-async def test_a_file_that_cannot_be_read_is_a_row(
-    service: FakeService, pictures: list[Path], out: Path
-) -> None:
-    """A picture that vanished is told, and the others are done."""
-    pictures[0].unlink()
-    done = await batch(service, pictures, out)
-
-    assert [row.error for row in done.rows if not row.done] == [
-        "cannot be read: No such file or directory"
-    ]
-
-
 async def test_a_damaged_record_is_as_none(
     service: FakeService, pictures: list[Path], out: Path
 ) -> None:
@@ -255,14 +206,3 @@ def _raises(error: Exception) -> Any:
         raise error
 
     return raise_it
-
-
-def test_a_folder_that_cannot_be_written_is_one_sentence(
-    service: FakeService, pictures: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A full or forbidden disk ends the command with its reason, not with a group of errors."""
-    BatchFolder(out)
-    (out / "a").write_text("a file where the picture's folder should be")
-    monkeypatch.setattr(config, "client", lambda: contextlib.nullcontext(service))
-    with pytest.raises(S3Error, match="cannot be kept"):
-        segment_many(pictures, DOG, out, jobs=2, as_json=False)

@@ -1,0 +1,21 @@
+"""Calls of `s3 segment` with many pictures."""
+
+from pathlib import Path
+
+from fake_service import FakeService
+
+from cli.batch import Batch, Order
+from cli.batch_folder import BatchFolder
+from contracts.prompts import Prompt, SegmentOptions
+
+
+DOG = Order(prompts=(Prompt(id="p0", text="dog"),), options=SegmentOptions())
+
+
+async def batch(
+    service: FakeService, pictures: list[Path], out: Path, order: Order = DOG, jobs: int = 2
+) -> Batch:
+    """One call of the command."""
+    made = Batch(folder=BatchFolder(out), order=order)
+    await made.run(service, pictures, jobs=jobs, on_row=lambda row: None)
+    return made
