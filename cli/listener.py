@@ -18,6 +18,9 @@ PATH = "/webhooks/supabase"
 def add_listener(
     name: Annotated[str, typer.Argument(help="What you call the listener.")],
     url: Annotated[str, typer.Argument(help="How the database reaches it, as https://gpu.example")],
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="A new secret; the old one is good for a day.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Have a listener woken by webhook; needs SUPABASE_SERVICE_KEY. Give its line to the host."""
@@ -25,6 +28,8 @@ def add_listener(
     if not address.endswith(PATH):
         address += PATH
     secret = asyncio.run(_call("register_wake_target", p_name=name, p_url=address))
+    if rotate:
+        secret = asyncio.run(_call("rotate_wake_secret", p_name=name))
     given = {"LISTENER_WEBHOOK_SECRETS": str(secret)}
     if as_json:
         show.as_json({"url": address, **given})

@@ -5,15 +5,18 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from database.callers import Pool
 from database.webhook_calls import (
     add_webhook,
     deliveries_of,
     endpoint_row,
     fail,
+    kicks_of_one_task,
     make_due,
     seconds_until_next,
     settle,
     take,
+    tells,
 )
 
 
@@ -257,3 +260,36 @@ async def test_without_receipts_a_webhook_counts_again(
     async with without("accept_webhook", "if not found then", "if false then"):
         assert await machine.call("accept_webhook", p_id="msg_1") == "ok"
     assert await machine.call("accept_webhook", p_id="msg_1") == "duplicate"
+
+
+async def test_a_secret_in_a_header_would_be_seen(
+    owner: Any, service: Any, operator: Any, pool: Pool, without: Without
+) -> None:
+    """A kick that carries what it signs with is what the law of secrecy is red for."""
+    secret = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
+    guard = "'webhook-id', p_id,"
+    try:
+        async with without("kick", guard, f"{guard} 'x-webhook-secret', target.secret,"):
+            [open_kick], _ = await kicks_of_one_task(pool, owner)
+        [kick], _ = await kicks_of_one_task(pool, owner)
+    finally:
+        await operator.rows("delete from segmentation.wake_targets")
+    assert [tells(each, secret) for each in (open_kick, kick)] == [True, False]
+
+
+async def test_without_its_end_an_old_secret_signs_for_ever(
+    owner: Any, service: Any, operator: Any, pool: Pool, without: Without
+) -> None:
+    """The day is what ends it."""
+    await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
+    await service.call("rotate_wake_secret", p_name="a")
+    await operator.rows("update segmentation.wake_targets set old_secret_until = now()")
+    guard = "p_target.old_secret_until > now()"
+    try:
+        async with without("wake_secrets", guard, "true"):
+            [late], _ = await kicks_of_one_task(pool, owner)
+        [kick], _ = await kicks_of_one_task(pool, owner)
+    finally:
+        await operator.rows("delete from segmentation.wake_targets")
+    signed = [len(each["headers"]["webhook-signature"].split()) for each in (late, kick)]
+    assert signed == [2, 1]

@@ -1,8 +1,10 @@
 """What the laws of webhooks have in common: an endpoint, its deliveries, one attempt's end."""
 
+import json
 import uuid
 from typing import Any
 
+from database.callers import Pool
 from psycopg.rows import DictRow
 
 
@@ -80,3 +82,32 @@ async def fail(service: Any, operator: Any, webhook: DictRow, times: int) -> Non
         await make_due(operator, webhook)
         [claim] = await take(service, limit=1)
         assert await settle(service, claim, 500) == "ok"
+
+
+async def kicks_of_one_task(pool: Pool, owner: Any) -> tuple[list[DictRow], DictRow]:
+    """Queue a task, look at pg_net's queue and the outbox in the same transaction, undo it all."""
+    async with pool.connection() as connection, connection.transaction(force_rollback=True):
+        claims = json.dumps({"role": "authenticated", "sub": owner.id})
+        await connection.execute(
+            "select set_config('role', 'authenticated', true),"
+            " set_config('request.jwt.claims', %s, true)",
+            [claims],
+        )
+        await connection.execute(
+            "insert into public.segmentation_results (source_image_url, prompts)"
+            ' values (%s, \'[{"text": "cat"}]\')',
+            [owner.upload()],
+        )
+        await connection.execute("reset role")
+        kicks = await connection.execute(
+            "select url, headers, convert_from(body, 'UTF8') as body, timeout_milliseconds"
+            " from net.http_request_queue order by url"
+        )
+        written = await connection.execute("select * from segmentation.wake_outbox")
+        return await kicks.fetchall(), (await written.fetchall())[0]
+
+
+def tells(kick: DictRow, secret: str) -> bool:
+    """Whether what pg_net shows of a kick has the secret in it, in one spelling or the other."""
+    everything = json.dumps(kick["headers"]) + kick["body"] + kick["url"]
+    return secret.removeprefix("whsec_") in everything

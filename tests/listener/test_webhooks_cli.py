@@ -42,7 +42,7 @@ def s3(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
 async def test_a_listener_is_added_and_removed(
     stack: Stack, db: psycopg.AsyncConnection[Any]
 ) -> None:
-    """`s3 add-listener` prints what the host must hold; again, the same; removed, it is gone."""
+    """`s3 add-listener` prints what the host must hold; again, the same; rotated, another."""
     name = f"listener-{uuid.uuid4().hex[:8]}"
     added = s3(stack, "add-listener", name, "https://gpu.example/", "--json")
     again = s3(stack, "add-listener", name, "https://gpu.example:8443/webhooks/supabase")
@@ -53,6 +53,11 @@ async def test_a_listener_is_added_and_removed(
     assert signatures.check_secret(given["LISTENER_WEBHOOK_SECRETS"])
     assert again.stdout.strip() == f"LISTENER_WEBHOOK_SECRETS={given['LISTENER_WEBHOOK_SECRETS']}"
     assert await _urls(db, name) == ["https://gpu.example:8443/webhooks/supabase"]
+
+    rotated = s3(stack, "add-listener", name, "https://gpu.example", "--rotate", "--json")
+    renewed = json.loads(rotated.stdout)["LISTENER_WEBHOOK_SECRETS"]
+    assert renewed != given["LISTENER_WEBHOOK_SECRETS"]
+    assert signatures.check_secret(renewed)
 
     assert s3(stack, "remove-listener", name).returncode == 0
     assert await _urls(db, name) == []

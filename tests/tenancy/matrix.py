@@ -141,6 +141,7 @@ OPERATOR_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
     "webhook_secrets_of": {"p_endpoint_id": "{owner}"},
     "prune_webhooks": {},
     "register_wake_target": {"p_name": "x", "p_url": "http://127.0.0.1:9/x"},
+    "rotate_wake_secret": {"p_name": "x"},
     "remove_wake_target": {"p_name": "x"},
     "wake_targets": {},
 }

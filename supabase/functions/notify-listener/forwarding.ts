@@ -16,7 +16,8 @@ const TIMEOUT_MS = 5_000;
 interface WakeTarget {
   readonly name: string;
   readonly url: string;
-  readonly secret: string;
+  /** Newest first; two for a day after a rotation. Each signs. */
+  readonly secrets: readonly string[];
 }
 
 export async function answer(request: Request): Promise<Response> {
@@ -53,7 +54,7 @@ async function tell(target: WakeTarget, id: string, body: Uint8Array<ArrayBuffer
       method: "POST",
       headers: {
         "content-type": "application/json",
-        ...await signedHeaders([target.secret], id, now, body),
+        ...await signedHeaders(target.secrets, id, now, body),
       },
       body,
       redirect: "manual",
