@@ -25,6 +25,8 @@ class Asked:
 
     pictures: tuple[Path, ...]
     prompts: tuple[str, ...]
+    many: bool
+    """Several pictures, or a pattern or folder, which may match several tomorrow."""
 
 
 def told_apart(arguments: Iterable[str]) -> Asked:
@@ -37,15 +39,20 @@ def told_apart(arguments: Iterable[str]) -> Asked:
     """
     pictures: list[Path] = []
     prompts: list[str] = []
+    many = False
     for place, argument in enumerate(arguments):
         found = _pictures(argument, first=place == 0)
         if found:
             pictures += found
+            many = many or not Path(argument).is_file()
         elif _looks_like_a_file(argument):
             raise typer.BadParameter(_missing(argument))
         else:
             prompts.append(argument)
-    return Asked(pictures=tuple(dict.fromkeys(pictures)), prompts=tuple(dict.fromkeys(prompts)))
+    several = tuple(dict.fromkeys(pictures))
+    return Asked(
+        pictures=several, prompts=tuple(dict.fromkeys(prompts)), many=many or len(several) > 1
+    )
 
 
 def _pictures(argument: str, *, first: bool) -> list[Path]:

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from cli import batch_folder, config
+from cli import batch_folder, config, show
 from client import S3Client, S3Error, read_manifest
 from client.exports import Pictured
 from contracts import object_keys
@@ -109,13 +109,26 @@ async def _downloaded(
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """Its own manifest, or those of the folders in it."""
-    own = folder / object_keys.MANIFEST
-    found = [own] if own.is_file() else sorted(folder.glob(f"*/{object_keys.MANIFEST}"))
-    if not found:
+    """
+    Its own manifest, or those of the folders in it; of many pictures' `--out` all of them.
+
+    Such a folder has one of its own from a day on which the pattern matched one picture.
+    """
+    own = [path for path in [folder / object_keys.MANIFEST] if path.is_file()]
+    inner = sorted(folder.glob(f"*/{object_keys.MANIFEST}"))
+    if not own and not inner:
         msg = f"{folder}: there is no {object_keys.MANIFEST} in it, nor in the folders in it."
         raise typer.BadParameter(msg)
-    return found
+    if batch_folder.is_batch(folder):
+        return own + inner
+    if own and inner:
+        show.err.print(
+            f"{folder} is one result; {show.counted(len(inner), 'result')} in the folders in it"
+            " not taken. Name them if you mean them.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return own or inner
 
 
 def _task_id(argument: str) -> UUID:

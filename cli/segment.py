@@ -31,8 +31,8 @@ def segment(
             "--out",
             "-o",
             file_okay=False,
-            help="Folder for manifest, mask and overlay; of several"
-            " pictures each has its own in it, and what is there is not asked again.",
+            help="Folder for manifest, mask and overlay; of several pictures, a pattern or a folder"
+            " each has its own in it, and what is there is not asked again.",
         ),
     ] = None,
     threshold: Annotated[
@@ -116,7 +116,7 @@ def segment(
         deadline=deadline,
         timeout=timeout,
     )
-    if len(asked.pictures) > 1 or (out is not None and batch_folder.is_batch(out)):
+    if len(asked.pictures) > 1 or (out is not None and (asked.many or batch_folder.is_batch(out))):
         segment_many.segment_many(asked.pictures, order, out, jobs=jobs, as_json=as_json)
         return
     _tell(asyncio.run(_segment(asked.pictures[0], order)), out, as_json=as_json)

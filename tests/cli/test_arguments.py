@@ -56,6 +56,21 @@ def test_pictures_exist_and_prompts_are_the_rest(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "many"),
+    [
+        (["photos/a.png"], False),
+        (["photos/a.png", "scan"], True),
+        (["photos/a*.png"], True),
+        (["photos/"], True),
+    ],
+    ids=str,
+)
+def test_what_may_match_several_is_many(folder: Path, arguments: list[str], many: bool) -> None:  # noqa: FBT001 - a column of the table
+    """A pattern that matches one picture today is a batch, which tomorrow's call goes on with."""
+    assert told_apart([*arguments, "dog"]).many is many
+
+
+@pytest.mark.parametrize(
     ("argument", "said"),
     [
         ("nope.jpg", "no such file"),

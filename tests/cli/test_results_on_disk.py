@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cli import batch_folder, manifests
 from cli.__main__ import app
-from cli.batch_folder import Record
+from cli.batch_folder import BatchFolder, Record
 from contracts.manifest import Manifest
 
 
@@ -63,6 +63,26 @@ def test_a_batch_knows_its_pictures(batch: Path, tmp_path: Path) -> None:
 
     assert done.exit_code == 0, done.output
     assert len(list((tmp_path / "x").iterdir())) == 2
+
+
+def test_a_batch_has_all_its_results(batch: Path, tmp_path: Path) -> None:
+    """
+    Also one that was written flat, on the day when the pattern matched one picture.
+
+    Negative control: without the batch's mark the folder is one result, and what is left is told.
+    """
+    (batch / "manifest.json").write_text(DOGS.model_dump_json())
+    flat = s3("export", batch, "-f", "labels", "-o", tmp_path / "flat")
+    assert [path.name for path in (tmp_path / "flat").iterdir()] == ["batch.labels.png"]
+    assert "2 results in the folders in it not taken" in flat.stderr
+
+    BatchFolder(batch)
+    s3("export", batch, "-f", "labels", "-o", tmp_path / "all")
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {
+        *("batch.labels.png", "a.labels.png", "b.labels.png")
+    }
+    s3("rethreshold", batch, "--threshold", "0.85", "-o", tmp_path / "strict")
+    assert len(list(tmp_path.glob("strict/*/manifest.json"))) == 3
 
 
 def test_a_picture_that_changed_is_not_taken_for_it(batch: Path, tmp_path: Path) -> None:
