@@ -76,7 +76,7 @@ class SegmentRequest(SegmentOptions):
         default=None,
         ge=1,
         le=limits.MAX_DEADLINE_SECONDS,
-        description="Still waiting after so long: `cancelled` with `expired`, nothing charged.",
+        description="Not begun after so long: `cancelled` with `expired`, nothing charged.",
     )
     needs: Needs | None = None
 

@@ -38,9 +38,21 @@ async def crowd(db: Connection, *, users: int, tier: str) -> Crowd:
 PENDING = """
     with customer as (
         select u.id, u.number, 1000 / t.weight as step,
-            t.head_start * 1000::bigint as ahead, coalesce(clock.finish, 0) as finish
+            t.head_start * 1000::bigint as ahead,
+            -- Behind what was claimed, and behind what still waits.
+            greatest(clock.finish, 0, (
+                select waiting.place + t.head_start * 1000::bigint + 1000 / t.weight
+                from public.segmentation_results as waiting
+                where waiting.user_id = u.id and waiting.lane_id = lane.id
+                    and waiting.status = 'pending'
+                order by waiting.place desc
+                limit 1
+            )) as finish,
+            lane.id as lane_id
         from unnest(%(ids)s::uuid[]) with ordinality as u (id, number)
         inner join segmentation.tiers as t on t.tier = %(tier)s::public.user_tier
+        inner join segmentation.lanes as lane on lane.kind = 'image' and lane.memory_mb = 0
+            and lane.pixels = 0 and lane.model_revision is null and lane.dtype is null
         left join segmentation.fair_clocks as clock on clock.user_id = u.id and clock.kind = 'image'
     ),
     added as (
@@ -51,8 +63,7 @@ PENDING = """
             customer.id,
             'uploads/' || customer.id || '/' || md5(random()::text || n) || '.jpg',
             'cat', '[{"id": "p0", "text": "cat"}]', 1,
-            (select id from segmentation.lanes where kind = 'image' and memory_mb = 0 and pixels = 0
-                and model_revision is null and dtype is null),
+            customer.lane_id,
             customer.finish + n / cardinality(%(ids)s::uuid[]) * customer.step - customer.ahead
         from generate_series(0, %(count)s - 1) as n
         inner join customer on customer.number = 1 + n %% cardinality(%(ids)s::uuid[])
@@ -60,18 +71,49 @@ PENDING = """
     ),
     clocks as (
         insert into segmentation.fair_clocks (user_id, kind, finish)
-        select added.user_id, 'image', max(added.place) + customer.ahead + customer.step
-        from added inner join customer on added.user_id = customer.id
-        group by added.user_id, customer.ahead, customer.step
-        on conflict (user_id, kind) do update set finish = excluded.finish
+        select id, 'image', 0 from customer
+        on conflict (user_id, kind) do nothing
     ),
     holds as (
         insert into public.usage_logs (user_id, action, credits_used, result_id)
         select user_id, 'hold', 1, id from added where %(holds)s
     )
-    insert into segmentation.turns as turn (lane_id, user_id, place)
-    select lane_id, user_id, min(place) from added group by lane_id, user_id
-    on conflict (lane_id, user_id) do update set place = least(turn.place, excluded.place)
+    insert into segmentation.turns as turn (lane_id, user_id, place, waiting)
+    select lane_id, user_id, min(place), count(*) from added group by lane_id, user_id
+    on conflict (lane_id, user_id) do update
+    set place = least(turn.place, excluded.place), waiting = turn.waiting + excluded.waiting
+"""
+
+DONE = """
+    insert into public.segmentation_results (
+        user_id, source_image_url, prompts, cost, lane_id, place, status, attempt_count,
+        started_at, finished_at, charged, manifest_url, instance_count
+    )
+    select
+        user_id, source_image_url, prompts, cost, lane_id, place, 'done', 1,
+        now(), now(), cost, 'm', 1
+    from public.segmentation_results, generate_series(1, %(times)s)
+    where status = 'pending'
+"""
+
+AGAIN = """
+    with added as (
+        insert into public.segmentation_results (
+            user_id, source_image_url, prompts, cost, lane_id, place
+        )
+        select user_id, source_image_url, prompts, cost, lane_id, (
+            select max(last.place) from public.segmentation_results as last
+            where last.user_id = task.user_id and last.lane_id = task.lane_id
+                and last.status = 'pending'
+        ) + row_number() over (order by place)
+        from public.segmentation_results as task
+        where id = any(%(ids)s::uuid[])
+        returning user_id, lane_id, place
+    )
+    insert into segmentation.turns as turn (lane_id, user_id, place, waiting)
+    select lane_id, user_id, min(place), count(*) from added group by lane_id, user_id
+    on conflict (lane_id, user_id) do update
+    set place = least(turn.place, excluded.place), waiting = turn.waiting + excluded.waiting
 """
 
 IN_WORK = """
@@ -102,6 +144,20 @@ async def queue(db: Connection, who: Crowd, count: int, *, holds: bool = False) 
     values = {"ids": list(who.ids), "tier": who.tier, "count": count, "holds": holds}
     await db.execute("set session_replication_role = replica")
     await db.execute(PENDING, values)
+    await db.execute("set session_replication_role = origin")
+
+
+async def finish_before(db: Connection, times: int) -> None:
+    """Let what waits have been done *times* before, on the same pictures."""
+    await db.execute("set session_replication_role = replica")
+    await db.execute(DONE, {"times": times})
+    await db.execute("set session_replication_role = origin")
+
+
+async def queue_again(db: Connection, ids: list[str]) -> None:
+    """Let tasks on the same pictures as *ids* wait, behind all others."""
+    await db.execute("set session_replication_role = replica")
+    await db.execute(AGAIN, {"ids": ids})
     await db.execute("set session_replication_role = origin")
 
 

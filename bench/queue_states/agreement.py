@@ -63,6 +63,23 @@ def nobody_is_forgotten(door: Door, model: QueueModel) -> None:
     assert {str(row["id"]) for row in in_line} == waiting, "nobody's turn leads to a task"
 
 
+def who_waits_is_counted(door: Door, model: QueueModel) -> None:
+    """Each turn says how many tasks of its user wait in its lane."""
+    del model
+    miscounted = door.rows(
+        """
+        select turns.lane_id, turns.user_id, turns.waiting, count(task.id) as found
+        from segmentation.turns
+        left join public.segmentation_results as task
+            on turns.user_id = task.user_id and turns.lane_id = task.lane_id
+            and task.status = 'pending'
+        group by turns.lane_id, turns.user_id, turns.waiting
+        having turns.waiting <> count(task.id)
+        """
+    )
+    assert miscounted == [], "a turn counts others than those who wait"
+
+
 def money_is_conserved(door: Door, model: QueueModel) -> None:
     """Balances, one settlement for each final task, and the ledger's own check."""
     assert door.rows("select * from segmentation.ledger_mismatches()") == []
@@ -117,5 +134,6 @@ CHECKS: Final[tuple[Callable[[Door, QueueModel], None], ...]] = (
     rows_are_as_the_model_says,
     open_attempts_are_as_the_model_says,
     nobody_is_forgotten,
+    who_waits_is_counted,
     money_is_conserved,
 )

@@ -41,6 +41,7 @@ class Task:
     code: ErrorCode | None = None
     attempt_count: int = 0
     releases: int = 0
+    begun: bool = False
     computed: int = 0
     charged: int | None = None
     winner: int | None = None
@@ -50,7 +51,7 @@ class Task:
 
     def due(self, now: float, memory_mb: int) -> bool:
         """Whether a worker of that size may be given it now."""
-        in_time = self.expires_at is None or self.expires_at > now
+        in_time = self.begun or self.expires_at is None or self.expires_at > now
         fits = self.memory_mb <= memory_mb
         return self.status is TaskStatus.PENDING and self.run_after <= now and in_time and fits
 
@@ -84,9 +85,10 @@ class QueueModel:
     """Cost and charge of each final task, also of the deleted ones."""
 
     def submit(self, task: Task, now: float) -> None:
-        """A task was taken in: behind its user's others, and paid for."""
-        mine = [other.place for other in self.tasks.values() if other.user == task.user]
-        assert all(place < task.place for place in mine), "a place did not rise"
+        """A task was taken in: behind what waits of its user, and paid for."""
+        for other in self.tasks.values():
+            waits = other.user == task.user and other.status is TaskStatus.PENDING
+            assert not waits or other.place < task.place, "a place did not rise"
         self.balances[task.user] -= task.cost
         task.blocked = not self._somebody_has(task.memory_mb, now)
         self.tasks[task.id] = task
@@ -130,6 +132,7 @@ class QueueModel:
             assert (lead.user, lead.picture) == (each.task.user, each.task.picture), "a wrong ride"
             each.task.status = TaskStatus.PROCESSING
             each.task.blocked = False
+            each.task.begun = True
             each.task.attempt_count += 1
             each.task.computed = 0
             self.attempts[each.token] = each
@@ -224,8 +227,8 @@ class QueueModel:
     def reap(self, now: float) -> int:
         """Cancel what nobody began in time, and end silent attempts."""
         for task in self.tasks.values():
-            expired = task.expires_at is not None and task.expires_at <= now
-            if expired and task.status is TaskStatus.PENDING:
+            late = task.expires_at is not None and task.expires_at <= now
+            if late and not task.begun and task.status is TaskStatus.PENDING:
                 task.code = ErrorCode.EXPIRED
                 self._settle(task, TaskStatus.CANCELLED, 0)
         silent = [

@@ -44,7 +44,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "close_task", "else results.computed end", "else 0 end"
     ),
     "what comes back moves its turn forward": Mutant(
-        "stand_in_line", "where turn.place > excluded.place", "where false"
+        "stand_in_line", "least(turn.place, excluded.place)", "turn.place"
     ),
     "pictures in flight are capped": Mutant(
         "pick_tasks", "when tiers.max_in_flight is null then", "when true then"
@@ -53,6 +53,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "a backoff is waited for": Mutant("pick_tasks", "pending.run_after <= now()", "true"),
     "an expired task is not begun": Mutant(
         "pick_tasks", "coalesce(pending.expires_at > now(), true)", "true"
+    ),
+    "who is begun waits no longer": Mutant(
+        "pass_turns", "turns.waiting - line.begun", "turns.waiting"
+    ),
+    "who is cancelled waits no longer": Mutant("leave_line", "turns.waiting - 1", "turns.waiting"),
+    "what was begun once does not expire": Mutant(
+        "expire_tasks", "results.started_at is null", "true"
     ),
     "a mark ends when somebody comes": Mutant(
         "mark_blocked", "set blocked_by = null", "set blocked_by = blocked_by"

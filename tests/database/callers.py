@@ -42,6 +42,21 @@ class Caller:
         rows = await self.rows(query, *values)
         return next(iter(rows[0].values()))
 
+    async def blocks(self, call: str) -> int:
+        """Blocks of 8 KiB that a call looks at, its functions within too; nothing is kept."""
+        query = f"explain (analyze, buffers, format json) select {call}"
+        read = []
+        async with self.pool.connection() as connection:
+            # The first ones read the catalogues too.
+            for _ in range(3):
+                async with connection.transaction(force_rollback=True):
+                    await self._dress(connection)
+                    [row] = await (await connection.execute(query.encode())).fetchall()
+                [explained] = row["QUERY PLAN"]
+                plan = explained["Plan"]
+                read.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+        return min(read)
+
     async def table(self, function: str, **arguments: Any) -> list[DictRow]:
         """The rows of a function in `public`, by `/rpc/<function>`."""
         named = sql.SQL(", ").join(

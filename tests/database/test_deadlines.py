@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from bench.queue_states.mutants import MUTANTS, mutated
+
 
 pytestmark = pytest.mark.usefixtures("all_is_paid")
 
@@ -60,11 +62,58 @@ async def test_what_was_begun_in_time_may_end_late(
     assert (await task_row(task["id"]))["status"] == "done"
 
 
+async def given_back_late(owner: Any, machine: Any, skip: Any) -> str:
+    """A task that was begun in time, and that a soft stop gave back after its deadline."""
+    task = await owner.submit(p_deadline_seconds=60)
+    [claim] = await machine.claim(p_lease_seconds=300)
+    await skip(61)
+    assert await machine.call("release_task", p_token=claim["token"]) == "ok"
+    await machine.call("reap_tasks")
+    return str(task["id"])
+
+
+async def test_what_was_begun_in_time_may_begin_again_late(
+    owner: Any, machine: Any, task_row: Any, skip: Any
+) -> None:
+    """Given back by a soft stop, it neither expires nor is passed over."""
+    task = await given_back_late(owner, machine, skip)
+    assert (await task_row(task))["status"] == "pending"
+    [claim] = await machine.claim()
+    assert str(claim["id"]) == task
+    assert await machine.complete(claim) == "ok"
+
+
+async def test_without_the_start_it_would_expire(
+    owner: Any, machine: Any, task_row: Any, skip: Any, stack: Any
+) -> None:
+    """Negative control: by its status alone the reaper would cancel it."""
+    with mutated(stack.db_url, MUTANTS["what was begun once does not expire"]):
+        task = await given_back_late(owner, machine, skip)
+        assert (await task_row(task))["status"] == "cancelled"
+
+
 @pytest.mark.parametrize("seconds", [0, 604_801])
 async def test_a_deadline_without_sense_is_refused(owner: Any, refused: Any, seconds: int) -> None:
     """One second to one week."""
     with refused("PT400", "invalid_request"):
         await owner.submit(p_deadline_seconds=seconds)
+
+
+async def test_what_was_begun_in_time_may_ride_late(
+    owner: Any, machine: Any, skip: Any, operator: Any
+) -> None:
+    """It comes along with its picture too, as a rider on a task without a deadline."""
+    picture = {"p_source_image_url": owner.upload("a")}
+    late = await owner.submit(p_deadline_seconds=60, **picture)
+    [claim] = await machine.claim(p_lease_seconds=300)
+    await skip(61)
+    await machine.call("release_task", p_token=claim["token"])
+    lead = await owner.submit(**picture)
+    await operator.rows(
+        "update public.segmentation_results set place = place - 10000 where id = %s", lead["id"]
+    )
+    claims = [str(claim["id"]) for claim in await machine.claim(1)]
+    assert sorted(claims) == sorted([late["id"], lead["id"]])
 
 
 async def test_a_bare_insert_may_have_a_deadline(owner: Any, task_row: Any) -> None:

@@ -188,27 +188,6 @@ async def test_a_capped_user_stands_in_nobodys_way(owner: Any, stranger: Any, ma
     assert [str(claim["user_id"]) for claim in await machine.claim(20)] == [stranger.id] * 2
 
 
-async def test_too_many_waiting_are_refused(
-    owner: Any, machine: Any, operator: Any, refused: Any, tiers: Any
-) -> None:
-    """At the tier's bound a submit is PT429 and nothing is held; when one ends there is room."""
-    await tiers("free", max_waiting=5)
-    first, *_ = await owner.queue(5)
-    with refused("PT429", "rate_limited"):
-        await owner.submit()
-    assert await owner.credits() == 95
-    await owner.call("cancel_task", p_id=first)
-    assert (await owner.submit())["status"] == "pending"
-
-
-async def test_what_is_in_work_does_not_wait(owner: Any, machine: Any, tiers: Any) -> None:
-    """Negative control: only pending tasks count against the bound."""
-    await tiers("free", max_waiting=5)
-    await owner.queue(5)
-    await machine.claim(5)
-    assert len(await owner.queue(5)) == 5
-
-
 async def test_a_task_behind_a_backoff_is_not_held_up(
     owner: Any, stranger: Any, machine: Any
 ) -> None:

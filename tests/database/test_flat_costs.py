@@ -1,0 +1,104 @@
+"""What a call reads does not grow with what it need not look at: counted in blocks, not seconds."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bench.queue_states.mutants import Mutant, mutated
+
+
+MANY = 4000
+FEW_BLOCKS = 400
+"""Read beside what the same call reads where there is nothing; many rows lie on more blocks."""
+
+FILL = """
+    insert into public.segmentation_results (
+        user_id, source_image_url, prompts, cost, lane_id, place,
+        status, started_at, finished_at, charged, manifest_url, instance_count
+    )
+    select
+        %(user)s::uuid,
+        'uploads/' || %(user)s::text || '/' || coalesce(%(picture)s, md5(n::text)) || '.png',
+        '[{"text": "cat"}]', 1, 1, n, task.status::public.task_status,
+        task.ended, task.ended, task.charged, task.manifest, task.charged
+    from generate_series(1, %(count)s) as n
+    inner join (
+        values ('pending', null, null, null), ('done', now(), 1, 'manifest')
+    ) as task (status, ended, charged, manifest) on task.status = %(status)s
+"""
+
+
+@pytest.fixture
+def fill(operator: Any) -> Callable[..., Awaitable[None]]:
+    """Put many rows of a user there at once, past the triggers but for the turn."""
+
+    async def write(user: Any, status: str, *, picture: str | None = None) -> None:
+        """Insert them."""
+        values = {"user": user.id, "status": status, "picture": picture, "count": MANY}
+        async with operator.pool.connection() as connection, connection.transaction():
+            await connection.execute("set local session_replication_role = replica")
+            await connection.execute(FILL, values)
+            await connection.execute(
+                "insert into segmentation.turns (lane_id, user_id, place, waiting)"
+                " select lane_id, user_id, min(place), count(*) from public.segmentation_results"
+                " where status = 'pending' group by lane_id, user_id"
+                " on conflict (lane_id, user_id) do update"
+                " set place = excluded.place, waiting = excluded.waiting"
+            )
+            await connection.execute("analyze public.segmentation_results")
+
+    return write
+
+
+CLAIM = "count(*) from public.claim_tasks('w', 1)"
+
+
+async def claim_of_a_known_picture(owner: Any, service: Any, fill: Any) -> int:
+    """What a claim reads where the picture was done many times before."""
+    await fill(owner, "done", picture="known")
+    await owner.submit(p_source_image_url=owner.upload("known"))
+    return await service.blocks(CLAIM)
+
+
+@pytest.fixture
+async def lone_claim(stranger: Any, service: Any) -> int:
+    """What a claim reads that finds one task."""
+    await stranger.submit()
+    read: int = await service.blocks(CLAIM)
+    await service.claim()
+    return read
+
+
+async def test_a_claim_does_not_look_at_what_is_done(
+    busy_owner: Any, service: Any, fill: Any, lone_claim: int
+) -> None:
+    """Thousands of finished tasks on its picture cost a claim nothing."""
+    read = await claim_of_a_known_picture(busy_owner, service, fill)
+    assert read < lone_claim + FEW_BLOCKS
+
+
+async def test_without_its_index_a_claim_would_look_at_all(
+    busy_owner: Any, service: Any, fill: Any, lone_claim: int, stack: Any
+) -> None:
+    """Negative control: said so that no index of what waits fits, all the user had is read."""
+    unfit = Mutant(
+        "with_companions",
+        "results.status = 'pending'",
+        "results.status is not distinct from 'pending'",
+    )
+    with mutated(stack.db_url, unfit):
+        read = await claim_of_a_known_picture(busy_owner, service, fill)
+    assert read > lone_claim + FEW_BLOCKS
+
+
+SUBMIT = "public.submit_task('uploads/' || auth.uid() || '/a.png', '[{\"text\": \"cat\"}]')"
+
+
+async def test_a_submit_does_not_look_at_all_that_waits(
+    owner: Any, service: Any, fill: Any, tiers: Any
+) -> None:
+    """Thousands of one's own in line cost a submit nothing, though the bound is checked."""
+    alone = await owner.blocks(SUBMIT)
+    await fill(owner, "pending")
+    assert await owner.blocks(SUBMIT) < alone + FEW_BLOCKS
