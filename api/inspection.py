@@ -11,6 +11,7 @@ from typing import IO, Any, Final, Literal, Self
 from api.problems import Problem
 from contracts import limits
 from contracts.errors import ErrorCode
+from pixels.confinement import hide
 
 
 _SECONDS: Final = 30.0
@@ -72,6 +73,7 @@ class Inspector:
         self._next: asyncio.Task[_Child] | None = None
 
     async def __aenter__(self) -> Self:
+        hide()
         self._next = asyncio.create_task(self._start())
         return self
 

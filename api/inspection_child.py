@@ -3,8 +3,8 @@ The child process that reads an untrusted picture: `python -m api.inspection_chi
 
 Its standard input is a socket over which it gets the picture's descriptor; JSON is its answer.
 Whatever a hostile file does to the decoder, it does here: in a process with a bound on memory and
-CPU time, no secret in its environment, and nothing else to do. It imports nothing of the API, so
-it starts in 0.1 s.
+CPU time, no secret in its environment, no way to anybody else's (`pixels.confinement`), and nothing
+else to do. It imports nothing of the API, so it starts in 0.1 s.
 """
 
 import json
@@ -17,9 +17,16 @@ import zlib
 from collections.abc import Callable
 from typing import IO, Any, Final
 
-from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,  # noqa: F401 - EXIF wants it, and by then nothing can be imported
+    WebPImagePlugin,
+)
 
 from contracts import limits
+from pixels.confinement import confine
 
 
 _MEMORY_BYTES: Final = 2 * 1024**3
@@ -125,6 +132,7 @@ def _orientation(picture: Image.Image) -> int:
 
 def main() -> None:
     """Bound this process, wait for the one file, inspect it, print the answer."""
+    confine()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

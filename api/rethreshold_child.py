@@ -4,7 +4,8 @@ The child process that cuts a result anew: `python -m api.rethreshold_child`.
 Its standard input is one line (a Cut as JSON) and then a manifest; its answer is one word and then
 a Rethresholded as JSON, or what is wrong. The manifest comes from a GPU host that may be
 rented, and its masks go through native code that holds the interpreter's lock: so this runs in a
-process with a bound on memory and CPU time, no secret in its environment, and nothing else to do.
+process with a bound on memory and CPU time, no secret in its environment, no way to anybody else's
+(`pixels.confinement`), and nothing else to do.
 """
 
 import resource
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from contracts.bodies import Rethresholded, RethresholdRequest
 from contracts.manifest import Manifest
 from masks.rethreshold import RethresholdError, rethreshold
+from pixels.confinement import confine
 
 
 DONE: Final = b"done"
@@ -56,6 +58,7 @@ def _line(word: bytes, rest: str) -> bytes:
 
 def main(source: BinaryIO, sink: BinaryIO) -> None:
     """Bound this process, wait for the one piece of work, do it, print the answer."""
+    confine()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -10,6 +10,7 @@ from adapters import objects
 from api.problems import Problem
 from contracts.bodies import RethresholdRequest
 from contracts.errors import ErrorCode
+from pixels.confinement import hide
 
 
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
@@ -42,6 +43,7 @@ class Rethresholder:
         self._next: asyncio.Task[asyncio.subprocess.Process] | None = None
 
     async def __aenter__(self) -> Self:
+        hide()
         self._next = asyncio.create_task(_start())
         return self
 

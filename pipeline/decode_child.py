@@ -4,8 +4,8 @@ The child process that decodes pictures nobody has checked: `python -m pipeline.
 Its standard input is a socket, and one piece of memory is shared with the parent: the bytes of a
 picture are in it when their number comes over the socket, and its pixels when the answer goes
 back, a line of JSON. Whatever a hostile file does to a decoder, it does here: in a process with
-bounds on memory and CPU time, no secret in its environment, and nothing else to do. It imports
-Pillow and no torch.
+bounds on memory and CPU time, no secret in its environment, no way to anybody else's
+(`pixels.confinement`), and nothing else to do. It imports Pillow and no torch.
 """
 
 import ctypes
@@ -17,10 +17,14 @@ import socket
 import sys
 from typing import Any, Final
 
-from PIL import Image
+from PIL import (
+    Image,
+    TiffImagePlugin,  # noqa: F401 - EXIF wants it, and by then nothing can be imported
+)
 
 from pipeline.decode import Decoded, decode
 from pipeline.errors import Refused
+from pixels.confinement import confine
 
 
 READY: Final = b"ready"
@@ -92,6 +96,8 @@ def _allow_cpu() -> None:
 
 def _bound(parent: int, memory_bytes: int) -> None:
     """Take the bounds on; end with the parent, also when that is killed."""
+    confine()
+    # After it: the kernel forgets this when a process becomes another's.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit()  # it was gone before it could be watched

@@ -20,6 +20,7 @@ from contracts.errors import ErrorCode
 from pipeline.decode import Decoded, sniff
 from pipeline.decode_process import DecodeProcess, DecoderLost, DecoderSilent
 from pipeline.errors import PipelineError, Refused
+from pixels.confinement import hide
 
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,8 @@ class DecodePool:
         self._children: set[DecodeProcess] = set()
 
     async def __aenter__(self) -> Self:
-        """Start the children, without waiting until they are ready."""
+        """Start the children, without waiting until they are ready; hide from them."""
+        hide()
         for _ in range(self._count):
             self._start()
         return self

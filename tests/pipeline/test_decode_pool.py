@@ -142,6 +142,11 @@ def told(pid: int, what: str) -> bytes:
     return Path(f"/proc/{pid}/{what}").read_bytes()
 
 
+#: A child is hidden from its user's other processes, and so from a test that is not root.
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what a child holds")
+
+
+@needs_root
 async def test_a_child_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its environment is its search path, even in the memory that the kernel shows."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -152,6 +157,7 @@ async def test_a_child_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names <= {b"PATH", b"PYTHONPATH", b"PILLOW_BLOCKS_MAX", b""}
 
 
+@needs_root
 async def test_a_child_is_small(pool: DecodePool) -> None:
     """It has Pillow, and nothing of the model."""
     maps = told(pool.pids[0], "maps")
