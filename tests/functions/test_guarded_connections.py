@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -177,6 +178,36 @@ async def test_fetch_would_look_the_name_up_again(tmp_path: Path) -> None:
         assert await said(tmp_path, code, "127.0.0.1", "localhost") == "tried"
 
     assert came
+
+
+REDIRECTED = """
+import { send } from "DELIVERING/sending.ts";
+const delivery = { id: "m", claim_token: 1, endpoint_id: "e", secrets: ["whsec_c2VjcmV0"],
+    url: "http://127.0.0.1:PORT/", body: "{}" };
+const fate = await send(delivery);
+const led = await fetch(delivery.url, { method: "POST", body: "{}" });
+console.log(JSON.stringify([fate.status, fate.text, led.status]));
+"""
+
+
+async def test_a_redirect_is_an_answer_and_nothing_else(tmp_path: Path) -> None:
+    """It is not followed; as a negative control the platform's own client is led on by it."""
+    asked: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path == "/":
+            return web.Response(status=307, headers={"Location": "/led"}, text="go on")
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/{any:.*}", take)
+    async with TestServer(app) as server:
+        code = REDIRECTED.replace("PORT", str(server.port))
+        answer = await said(tmp_path, code, "127.0.0.1", DISPATCHER_ALLOW_PRIVATE="true")
+
+    assert answer == [307, "go on", 200]
+    assert asked == ["/", "/", "/led"]
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:{}/hook", "http://127.0.0.1:{}/hook"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -239,6 +240,30 @@ async def test_the_answer_decides(
     row = await webhook.delivery(delivery)
     assert (row["status"], row["last_status_code"]) == (ends, status)
     assert receiver.taken.qsize() == 1
+
+
+@pytest.mark.parametrize(("headers", "asked"), [({"Retry-After": "60"}, 4), ({}, 5)])
+async def test_a_busy_receiver_is_left_in_peace(
+    webhook: Webhook,
+    receiver: Receiver,
+    deliver: Callable[..., Awaitable[Any]],
+    functional: testing.Stack,
+    headers: dict[str, str],
+    asked: int,
+) -> None:
+    """Of twenty it gets the four that were open; without Retry-After, as a control, one more."""
+    receiver.statuses, receiver.headers = [429] * 20, headers
+    async with await psycopg.AsyncConnection.connect(functional.db_url) as db:
+        await db.execute(
+            "insert into webhook_deliveries (endpoint_id, user_id, event, body)"
+            " select endpoints.id, endpoints.user_id, 'task.done', '{}'"
+            " from webhook_endpoints as endpoints, generate_series(1, 20)"
+            " where endpoints.id = %s",
+            [webhook.id],
+        )
+    await deliver()
+
+    assert receiver.taken.qsize() == asked
 
 
 async def test_only_operators_may_deliver(
