@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from fake_pipeline import API_KEY, PICTURE, FakePipeline
 from listeners import Environment, ListenerProcess, Listening, Spawn
+from machines import Machine, MakeMachine
 from task_queue import Queue
 
 from adapters.objects import ObjectStore
@@ -168,3 +169,27 @@ async def _end(process: asyncio.subprocess.Process, reading: asyncio.Task[None])
         process.kill()
     await process.wait()
     await reading
+
+
+@pytest.fixture
+async def new_machine(stack: Stack, queue: Queue) -> AsyncIterator[MakeMachine]:
+    """A factory of registered machines, signed in."""
+    async with aiohttp.ClientSession(stack.url) as http:
+
+        async def make() -> Machine:
+            email, password = f"gpu-{uuid.uuid4().hex}@machines.example", uuid.uuid4().hex
+            headers = {"apikey": stack.service_key, "Authorization": f"Bearer {stack.service_key}"}
+            body = {"email": email, "password": password, "app_metadata": {"kind": "gpu"}}
+            body["email_confirm"] = True
+            async with http.post("/auth/v1/admin/users", json=body, headers=headers) as answer:
+                created = await answer.json()
+            await queue.operate("register_machine", p_id=created["id"], p_name=email)
+            async with http.post(
+                "/auth/v1/token?grant_type=password",
+                json={"email": email, "password": password},
+                headers={"apikey": stack.anon_key},
+            ) as answer:
+                token = (await answer.json())["access_token"]
+            return Machine(id=created["id"], token=token, queue=queue, http=http)
+
+        yield make
