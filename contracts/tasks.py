@@ -33,6 +33,15 @@ class Settlement(StrEnum):
     """The task was taken away from this token; nothing changed."""
 
 
+class ReleaseReason(StrEnum):
+    """Why a worker gives a task back; what `release_task` takes."""
+
+    STOPPING = "stopping"
+    """The worker leaves: due at once, never counted."""
+    UNABLE = "unable"
+    """Its pipeline cannot do it now: due after a pause, and counted from the eleventh on."""
+
+
 class MediaKind(StrEnum):
     """What kind of source a task reads."""
 

@@ -5,6 +5,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from adapters import telemetry
+from contracts.tasks import ReleaseReason
 from listener import errors, settle
 from listener.capabilities import Capabilities
 from listener.lease import Lease
@@ -67,7 +68,8 @@ async def attempt(claim: Claim, bench: Bench, ride: Ride) -> None:
             log.warning("lease_lost", at="work", reason=str(error), **watch.timings)
             return
         except asyncio.CancelledError:
-            await _settle(claim, settle.Released(reason="draining"), bench, lease, watch)
+            drained = settle.Released(reason=ReleaseReason.STOPPING, detail="draining")
+            await _settle(claim, drained, bench, lease, watch)
             raise
         await _settle(claim, outcome, bench, lease, watch)
 
@@ -81,10 +83,10 @@ async def _outcome(
     except errors.LeaseLost:
         raise
     except errors.TurnNeverCame as error:
-        return settle.Released(reason=str(error))
+        return settle.Released(reason=ReleaseReason.UNABLE, detail=str(error))
     except errors.PipelineGone as error:
         bench.model.gone()
-        return settle.Released(reason=str(error))
+        return settle.Released(reason=ReleaseReason.UNABLE, detail=str(error))
     except errors.TaskFault as fault:
         return settle.Failed(code=fault.code, detail=str(fault))
     except Exception:  # whatever it is, the user gets an end and the other attempts go on

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from adapters import machine_auth, rest, telemetry
 from contracts.errors import ErrorCode
 from contracts.prompts import Prompt, SegmentOptions
-from contracts.tasks import MediaKind, Settlement
+from contracts.tasks import MediaKind, ReleaseReason, Settlement
 
 
 log = telemetry.get_logger(__name__)
@@ -110,9 +110,9 @@ class LeaseStore:
             "fail_task", p_token=token, p_error_code=code.value, p_detail=detail[:500]
         )
 
-    async def release(self, token: int) -> Settlement:
-        """Give the task back unharmed; the attempt is not counted."""
-        return await self._settlement("release_task", p_token=token)
+    async def release(self, token: int, reason: ReleaseReason) -> Settlement:
+        """Give the task back; the attempt is not counted, unless it was *unable* ten times."""
+        return await self._settlement("release_task", p_token=token, p_reason=reason.value)
 
     async def reap(self) -> int:
         """End the attempts of silent workers: how many there were."""

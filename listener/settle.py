@@ -9,7 +9,7 @@ import tenacity
 
 from adapters import machine_auth, rest, telemetry
 from contracts.errors import ErrorCode
-from contracts.tasks import Settlement
+from contracts.tasks import ReleaseReason, Settlement
 from listener.deposit import Deposit
 from listener.lease_store import LeaseStore
 
@@ -40,7 +40,8 @@ class Failed:
 class Released:
     """The task goes back unharmed."""
 
-    reason: str
+    reason: ReleaseReason
+    detail: str
 
 
 Outcome = Completed | Failed | Released
@@ -107,8 +108,8 @@ async def _send(
             )
         case Failed(code=code, detail=detail):
             return await store.fail(token, code, detail)
-        case Released():
-            return await store.release(token)
+        case Released(reason=reason):
+            return await store.release(token, reason)
         case _:
             assert_never(outcome)
 
@@ -122,7 +123,7 @@ def _tell(outcome: Outcome, answer: Settlement, timings: Mapping[str, float]) ->
             log.info("task_done", instances=outcome.instance_count, **timings)
         case Failed(code=code, detail=detail):
             log.warning("task_failed", code=code.value, detail=detail, **timings)
-        case Released(reason=reason):
-            log.info("task_released", reason=reason, **timings)
+        case Released(reason=reason, detail=detail):
+            log.info("task_released", reason=reason.value, detail=detail, **timings)
         case _:
             assert_never(outcome)

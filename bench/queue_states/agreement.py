@@ -5,12 +5,15 @@ from collections.abc import Callable
 from typing import Final
 
 from bench.queue_states.door import Door, Row
-from bench.queue_states.model import QueueModel, Task
+from bench.queue_states.model import QueueModel
+from bench.queue_states.model_rows import Task
 from contracts.tasks import FINAL_STATUSES, TaskStatus
 
 
-PATIENCE: Final = 10
-"""Seconds longer than drawn that a retry waits; still less than the shortest skip."""
+PATIENCE: Final = 16
+"""Seconds that every backoff is made to last: less than the shortest skip."""
+LONGEST: Final = 300
+"""Seconds, before the jitter."""
 
 
 def rows_are_as_the_model_says(door: Door, model: QueueModel) -> None:
@@ -115,19 +118,20 @@ def _check_backoff(door: Door, row: Row, task: Task) -> None:
     """
     A retry waits as long as it should; the model takes over how long that is.
 
-    Then it waits longer, or a slow machine would sit it out, and no way could be gone twice.
+    Then all of them wait equally long, for chance is in the backoff, and a slow machine would sit
+    a short one out: no way could be gone twice.
     """
     run_after = row["run_after"].timestamp()
     if task.status is TaskStatus.PENDING and math.isnan(task.run_after):
         wait = run_after - row["updated_at"].timestamp()
-        assert 0.5 <= wait / 2**task.attempt_count <= 1.5 + 1e-3, "an odd backoff"
+        assert 0.5 <= wait / min(LONGEST, 2**task.waits) <= 1.5 + 1e-3, "an odd backoff"
+        run_after = row["updated_at"].timestamp() + PATIENCE
         door.rows(
-            "update public.segmentation_results"
-            " set run_after = run_after + make_interval(secs => %s) where id = %s",
-            PATIENCE,
+            "update public.segmentation_results set run_after = to_timestamp(%s) where id = %s",
+            run_after,
             task.id,
         )
-        task.run_after = run_after + PATIENCE
+        task.run_after = run_after
 
 
 CHECKS: Final[tuple[Callable[[Door, QueueModel], None], ...]] = (

@@ -27,9 +27,11 @@ from typing_extensions import override
 
 from bench.queue_states import agreement, clock
 from bench.queue_states.door import SERVICE, Door
-from bench.queue_states.model import Attempt, QueueModel, Task
+from bench.queue_states.model import QueueModel
+from bench.queue_states.model_rows import Attempt, Task
 from contracts.errors import ErrorCode
 from contracts.prompts import SegmentOptions
+from contracts.tasks import ReleaseReason
 
 
 WORKERS: Final = {"small": 16 * 1024, "large": 32 * 1024}
@@ -250,12 +252,12 @@ class QueueMachine(RuleBasedStateMachine):
         answer = self.door.call(SERVICE, "fail_task", p_token=token, p_error_code=code.value)
         assert answer == self.model.fail(token, code, now)
 
-    @rule(token=tokens)
-    def release(self, token: int) -> None:
-        """A worker that stops, or its zombie, gives a task back."""
+    @rule(token=tokens, reason=st.sampled_from(ReleaseReason))
+    def release(self, token: int, reason: ReleaseReason) -> None:
+        """A worker that stops or cannot, or its zombie, gives a task back."""
         now = self.door.now()
-        answer = self.door.call(SERVICE, "release_task", p_token=token)
-        assert answer == self.model.release(token, now)
+        answer = self.door.call(SERVICE, "release_task", p_token=token, p_reason=reason.value)
+        assert answer == self.model.release(token, reason, now)
 
     @rule(task=tasks)
     def cancel(self, task: str) -> None:

@@ -10,64 +10,19 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from bench.queue_states.model_rows import Attempt, Task, ride_together
 from contracts.errors import FACTS, ErrorCode, Refund
-from contracts.tasks import FINAL_STATUSES, TaskStatus
+from contracts.tasks import FINAL_STATUSES, ReleaseReason, TaskStatus
 
 
 MAX_ATTEMPTS: Final = 3
-MAX_RELEASES: Final = 10
+MAX_UNABLE: Final = 10
 MAX_RIDERS: Final = 16
 GIB: Final = 1024
 """Memory floors are whole GiB."""
 ONLINE_SECONDS: Final = 120.0
 NOTED_SECONDS: Final = 10.0
 """A worker's last sign of life is written this rarely."""
-
-
-@dataclass(kw_only=True)
-class Task:
-    """One task, and what was spent on it."""
-
-    id: str
-    user: str
-    picture: str
-    cost: int
-    place: int
-    run_after: float
-    expires_at: float | None
-    memory_mb: int
-    """What it asks of a machine, and what running out of memory taught."""
-    status: TaskStatus = TaskStatus.PENDING
-    code: ErrorCode | None = None
-    attempt_count: int = 0
-    releases: int = 0
-    begun: bool = False
-    computed: int = 0
-    charged: int | None = None
-    winner: int | None = None
-    """Token of the attempt whose results count."""
-    blocked: bool = False
-    """Nobody who is online can do it."""
-
-    def due(self, now: float, memory_mb: int) -> bool:
-        """Whether a worker of that size may be given it now."""
-        in_time = self.begun or self.expires_at is None or self.expires_at > now
-        fits = self.memory_mb <= memory_mb
-        return self.status is TaskStatus.PENDING and self.run_after <= now and in_time and fits
-
-
-@dataclass(kw_only=True)
-class Attempt:
-    """One worker's try at one task."""
-
-    token: int
-    task: Task
-    lead: int
-    worker: str
-    memory_mb: int
-    lease: float
-    deadline: float
-    outcome: str | None = None
 
 
 @dataclass
@@ -141,7 +96,7 @@ class QueueModel:
         self._check_order(list(leads.values()), left, full=len(leads) == limit)
         for token, lead in leads.items():
             riders = sum(each.lead == token for each in opened)
-            alone = [task for task in left if _ride_together(task, lead)]
+            alone = [task for task in left if ride_together(task, lead)]
             assert riders <= MAX_RIDERS, "too many on one picture"
             assert riders == MAX_RIDERS or not alone, "a companion was left behind"
 
@@ -192,17 +147,19 @@ class QueueModel:
             self._retry_or_fail(attempt.task, code, now, hopeless=hopeless)
         return answer
 
-    def release(self, token: int, now: float) -> str:
+    def release(self, token: int, reason: ReleaseReason, now: float) -> str:
         """Give a task back unharmed."""
         answer = self._end(token, "released")
         if answer == "ok":
             task = self.attempts[token].task
-            task.releases += 1
-            if task.releases > MAX_RELEASES:
+            task.unable += reason is ReleaseReason.UNABLE
+            if reason is ReleaseReason.UNABLE and task.unable > MAX_UNABLE:
                 self._retry_or_fail(task, ErrorCode.INTERNAL, now)
-            else:
-                task.attempt_count -= 1
-                self._send_back(task, now)
+                return answer
+            task.attempt_count -= 1
+            self._send_back(task, now)
+            if reason is ReleaseReason.UNABLE:
+                self._wait(task, task.unable)
         return answer
 
     def cancel(self, task_id: str) -> str:
@@ -278,7 +235,7 @@ class QueueModel:
         fact = FACTS[code]
         if fact.retryable and not hopeless and task.attempt_count < MAX_ATTEMPTS:
             self._send_back(task, now)
-            task.run_after = float("nan")  # drawn by the database; the machine reads it back
+            self._wait(task, task.attempt_count)
             return
         task.code = code
         self._settle(task, TaskStatus.FAILED, 0 if fact.refund is Refund.ALL else task.computed)
@@ -288,13 +245,13 @@ class QueueModel:
         task.blocked = not self._somebody_has(task.memory_mb, now)
         task.computed = 0
 
+    def _wait(self, task: Task, times: int) -> None:
+        task.waits = times
+        task.run_after = float("nan")  # drawn by the database; the machine reads it back
+
     def _settle(self, task: Task, status: TaskStatus, charge: int) -> None:
         task.status = status
         task.blocked = False
         task.charged = charge
         self.balances[task.user] += task.cost - charge
         self.settled[task.id] = (task.cost, charge)
-
-
-def _ride_together(task: Task, lead: Task) -> bool:
-    return (task.user, task.picture, task.memory_mb) == (lead.user, lead.picture, lead.memory_mb)

@@ -34,7 +34,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "cancel_task", "attempts.result_id = p_id and attempts.ended_at is null", "false"
     ),
     "a release does not count": Mutant(
-        "release_task", "attempt_count = attempt_count - 1", "attempt_count = attempt_count"
+        "release_task", "results.attempt_count - 1", "results.attempt_count"
     ),
     "each pass is paid": Mutant("prepare_task", "segmentation.passes(new.options)", "1"),
     "a hold comes back": Mutant(
@@ -60,6 +60,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "who is cancelled waits no longer": Mutant("leave_line", "turns.waiting - 1", "turns.waiting"),
     "what was begun once does not expire": Mutant(
         "expire_tasks", "results.started_at is null", "true"
+    ),
+    "what a pipeline cannot do waits": Mutant(
+        "release_task", "then now() + wait else", "then results.run_after else"
     ),
     "a mark ends when somebody comes": Mutant(
         "mark_blocked", "set blocked_by = null", "set blocked_by = blocked_by"

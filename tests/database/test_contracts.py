@@ -23,6 +23,16 @@ async def test_enums_are_equal(operator: Any, type_name: str, labels: Any) -> No
     assert found == [label.value for label in labels]
 
 
+async def test_release_reasons_are_equal(owner: Any, machine: Any, operator: Any) -> None:
+    """`release_task` takes and keeps each reason of the contract."""
+    for reason in tasks.ReleaseReason:
+        await owner.submit()
+        [claim] = await machine.claim()
+        await machine.call("release_task", p_token=claim["token"], p_reason=reason.value)
+        query = "select release_reason from segmentation.attempts where token = %s"
+        assert await operator.value(query, claim["token"]) == reason
+
+
 async def test_error_codes_are_equal(operator: Any) -> None:
     """The codes a task may carry: retry, whose fault, what is given back, what the user reads."""
     rows = await operator.rows("select * from segmentation.error_codes")

@@ -146,7 +146,7 @@ async def test_the_reaper_keeps_to_its_limit(owner: Any, machine: Any, pass_leas
 
 
 async def test_a_release_is_not_counted(owner: Any, machine: Any, task_row: Any) -> None:
-    """A released task is due at once, at its old place, with its attempts untouched."""
+    """A task released at a stop is due at once, at its old place, with its attempts untouched."""
     first, _ = await owner.submit(), await owner.submit()
     [claim] = await machine.claim()
     assert await machine.call("release_task", p_token=claim["token"]) == "ok"
@@ -158,14 +158,51 @@ async def test_a_release_is_not_counted(owner: Any, machine: Any, task_row: Any)
     assert again["token"] > claim["token"]
 
 
+async def test_soft_stops_never_count(owner: Any, machine: Any, task_row: Any) -> None:
+    """However often workers stop, the task stays unharmed and due: deploys cost no user a task."""
+    task = await owner.submit()
+    for _ in range(15):
+        [claim] = await machine.claim()
+        await machine.call("release_task", p_token=claim["token"], p_reason="stopping")
+    row = await task_row(task["id"])
+    assert (row["status"], row["attempt_count"]) == ("pending", 0)
+
+
+async def test_what_a_pipeline_cannot_do_waits_longer_each_time(
+    owner: Any, machine: Any, task_row: Any, due_now: Any
+) -> None:
+    """A busy pipeline does not burn the ten free releases within seconds: 2, 4, 8, ... s."""
+    task = await owner.submit()
+    for count in range(1, 6):
+        [claim] = await machine.claim()
+        await machine.call("release_task", p_token=claim["token"], p_reason="unable")
+        row = await task_row(task["id"])
+        wait = (row["run_after"] - row["updated_at"]).total_seconds()
+        assert 0.5 <= wait / 2**count <= 1.5
+        assert (row["status"], row["attempt_count"]) == ("pending", 0)
+        assert await machine.claim() == []
+        await due_now()
+
+
 async def test_a_task_is_not_handed_back_for_ever(
     owner: Any, machine: Any, task_row: Any, due_now: Any
 ) -> None:
-    """From the eleventh release on they count as attempts, so the task ends."""
+    """When pipelines were unable ten times, it counts as attempts, so the task ends."""
     task = await owner.submit()
     for _ in range(13):
         await due_now()
         [claim] = await machine.claim()
-        assert await machine.call("release_task", p_token=claim["token"]) == "ok"
+        answer = await machine.call("release_task", p_token=claim["token"], p_reason="unable")
+        assert answer == "ok"
     row = await task_row(task["id"])
     assert (row["status"], row["error_code"], row["attempt_count"]) == ("failed", "internal", 3)
+
+
+async def test_a_release_has_a_known_reason(owner: Any, machine: Any, refused: Any) -> None:
+    """Another reason is refused, and the attempt stays open."""
+    await owner.submit()
+    [claim] = await machine.claim()
+    for reason in ("bored", None):
+        with refused("PT400", "invalid_request"):
+            await machine.call("release_task", p_token=claim["token"], p_reason=reason)
+    assert await machine.call("renew_lease", p_token=claim["token"]) == "ok"

@@ -9,7 +9,7 @@ from contracts.errors import ErrorCode
 from contracts.manifest import Manifest
 from contracts.pipeline import Health
 from contracts.prompts import SegmentOptions
-from contracts.tasks import TaskStatus
+from contracts.tasks import ReleaseReason, TaskStatus
 
 
 async def test_a_pending_task_becomes_done(queue: Queue, listening: Listening) -> None:
@@ -221,4 +221,4 @@ async def test_a_pipeline_that_has_no_model_burns_no_attempt(
         await queue.reaches(task_id, TaskStatus.DONE)
 
     assert (await queue.row(task_id))["attempt_count"] == 1
-    assert (await queue.attempts(task_id))[0]["outcome"] == "released"
+    assert (await queue.attempts(task_id))[0]["release_reason"] == ReleaseReason.UNABLE

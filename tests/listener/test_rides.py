@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from adapters import objects
 from contracts.errors import ErrorCode
-from contracts.tasks import TaskStatus
+from contracts.tasks import ReleaseReason, TaskStatus
 from listener import errors
 from listener.lease_store import Claim
 from listener.ride import Ride, rides
@@ -204,7 +204,7 @@ async def test_who_never_had_a_turn_loses_no_attempt(
         await until(lambda: not worker.claimer.running)
 
     assert [one["error_code"] for one in await queue.attempts(asked)] == ["deadline_exceeded"]
-    assert (await queue.attempts(waiting))[0]["outcome"] == "released"
+    assert (await queue.attempts(waiting))[0]["release_reason"] == ReleaseReason.UNABLE
 
 
 async def _has_its_picture(queue: Queue, task_id: str) -> bool:

@@ -6,7 +6,7 @@ from fake_pipeline import FakePipeline
 from listeners import ListenerProcess, Listening, Spawn
 from task_queue import Queue, until
 
-from contracts.tasks import TaskStatus
+from contracts.tasks import ReleaseReason, TaskStatus
 
 
 async def test_a_stop_lets_work_finish(
@@ -38,6 +38,7 @@ async def test_a_stop_releases_what_takes_too_long(
     assert listener.said("task_released")
     row = await queue.row(task_id)
     assert (row["status"], row["attempt_count"]) == ("pending", 0)
+    assert (await queue.attempts(task_id))[0]["release_reason"] == ReleaseReason.STOPPING
     assert await queue.ledger(task_id) == ["hold"]
 
 

@@ -1,0 +1,61 @@
+"""What the model of the queue keeps: tasks and attempts. Instants are seconds."""
+
+from dataclasses import dataclass
+
+from contracts.errors import ErrorCode
+from contracts.tasks import TaskStatus
+
+
+@dataclass(kw_only=True)
+class Task:
+    """One task, and what was spent on it."""
+
+    id: str
+    user: str
+    picture: str
+    cost: int
+    place: int
+    run_after: float
+    expires_at: float | None
+    memory_mb: int
+    """What it asks of a machine, and what running out of memory taught."""
+    status: TaskStatus = TaskStatus.PENDING
+    code: ErrorCode | None = None
+    attempt_count: int = 0
+    unable: int = 0
+    """Times that it was released because a pipeline could not do it."""
+    waits: int = 0
+    """The last backoff is 2 to the power of this, in seconds."""
+    begun: bool = False
+    """Claimed once; from then on its `expires_at` counts no more."""
+    computed: int = 0
+    charged: int | None = None
+    winner: int | None = None
+    """Token of the attempt whose results count."""
+    blocked: bool = False
+    """Nobody who is online can do it."""
+
+    def due(self, now: float, memory_mb: int) -> bool:
+        """Whether a worker of that size may be given it now."""
+        in_time = self.begun or self.expires_at is None or self.expires_at > now
+        fits = self.memory_mb <= memory_mb
+        return self.status is TaskStatus.PENDING and self.run_after <= now and in_time and fits
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """One worker's try at one task."""
+
+    token: int
+    task: Task
+    lead: int
+    worker: str
+    memory_mb: int
+    lease: float
+    deadline: float
+    outcome: str | None = None
+
+
+def ride_together(task: Task, lead: Task) -> bool:
+    """Whether one vision pass serves both."""
+    return (task.user, task.picture, task.memory_mb) == (lead.user, lead.picture, lead.memory_mb)
