@@ -70,6 +70,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "what comes back is marked": Mutant(
         "retry_or_fail", "blocked_by = segmentation.mark_of(results.lane_id),", ""
     ),
+    "a key answers for one request": Mutant(
+        "submit_task", "task.request_hash is distinct from hash", "false"
+    ),
     "a floor rises when memory runs out": Mutant(
         "need_more_memory", "set lane_id = lane.id", "set lane_id = lane_id"
     ),

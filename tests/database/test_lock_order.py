@@ -1,12 +1,12 @@
 """Nobody dies of a deadlock: fair clock, then tasks, attempts, profiles, turns."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
 import pytest
+from database.half_way import holding, somebody_waits_for
 
 from bench.queue_states.mutants import Mutant, mutated
 
@@ -21,22 +21,6 @@ ONE_REAPER = Mutant(
 )
 TASKS_FIRST = Mutant("lock_before_leaving", "where results.user_id = old.id", "where false")
 CLOCKS_FIRST = Mutant("lock_before_leaving", "where clock.user_id = old.id", "where false")
-
-
-@asynccontextmanager
-async def holding(operator: Any, lock: str, *values: Any) -> AsyncIterator[Any]:
-    """A transaction that has got only this far, as one of the others does half-way."""
-    async with operator.pool.connection() as connection, connection.transaction():
-        await connection.execute(lock, values)
-        yield connection
-
-
-async def somebody_waits_for(connection: Any, operator: Any) -> None:
-    """Return when another transaction is blocked by that one."""
-    query = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
-    async with asyncio.timeout(20):
-        while not await operator.value(query, connection.info.backend_pid):
-            pass
 
 
 async def is_free(connection: Any, query: str, *values: Any) -> bool:
