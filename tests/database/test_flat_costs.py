@@ -102,3 +102,33 @@ async def test_a_submit_does_not_look_at_all_that_waits(
     alone = await owner.blocks(SUBMIT)
     await fill(owner, "pending")
     assert await owner.blocks(SUBMIT) < alone + FEW_BLOCKS
+
+
+async def claim_beside_idle_lanes(operator: Any, stranger: Any, service: Any) -> int:
+    """What a claim reads where there are two thousand lanes, one of them in use."""
+    await operator.rows(
+        "insert into segmentation.lanes (kind, memory_mb, pixels)"
+        " select 'image', gib, pixels from generate_series(1, 500) as gib,"
+        " unnest(array[0, 1, 2, 3]) as pixels"
+    )
+    await stranger.submit()
+    read: int = await service.blocks(CLAIM)
+    return read
+
+
+async def test_a_claim_does_not_look_at_idle_lanes(
+    stranger: Any, service: Any, operator: Any, lone_claim: int
+) -> None:
+    """Lanes that nobody waits in cost a claim nothing."""
+    read = await claim_beside_idle_lanes(operator, stranger, service)
+    assert read < lone_claim + FEW_BLOCKS
+
+
+async def test_a_submit_counts_by_the_turn(
+    owner: Any, service: Any, fill: Any, tiers: Any, refused: Any
+) -> None:
+    """Negative control: the bound is asked after all, of the number that stands in the turn."""
+    await fill(owner, "pending")
+    await tiers("free", max_waiting=MANY)
+    with refused("PT429", "rate_limited"):
+        await owner.submit()

@@ -98,7 +98,7 @@ async def test_a_task_that_asks_for_nothing_goes_to_anybody(owner: Any, machine:
 
 async def test_what_a_machine_cannot_do_does_not_block_it(owner: Any, machine: Any) -> None:
     """Tasks behind one that needs more are claimed in its stead."""
-    await owner.submit(p_needs={"memory_mb": 80_000})
+    await owner.submit(p_needs={"memory_mb": 81_920})
     task = await owner.submit()
     [claim] = await machine.claim(p_capabilities=ABLE)
     assert str(claim["id"]) == task["id"]
@@ -151,16 +151,16 @@ async def test_a_task_that_nobody_can_do_says_so(
     """`blocked_by` appears when nobody online can do it, and goes when somebody comes."""
     small = {"memory_mb": 16_000}
     await machine.claim(p_capabilities=small)
-    task = await owner.submit(p_needs={"memory_mb": 80_000})
+    task = await owner.submit(p_needs={"memory_mb": 81_920})
     await machine.call("reap_tasks")
     assert (await task_row(task["id"]))["blocked_by"] == "no_capable_worker"
 
     await owner.submit()
-    await machine.claim(p_capabilities={"memory_mb": 80_000, "kinds": ["video"]})
+    await machine.claim(p_capabilities={"memory_mb": 81_920, "kinds": ["video"]})
     await machine.call("reap_tasks")
     assert (await task_row(task["id"]))["blocked_by"] == "no_capable_worker"
 
-    await machine.claim(p_worker="other", p_capabilities=small | {"memory_mb": 80_000})
+    await machine.claim(p_worker="other", p_capabilities=small | {"memory_mb": 81_920})
     await machine.call("reap_tasks")
     assert (await task_row(task["id"]))["blocked_by"] is None
 
@@ -169,7 +169,7 @@ async def test_a_task_is_blocked_again_when_its_machine_leaves(
     owner: Any, machine: Any, task_row: Any, skip: Any
 ) -> None:
     """Who was not seen for two minutes is not online any more."""
-    needs = {"memory_mb": 80_000}
+    needs = {"memory_mb": 81_920}
     await machine.claim(p_capabilities=needs)
     task = await owner.submit(p_needs=needs)
     await machine.call("reap_tasks")
@@ -183,12 +183,12 @@ async def test_only_what_waits_is_blocked(
     owner: Any, machine: Any, task_row: Any, skip: Any
 ) -> None:
     """A task that ended, or is at work, carries no `blocked_by`."""
-    ends = await owner.submit(p_needs={"memory_mb": 80_000})
+    ends = await owner.submit(p_needs={"memory_mb": 81_920})
     await machine.call("reap_tasks")
     await owner.call("cancel_task", p_id=ends["id"])
-    works = await owner.submit(p_needs={"memory_mb": 80_000})
+    works = await owner.submit(p_needs={"memory_mb": 81_920})
     await machine.call("reap_tasks")
-    await machine.claim(p_capabilities={"memory_mb": 80_000})
+    await machine.claim(p_capabilities={"memory_mb": 81_920})
     for task in (ends, works):
         assert (await task_row(task["id"]))["blocked_by"] is None
 
@@ -221,7 +221,7 @@ async def test_without_the_look_a_mark_stays(
 
 async def mark_after_the_return(owner: Any, machine: Any, operator: Any, task_row: Any) -> Any:
     """`blocked_by` of a task that comes back when its only machine is gone."""
-    needs = {"memory_mb": 80_000}
+    needs = {"memory_mb": 81_920}
     task = await owner.submit(p_needs=needs)
     [claim] = await machine.claim(p_capabilities=needs)
     await operator.rows("update segmentation.workers set last_seen_at = now() - interval '1 hour'")
