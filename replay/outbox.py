@@ -1,7 +1,7 @@
 """The source `outbox`: customers' deliveries and the attempts at them, by the service key."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -55,18 +55,22 @@ async def read(door: Rest, selection: Selection) -> list[Message]:
 
 async def known(door: Rest, messages: Sequence[Message]) -> list[Message]:
     """
-    *messages* with their endpoints as they are by now; of a deleted one as they were.
+    *messages* with their endpoints as they are by now; one that was deleted is switched off.
 
     Raises: RestError.
     """
     ids = {message.endpoint_id for message in messages if message.endpoint_id}
     endpoints = await _endpoints(door, ids)
-    return [
-        message
-        if (now := endpoints.get(message.endpoint_id or "")) is None
-        else dataclasses.replace(message, url=now.url, enabled=now.enabled)
-        for message in messages
-    ]
+    return [_known(message, endpoints) for message in messages]
+
+
+def _known(message: Message, endpoints: Mapping[str, Endpoint]) -> Message:
+    if message.endpoint_id is None:
+        return message
+    now = endpoints.get(message.endpoint_id)
+    if now is None:
+        return dataclasses.replace(message, enabled=False)
+    return dataclasses.replace(message, url=now.url, enabled=now.enabled)
 
 
 async def secrets_of(door: Rest, endpoint_id: str) -> tuple[str, ...]:

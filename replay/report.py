@@ -32,8 +32,8 @@ _LEFT_OUT: Final = {
 }
 
 _FORGOTTEN: Final = (
-    "The outbox is not told how it went: the next run would send the same again. To go on until "
-    "nothing is left, add --record FILE, and then --from FILE --mode recover --record FILE."
+    "The outbox is not told how it went: the same line would send the same again. To go on until "
+    "nothing is left, --resume the run; --record FILE keeps how it went."
 )
 
 

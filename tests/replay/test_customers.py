@@ -164,6 +164,22 @@ async def test_a_recording_of_the_outbox_keeps_to_each_customers_secret(
     assert [each.refused for each in customers.receivers] == [[], []]
 
 
+async def test_a_deleted_endpoint_does_not_stop_the_others(
+    replay: Replay, customers: Customers, db: Any, tmp_path: Path
+) -> None:
+    """What a recording knows of it is left out, as of one that is switched off."""
+    log = ("--record", str(tmp_path / "log.ndjson"))
+    await replay("--from", "outbox", *YES, *HERE, *log, **customers.env)
+    await db.execute(
+        "delete from public.webhook_endpoints where id = %s", (customers.endpoints[0],)
+    )
+
+    ran = await replay("--from", log[1], *YES, *HERE, **customers.env)
+
+    assert (ran.code, ran.document["plan"]["left_out"]) == (0, {"disabled": EACH})
+    assert [len(each.requests) for each in customers.receivers] == [EACH, 2 * EACH]
+
+
 async def test_the_outbox_never_becomes_dry_by_itself(replay: Replay, customers: Customers) -> None:
     """The tool writes nothing back: the same again each time, and the plan says so."""
     plan = await replay("--from", "outbox", *HERE, **customers.env)
@@ -172,7 +188,7 @@ async def test_the_outbox_never_becomes_dry_by_itself(replay: Replay, customers:
         assert ran.document["plan"]["messages"] == 2 * EACH
         assert ran.document["plan"]["forgotten"]
 
-    assert "add --record FILE" in plan.out
+    assert "--resume the run" in plan.out
 
 
 async def test_a_recorded_410_is_the_receivers_last_word(
