@@ -141,5 +141,12 @@ class LeaseStore:
         except ValidationError as error:
             # A newer API may ask for what this worker cannot read; another worker may.
             log.warning("claim_unreadable", task_id=row.get("id"), fields=error.error_count())
-            await self.fail(row["token"], ErrorCode.INTERNAL, "the worker could not read the task")
+            await self._give_up(row["token"])
             return None
+
+    async def _give_up(self, token: int) -> None:
+        """Fail what cannot be read. If that is lost the reaper ends it; the other rows go on."""
+        try:
+            await self.fail(token, ErrorCode.INTERNAL, "the worker could not read the task")
+        except (rest.RestError, machine_auth.MachineAuthError) as error:
+            log.warning("settlement_lost", token=token, outcome="Failed", error=repr(error))
