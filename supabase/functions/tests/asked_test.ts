@@ -52,7 +52,15 @@ Deno.test("a listener is told ids, and nothing that a person wrote", () => {
 Deno.test("an upload is one of its user's, and lies where uploads lie", () => {
   assert(isUploadOf("uploads/me/one.png", "me"));
   for (
-    const key of ["uploads/you/one.png", "uploads/me/", "uploads/me/a/b.png", "uploads/me/..", ""]
+    const key of [
+      "uploads/you/one.png",
+      "uploads/us/one.png",
+      "resultz/me/one.png",
+      "uploads/me/",
+      "uploads/me/a/b.png",
+      "uploads/me/..",
+      "",
+    ]
   ) {
     assert(!isUploadOf(key, "me"), key);
   }

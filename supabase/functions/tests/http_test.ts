@@ -61,6 +61,12 @@ for (
   });
 }
 
+Deno.test("a line without an end is not read on", async () => {
+  const endless = new Answer((into) => Promise.resolve(into.fill(65).length));
+
+  await assert.rejects(endless.head(), NotHttp);
+});
+
 Deno.test("a chunk without a size is where the body breaks off", async () => {
   const sent = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
 
