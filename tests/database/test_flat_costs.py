@@ -132,3 +132,47 @@ async def test_a_submit_counts_by_the_turn(
     await tiers("free", max_waiting=MANY)
     with refused("PT429", "rate_limited"):
         await owner.submit()
+
+
+@pytest.fixture
+async def line(owner: Any, fill: Any, operator: Any) -> Callable[[int], Awaitable[str]]:
+    """A long line of one user; the id of the task at a place, from 1."""
+    await fill(owner, "pending")
+
+    async def at(place: int) -> str:
+        """Read it."""
+        query = "select id::text from public.segmentation_results where place = %s"
+        found: str = await operator.value(query, place)
+        return found
+
+    return at
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong"), [(1, 0), (500, 0), (1001, 0), (1500, 15), (MANY, MANY // 100)]
+)
+async def test_a_position_is_exact_in_front_and_nearly_so_behind(
+    owner: Any, line: Any, place: int, wrong: int
+) -> None:
+    """Up to a thousand in front each one is counted; behind that it is right to a hundredth."""
+    told = await owner.call("task_outlook", p_id=await line(place))
+    assert abs(told["queue_position"] - (place - 1)) <= wrong
+
+
+async def test_an_outlook_does_not_look_at_the_whole_line(
+    owner: Any, service: Any, line: Any
+) -> None:
+    """At the end of thousands it reads no more than behind one thousand."""
+    outlook = "public.task_outlook('{}')"
+    near = await owner.blocks(outlook.format(await line(1001)))
+    far = await owner.blocks(outlook.format(await line(MANY)))
+    assert far < 1.5 * near
+
+
+async def test_counted_to_the_end_it_would(owner: Any, service: Any, line: Any, stack: Any) -> None:
+    """Negative control: without the limit everybody in front is looked at."""
+    outlook = "public.task_outlook('{}')"
+    near = await owner.blocks(outlook.format(await line(1001)))
+    with mutated(stack.db_url, Mutant("tasks_ahead", "limit 1001", "limit 1000000")):
+        far = await owner.blocks(outlook.format(await line(MANY)))
+    assert far > 1.5 * near

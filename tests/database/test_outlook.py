@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from bench.queue_states.mutants import Mutant, mutated
+
 
 pytestmark = pytest.mark.usefixtures("all_is_paid")
 
@@ -137,3 +139,88 @@ async def test_a_backoff_is_in_the_eta(owner: Any, machine: Any, operator: Any) 
         task,
     )
     assert ((await outlook(owner, task))["eta_seconds"] or 0) >= 110 - 1
+
+
+async def eta_while_its_only_slot_works(
+    owner: Any, machine: Any, operator: Any, since: int, slots: int = 1
+) -> int:
+    """The eta of the next in line, when a hundred-second task was begun so long ago."""
+    await work(owner, machine, operator, 100)
+    _, task = await owner.queue(2)
+    [claim] = await machine.claim(p_capabilities={"slots": slots})
+    await operator.rows(
+        "update segmentation.attempts set claimed_at = now() - make_interval(secs => %s)"
+        " where token = %s",
+        since,
+        claim["token"],
+    )
+    eta = (await outlook(owner, task))["eta_seconds"]
+    assert eta is not None
+    return eta
+
+
+@pytest.mark.parametrize(
+    ("since", "slots", "least", "most"),
+    [(0, 1, 198, 202), (60, 1, 138, 142), (500, 1, 100, 102), (0, 2, 100, 102)],
+    ids=["just begun", "half-way", "overdue", "another slot is free"],
+)
+async def test_work_in_hand_is_in_the_eta(
+    owner: Any, machine: Any, operator: Any, since: int, slots: int, least: int, most: int
+) -> None:
+    """The next in line waits until the one at work has ended, if no slot is free."""
+    eta = await eta_while_its_only_slot_works(owner, machine, operator, since, slots)
+    assert least <= eta <= most
+
+
+async def test_without_the_work_in_hand_it_is_promised_too_soon(
+    owner: Any, machine: Any, operator: Any, stack: Any
+) -> None:
+    """Negative control: by the line alone, the next one would be told half of it."""
+    idle = Mutant("eta_seconds", "slots, p_ahead, worked, seconds", "slots, p_ahead, '{}', seconds")
+    with mutated(stack.db_url, idle):
+        assert await eta_while_its_only_slot_works(owner, machine, operator, 0) <= 102
+
+
+@pytest.mark.parametrize(
+    ("cap", "least", "most"), [(2, 198, 202), (3, 100, 102)], ids=["at the cap", "below it"]
+)
+async def test_the_cap_is_in_the_eta(
+    owner: Any, machine: Any, operator: Any, tiers: Any, cap: int, least: int, most: int
+) -> None:
+    """Who has as many pictures in work as they may waits for one of them, though slots are free."""
+    await work(owner, machine, operator, 100)
+    await tiers("free", max_in_flight=cap)
+    *_, task = await owner.queue(3)
+    await machine.claim(2, p_capabilities={"slots": 10})
+    assert least <= ((await outlook(owner, task))["eta_seconds"] or 0) <= most
+
+
+async def behind_the_line_of_others(owner: Any, stranger: Any, machine: Any, operator: Any) -> str:
+    """A task for fp16, behind five that only a machine with bf16 can do."""
+    for name, dtype in (("f", "fp16"), ("b", "bf16")):
+        await machine.claim(p_worker=name, p_capabilities={"dtype": dtype})
+    await stranger.queue(5, needs={"dtype": "bf16"})
+    [task] = await owner.queue(1, needs={"dtype": "fp16"})
+    await operator.rows(
+        "update public.segmentation_results set place = place + 1000000 where id = %s", task
+    )
+    return str(task)
+
+
+async def test_who_waits_for_other_machines_is_not_in_front(
+    owner: Any, stranger: Any, machine: Any, operator: Any
+) -> None:
+    """Tasks that one's own machines cannot do take none of their time."""
+    await work(owner, machine, operator, 10)
+    task = await behind_the_line_of_others(owner, stranger, machine, operator)
+    assert await outlook(owner, task) == {"queue_position": 0, "eta_seconds": 10}
+
+
+async def test_looking_at_all_lanes_they_would_be(
+    owner: Any, stranger: Any, machine: Any, operator: Any, stack: Any
+) -> None:
+    """Negative control: without asking who can do what, all five stand in front."""
+    everybody = Mutant("lanes_beside", "segmentation.can_do(able.capabilities, lane)", "true")
+    task = await behind_the_line_of_others(owner, stranger, machine, operator)
+    with mutated(stack.db_url, everybody):
+        assert (await outlook(owner, task))["queue_position"] == 5
