@@ -4,9 +4,10 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from contracts import limits
 from pipeline.errors import Busy
@@ -22,7 +23,11 @@ _LONGEST: Final = 60
 PIXEL_BYTES: Final = 4
 
 #: Bytes of the largest picture.
-_LARGEST: Final = PIXEL_BYTES * limits.MAX_IMAGE_PIXELS
+LARGEST: Final = PIXEL_BYTES * limits.MAX_IMAGE_PIXELS
+
+#: What drawing label map and overlay takes beside the picture, for each pixel of it: 50 megapixels
+#: took 514 MiB, with over 255 instances 574.
+DRAWING_BYTES: Final = 13
 
 
 class Admission:
@@ -96,64 +101,97 @@ class Admission:
         return min(max(1, math.ceil(seconds)), _LONGEST)
 
 
-class Room:
-    """
-    Bytes of decoded pictures at once, shared by those who were admitted, first come first served.
+class Hold:
+    """The bytes that one picture takes of a room."""
 
-    How large a picture is shows only when it is decoded; until then it counts as the largest.
-    """
+    def __init__(self, room: "Room", size: int) -> None:
+        """Have *size* bytes, which are counted already."""
+        self._room = room
+        self._size = size
+        self._at_work: set[Future[Any]] = set()
+        self._left = False
+
+    def __call__(self, size: int) -> None:
+        """Hold so many bytes from now on."""
+        self._room.give_back(self._size - size)
+        self._size = size
+
+    def during(self, work: "Future[Any]") -> None:
+        """Hold on until *work* in a thread has ended, also when nobody waits for it any more."""
+        loop = asyncio.get_running_loop()
+
+        def ended(_: object) -> None:
+            """Say so to the loop, in the thread that ended it."""
+            with suppress(RuntimeError):  # the loop is closed, and the room with it
+                loop.call_soon_threadsafe(self._ended, work)
+
+        self._at_work.add(work)
+        work.add_done_callback(ended)
+
+    def _ended(self, work: "Future[Any]") -> None:
+        """Give the bytes back after the last."""
+        self._at_work.discard(work)
+        if self._left and not self._at_work:
+            self(0)
+
+    def leave(self) -> None:
+        """Give the bytes back, when no thread works on them."""
+        self._left = True
+        if not self._at_work:
+            self(0)
+
+
+class Room:
+    """Bytes at once, shared by those who were admitted, first come first served."""
 
     def __init__(self, most_bytes: int) -> None:
-        """Hold *most_bytes* at once; one picture always fits."""
+        """Hold *most_bytes* at once; whatever comes when nothing is held fits."""
         self._most = most_bytes
         self._held = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
     @property
     def held(self) -> int:
-        """Bytes of pictures that are decoded or may be."""
+        """Bytes that are taken or may be."""
         return self._held
 
     @asynccontextmanager
-    async def entered(self) -> AsyncIterator[Callable[[int], None]]:
-        """Wait for room; call what it gives with the picture's bytes, 0 when it is dropped."""
-        await self._turn()
-        taken = _LARGEST
+    async def entered(self, size: int = LARGEST) -> AsyncIterator[Hold]:
+        """
+        Wait for room for *size* bytes; call what it gives with fewer when so many are enough.
 
-        def hold(size: int) -> None:
-            """Hold so many bytes from now on."""
-            nonlocal taken
-            self._give_back(taken - size)
-            taken = size
-
+        How large a picture is shows only when it is decoded; until then it counts as the largest.
+        """
+        await self._turn(size)
+        hold = Hold(self, size)
         try:
             yield hold
         finally:
-            hold(0)
+            hold.leave()
 
-    async def _turn(self) -> None:
-        """Return when the largest picture is counted as held."""
-        if not self._waiting and self._has_room():
-            self._held += _LARGEST
+    async def _turn(self, size: int) -> None:
+        """Return when *size* is counted as held."""
+        if not self._waiting and self._has_room(size):
+            self._held += size
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting.append((turn, size))
         try:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():  # it was given in the moment it was given up
-                self._give_back(_LARGEST)
+                self.give_back(size)
             raise
 
-    def _give_back(self, size: int) -> None:
+    def give_back(self, size: int) -> None:
         """Hold so much less, and let in who fits now."""
         self._held -= size
-        while self._waiting and self._has_room():
-            turn = self._waiting.popleft()
+        while self._waiting and self._has_room(self._waiting[0][1]):
+            turn, wanted = self._waiting.popleft()
             if not turn.done():
-                self._held += _LARGEST
+                self._held += wanted
                 turn.set_result(None)
 
-    def _has_room(self) -> bool:
-        """Whether one more of the largest fits."""
-        return not self._held or self._held + _LARGEST <= self._most
+    def _has_room(self, size: int) -> bool:
+        """Whether so much more fits."""
+        return not self._held or self._held + size <= self._most

@@ -9,9 +9,10 @@ that is killed while idle breaks the pool for good. Ours share plain memory and 
 import asyncio
 import queue
 import signal
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import structlog
 
@@ -87,9 +88,13 @@ class DecodePool:
         """Process ids of the children."""
         return [child.pid for child in tuple(self._children)]
 
-    async def decode(self, data: bytes) -> Decoded:
+    async def decode(
+        self, data: bytes, during: Callable[[Future[Any]], None] = lambda _: None
+    ) -> Decoded:
         """
-        Do what `decode.decode` does, in a child. Cancelled, it withdraws what has not begun.
+        Do what `decode.decode` does, in a child; tell *during* what it is that runs.
+
+        Cancelled, it withdraws what has not begun.
 
         Raises:
             Refused: the picture is at fault; so is one that crashed, hung or starved its child.
@@ -97,7 +102,9 @@ class DecodePool:
 
         """
         sniff(data)  # what is no picture needs no child
-        return await asyncio.wrap_future(self._threads.submit(self._decode, data))
+        running = self._threads.submit(self._decode, data)
+        during(running)
+        return await asyncio.wrap_future(running)
 
     def _decode(self, data: bytes) -> Decoded:
         """Hand the picture to an idle child, of which there is one for each thread."""

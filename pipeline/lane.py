@@ -3,9 +3,9 @@
 import asyncio
 import os
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pipeline.order import Order
 from pipeline.segmenter import Segmenter
@@ -67,9 +67,13 @@ class Lane:
         """Run *work* in the model's thread, after what came before."""
         return await asyncio.wrap_future(self._model.submit(work))
 
-    async def beside(self, work: Callable[[], Result]) -> Result:
-        """Run *work* in another thread."""
-        return await asyncio.wrap_future(self._side.submit(work))
+    async def beside(
+        self, work: Callable[[], Result], during: Callable[[Future[Any]], None] = lambda _: None
+    ) -> Result:
+        """Run *work* in another thread; tell *during* what it is that runs."""
+        running = self._side.submit(work)
+        during(running)
+        return await asyncio.wrap_future(running)
 
     def _beside(self, work: Callable[[], None]) -> None:
         """Have *work* done in another thread; at the end of all, nowhere."""

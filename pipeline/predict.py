@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
@@ -11,7 +12,7 @@ from PIL import Image
 from contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from contracts.pipeline import PredictAnswer, PredictRequest
 from masks import label_map, overlay
-from pipeline.admission import PIXEL_BYTES, Room
+from pipeline.admission import DRAWING_BYTES, PIXEL_BYTES, Hold, Room
 from pipeline.decode import Decoded
 from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, TooLate
@@ -25,9 +26,9 @@ Result = TypeVar("Result")
 class Decoder(Protocol):
     """Makes pictures of bytes that nobody has checked."""
 
-    async def decode(self, data: bytes) -> Decoded:
+    async def decode(self, data: bytes, during: Callable[[Future[Any]], None]) -> Decoded:
         """
-        Decode the first frame, upright and RGB.
+        Decode the first frame, upright and RGB; tell *during* what it is that runs.
 
         Raises:
             Refused: the picture is at fault.
@@ -54,6 +55,9 @@ class Studio:
     decoder: Decoder
     lane: Lane
     room: Room
+    """For decoded pictures."""
+    drawing: Room
+    """For what drawing takes beside them; who has room here waits for nobody."""
 
     async def predict(self, segmenter: Segmenter, job: Job) -> PredictAnswer:
         """
@@ -86,47 +90,67 @@ class Studio:
         request = job.request
         job.errand.check()
         async with self.room.entered() as hold:
-            (picture, frames) = await self.decoder.decode(job.data)
+            (picture, frames) = await self.decoder.decode(job.data, hold.during)
             decoded = _milliseconds(started)
             job.decoded()
-            hold(PIXEL_BYTES * picture.width * picture.height)
+            hold(PIXEL_BYTES * _pixels(picture))
 
             def prepared() -> Any:
                 """Bring it into the model's form."""
                 return segmenter.prepare(picture, request.prompts, request.options, job.errand)
 
-            order, prepare_ms = await self.lane.beside(_timed(prepared))
+            order, prepare_ms = await self.lane.beside(_timed(prepared), hold.during)
             await self.lane.find(segmenter, order)
-
-            def finished() -> tuple[tuple[PromptResult, ...], bytes, bytes]:
-                """Outline and draw."""
-                results = segmenter.trace(order)
-                if not request.pictures:
-                    return results, b"", b""
-                return results, *_drawn(picture, results, demo=segmenter.info.demo)
-
-            (results, mask, drawn), post_ms = await self.lane.beside(_timed(finished))
+            results, trace_ms = await self.lane.beside(_timed(lambda: segmenter.trace(order)))
+            pictures, draw_ms = (b"", b""), 0.0
+            if request.pictures:
+                demo = segmenter.info.demo
+                pictures, draw_ms = await self._draw(picture, results, job.errand, hold, demo=demo)
         manifest = Manifest(
             image=ImageSize(width=picture.width, height=picture.height, frames=frames),
             model=segmenter.info,
             timings=Timings(
                 decode_ms=round(decoded + prepare_ms, 3),
                 model_ms=round(order.model_ms, 3),
-                post_ms=round(post_ms, 3),
+                post_ms=round(trace_ms + draw_ms, 3),
                 total_ms=round(_milliseconds(started), 3),
             ),
             options=request.options,
             prompts=results,
         )
-        return PredictAnswer(manifest=manifest, mask_png=mask, overlay_webp=drawn)
+        return PredictAnswer(manifest=manifest, mask_png=pictures[0], overlay_webp=pictures[1])
+
+    async def _draw(
+        self,
+        picture: Image.Image,
+        results: tuple[PromptResult, ...],
+        errand: Errand,
+        hold: Hold,
+        *,
+        demo: bool,
+    ) -> tuple[tuple[bytes, bytes], float]:
+        """Draw label map and overlay when there is room; give them with the milliseconds."""
+
+        def drawn() -> tuple[bytes, bytes]:
+            """Draw, if that is still wanted."""
+            errand.check()
+            labels = label_map.label_map(results, picture.width, picture.height)
+            seen = overlay.overlay_webp(picture, labels, results, demo=demo)
+            return label_map.mask_png(labels), seen
+
+        async with self.drawing.entered(DRAWING_BYTES * _pixels(picture)) as room:
+
+            def during(work: Future[Any]) -> None:
+                """Hold the picture, and the room beside it."""
+                hold.during(work)
+                room.during(work)
+
+            return await self.lane.beside(_timed(drawn), during)
 
 
-def _drawn(
-    picture: Image.Image, results: tuple[PromptResult, ...], *, demo: bool
-) -> tuple[bytes, bytes]:
-    """Draw the label map and the overlay."""
-    labels = label_map.label_map(results, picture.width, picture.height)
-    return label_map.mask_png(labels), overlay.overlay_webp(picture, labels, results, demo=demo)
+def _pixels(picture: Image.Image) -> int:
+    """Count them."""
+    return picture.width * picture.height
 
 
 def _timed(work: Callable[[], Result]) -> Callable[[], tuple[Result, float]]:

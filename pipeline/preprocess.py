@@ -12,7 +12,9 @@ def to_square(picture: Image.Image, side: int) -> torch.Tensor:
     Source: `Sam3ImageProcessor` (bilinear with antialiasing, aspect ratio not kept). Pillow's
     resize is the same filter; both round to bytes, so they differ by at most one step of 255.
     """
-    square = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+    # To convert what is RGB already copies all its pixels.
+    colours = picture if picture.mode == "RGB" else picture.convert("RGB")
+    square = colours.resize((side, side), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
 

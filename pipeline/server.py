@@ -31,7 +31,12 @@ def create_app(settings: Settings, load: Callable[[], Segmenter]) -> web.Applica
     app[ADMISSION] = Admission(
         places=settings.pipeline_places, upload_bytes=settings.pipeline_upload_bytes
     )
-    app[STUDIO] = Studio(decoder=decoder, lane=lane, room=Room(settings.pipeline_picture_bytes))
+    app[STUDIO] = Studio(
+        decoder=decoder,
+        lane=lane,
+        room=Room(settings.pipeline_picture_bytes),
+        drawing=Room(settings.pipeline_drawing_bytes),
+    )
     app[HOST] = ModelHost(lane, app[ADMISSION])
     app[METRICS] = Metrics()
     app[ERRANDS] = dict[str, Errand]()
@@ -80,6 +85,7 @@ async def metrics(request: web.Request) -> web.Response:
         **(app[HOST].segmenter.figures if ready else {}),
         "requests_inside": app[ADMISSION].inside,
         "picture_bytes": app[STUDIO].room.held,
+        "drawing_bytes": app[STUDIO].drawing.held,
         "ready": int(ready),
     }
     text = app[METRICS].text(figures=figures)

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Most bytes of pictures that wait to be decoded; what comes beyond gets 503."""
     pipeline_picture_bytes: int = Field(default=2_147_483_648, ge=1)
     """Most bytes of decoded pictures at once; what comes beyond waits."""
+    pipeline_drawing_bytes: int = Field(default=1_073_741_824, ge=1)
+    """Most bytes that drawing takes beside the pictures, 13 for each pixel; the same."""
     pipeline_side_threads: int = Field(default=0, ge=0)
     """Threads beside the model's own; 0: by the cores."""
     pipeline_decoders: int = Field(default=0, ge=0, le=64)

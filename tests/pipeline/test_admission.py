@@ -1,12 +1,14 @@
 """Who comes in: places, bytes, when to come back, and room for decoded pictures."""
 
 import asyncio
+import threading
 
 import pytest
 
 from contracts import limits
 from pipeline.admission import Admission, Room
 from pipeline.errors import Busy
+from pipeline.lane import Lane
 
 
 LARGEST = 4 * limits.MAX_IMAGE_PIXELS
@@ -167,6 +169,91 @@ async def test_who_gives_up_waiting_takes_no_room(*, early: bool) -> None:
     assert gone.cancelled()
     assert not behind.cancelled()
     assert room.held == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_who_gives_up_holds_his_room_until_his_thread_has_ended(*, told: bool) -> None:
+    """
+    Cancelled while a thread works on his picture: the next one gets in when that ends.
+
+    Negative control: where the room is not told of the thread, at once.
+    """
+    room, lane = Room(1), Lane(side_threads=1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    async def ask() -> None:
+        async with room.entered() as hold:
+            await lane.beside(work, hold.during if told else lambda _: None)
+
+    gone = asyncio.create_task(ask())
+    await asyncio.to_thread(begun.wait, 20)
+    behind = asyncio.create_task(_enter(room))
+    gone.cancel()
+    await _turns()
+    assert behind.done() is not told
+    assert bool(room.held) is told
+    go_on.set()
+    await behind
+    assert room.held == 0
+    lane.close()
+
+
+async def test_what_never_began_holds_no_room() -> None:
+    """Cancelled while the thread is busy with another's picture: free at once."""
+    room, lane = Room(1), Lane(side_threads=1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    async def ask() -> None:
+        async with room.entered() as hold:
+            await lane.beside(lambda: None, hold.during)
+
+    busy = asyncio.create_task(lane.beside(work))
+    await asyncio.to_thread(begun.wait, 20)
+    gone = asyncio.create_task(ask())
+    await _turns()
+    assert room.held
+    gone.cancel()
+    await _turns()
+    assert room.held == 0
+    go_on.set()
+    await busy
+    lane.close()
+
+
+async def test_small_ones_do_not_pass_a_large_one() -> None:
+    """
+    Whoever needs much waits for his turn only, not for all who come behind him and need little.
+
+    Negative control: before him they get in.
+    """
+    room, got = Room(10), []
+
+    async def ask(name: str, size: int, stay: asyncio.Event) -> None:
+        async with room.entered(size):
+            got.append(name)
+            await stay.wait()
+
+    first, rest = asyncio.Event(), asyncio.Event()
+    rest.set()
+    tasks = [
+        asyncio.create_task(ask("first", 4, first)),
+        asyncio.create_task(ask("small", 4, first)),
+    ]
+    await _turns()
+    tasks += [asyncio.create_task(ask("large", 8, rest)), asyncio.create_task(ask("late", 1, rest))]
+    await _turns()
+    assert got == ["first", "small"]
+    first.set()
+    await asyncio.gather(*tasks)
+    assert got == ["first", "small", "large", "late"]
 
 
 async def _enter(room: Room) -> None:

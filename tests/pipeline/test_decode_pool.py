@@ -44,6 +44,8 @@ async def busy(pool: DecodePool) -> asyncio.Task[object]:
     """Have the one child stand still over a picture that it was given."""
     [child] = pool._children
     os.kill(child.pid, signal.SIGSTOP)
+    # Until the signal has arrived the child might still take the picture.
+    await become(lambda: told(child.pid, "stat").rpartition(b")")[2].split()[0] == b"T")
     task = asyncio.create_task(pool.decode(jpeg()))
 
     def given() -> bool:

@@ -1,0 +1,102 @@
+"""Several of the largest pictures at once, drawn: the server stays within what it may take."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import aiohttp
+from PIL import Image
+from process_table import peak
+from random_sam3 import KEY
+
+from contracts import limits
+from contracts import pipeline as contract
+from contracts.prompts import Prompt, SegmentOptions
+from pipeline.admission import DRAWING_BYTES, LARGEST
+
+
+SIDE = 7000
+MEGABYTE = 1_000_000
+
+#: Pictures that may be decoded at once, and children that decode them.
+PICTURES, DECODERS = 2, 2
+
+#: The pictures, what the children hand over with them, one drawing; and bytes that come and go.
+BOUND = PICTURES * LARGEST + DECODERS * LARGEST + DRAWING_BYTES * SIDE**2 + 300 * MEGABYTE
+
+
+@contextmanager
+def served(checkpoint: Path, cache: Path, **settings: str) -> Iterator[tuple[str, int]]:
+    """Start `python -m pipeline`; its URL and process id."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "API_SECRET_KEY": KEY,
+        "PIPELINE_PORT": "0",
+        "PIPELINE_DECODERS": str(DECODERS),
+        "PIPELINE_SIDE_THREADS": "4",
+        "SAM3_WEIGHTS_PATH": str(checkpoint),
+        "SAM3_SELF_TEST": "finite",
+        "SAM3_DEVICE": "cpu",
+        "S3_CACHE_DIR": str(cache),
+        "S3_LOG_FORMAT": "json",
+    }
+    command = [sys.executable, "-m", "pipeline"]
+    with subprocess.Popen(
+        command, env=environ | settings, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        events: dict[str, dict[str, str]] = {}
+        while "setup_done" not in events:
+            entry = json.loads(process.stdout.readline())
+            events[entry["event"]] = entry
+        yield events["pipeline_listening"]["url"], process.pid
+        process.terminate()
+        process.communicate()
+
+
+async def ask(session: aiohttp.ClientSession, url: str, data: bytes) -> int:
+    """Have a picture drawn; the status."""
+    # A random model finds noise; to outline that is no matter of pictures.
+    request = contract.PredictRequest(
+        prompts=(Prompt(text="nothing", threshold=1),), options=SegmentOptions(floor=1)
+    )
+    form = aiohttp.FormData()
+    form.add_field("request", request.model_dump_json())
+    form.add_field("image", BytesIO(data), filename="x")
+    async with session.post(f"{url}/api/v1/predict", data=form) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def grown(checkpoint: Path, cache: Path, **settings: str) -> int:
+    """Bytes that the server's memory grew by over four of the largest pictures at once."""
+    file = BytesIO()
+    Image.new("RGB", (SIDE, SIDE), "teal").save(file, "JPEG")
+    headers = {contract.API_KEY_HEADER: KEY}
+    with served(checkpoint, cache, **settings) as (url, pid):
+        before = peak(pid, "VmHWM")
+        async with aiohttp.ClientSession(headers=headers) as session:
+            asked = (ask(session, url, file.getvalue()) for _ in range(4))
+            assert await asyncio.gather(*asked) == [200] * 4
+        return peak(pid, "VmHWM") - before
+
+
+async def test_large_pictures_are_drawn_within_bounds(checkpoint: Path, tmp_path: Path) -> None:
+    """
+    Two at once and one of them drawn: four of the largest take no more than that.
+
+    Negative control: with room for all at once they do.
+    """
+    assert SIDE**2 <= limits.MAX_IMAGE_PIXELS
+    few = {"PIPELINE_PICTURE_BYTES": str(PICTURES * LARGEST), "PIPELINE_DRAWING_BYTES": "1"}
+    bounded = await grown(checkpoint, tmp_path, **few)
+    free = await grown(
+        checkpoint, tmp_path, PIPELINE_PICTURE_BYTES=str(2**40), PIPELINE_DRAWING_BYTES=str(2**40)
+    )
+    assert bounded < BOUND < free, (bounded, BOUND, free)
