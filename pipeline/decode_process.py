@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import Final
 
 from PIL import Image
@@ -70,19 +71,23 @@ class DecodeProcess:
     def __init__(self, *, memory_bytes: int, max_pixels: int, seconds: float) -> None:
         """Start it, without waiting until it is ready; it waits *seconds* for each answer."""
         self._max_pixels = max_pixels
-        self._memory = shared_memory(max(PIXEL_BYTES * max_pixels, limits.MAX_UPLOAD_BYTES))
-        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._door.settimeout(seconds)
         self._ready = False
-        numbers = (os.getpid(), self._memory, memory_bytes, max_pixels)
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-Wignore", "-m", "pipeline.decode_child", *map(str, numbers)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                pass_fds=(self._memory,),
-                env=_environment(),
-            )
+        with ExitStack() as opened:  # closed again where it does not start
+            self._memory = shared_memory(max(PIXEL_BYTES * max_pixels, limits.MAX_UPLOAD_BYTES))
+            opened.callback(os.close, self._memory)
+            self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            opened.callback(self._door.close)
+            self._door.settimeout(seconds)
+            numbers = (os.getpid(), self._memory, memory_bytes, max_pixels)
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    [sys.executable, "-Wignore", "-m", "pipeline.decode_child", *map(str, numbers)],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(self._memory,),
+                    env=_environment(),
+                )
+            opened.pop_all()
 
     @property
     def pid(self) -> int:
@@ -144,8 +149,12 @@ def _environment() -> dict[str, str]:
 def shared_memory(size: int) -> int:
     """Make memory of a length that nobody can change; give its descriptor."""
     memory = os.memfd_create("picture", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.truncate(memory, size)
-    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
+    try:
+        os.truncate(memory, size)
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError:
+        os.close(memory)
+        raise
     return memory
 
 

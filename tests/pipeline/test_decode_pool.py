@@ -11,6 +11,7 @@ import sys
 import termios
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from contracts.errors import ErrorCode
 from pipeline.decode import decode
 from pipeline.decode_child import PIXEL_BYTES
 from pipeline.decode_pool import DecodePool
-from pipeline.decode_process import DecoderLost, read_answer, shared_memory
+from pipeline.decode_process import DecodeProcess, DecoderLost, read_answer, shared_memory
 from pipeline.errors import PipelineError, Refused
 
 
@@ -137,6 +138,31 @@ async def test_children_that_do_not_start_are_our_fault(monkeypatch: pytest.Monk
         with pytest.raises(PipelineError) as caught:
             await pool.decode(jpeg())
     assert caught.value.code is ErrorCode.PIPELINE_FAILED
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_a_child_that_does_not_start_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Pictures that come while no child starts take no descriptors.
+
+    Negative control: a child that starts has two.
+    """
+    new = partial(DecodeProcess, memory_bytes=2**30, max_pixels=100, seconds=5)
+    before = descriptors()
+    child = new()
+    assert descriptors() == before + 2
+    child.end()
+    monkeypatch.setattr(sys, "executable", "/no/such/program")
+    for _ in range(3):
+        with pytest.raises(FileNotFoundError):
+            new()
+    with pytest.raises(OSError, match="argument"):
+        shared_memory(-1)
+    assert descriptors() == before
 
 
 def told(pid: int, what: str) -> bytes:

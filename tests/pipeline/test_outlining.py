@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Event, Thread
 
@@ -11,6 +13,7 @@ from PIL import Image
 from wide_detector import ROW_BYTES, WideDetector
 
 from contracts.prompts import Prompt, SegmentOptions
+from masks.choose import Found
 from pipeline import outlining, postprocess
 from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
@@ -124,6 +127,33 @@ def test_masks_that_nobody_wants_are_let_go(end: type[PipelineError]) -> None:
     with pytest.raises(end):
         helped[0].result()
     assert len(helped[-1].result().candidates) == 200
+
+
+@pytest.mark.parametrize(("leaves", "merged"), [(True, 2), (False, 3)])
+def test_nobody_merges_for_a_caller_who_has_gone(
+    monkeypatch: pytest.MonkeyPatch, *, leaves: bool, merged: int
+) -> None:
+    """
+    One who leaves while the second of three prompts is merged: not the third.
+
+    Negative control: for one who stays all three are.
+    """
+    segmenter, _ = wide(2**40)
+    order, done = ordered(segmenter, 3), []
+    order.beside = lambda work: work()
+    find(segmenter, order)
+    merge = postprocess.merged
+
+    def leaving(views: Sequence[Outlined], options: SegmentOptions) -> Found:
+        done.append(views[0].id)
+        if leaves and len(done) == 2:
+            order.errand.abandon()
+        return merge(views, options)
+
+    monkeypatch.setattr(postprocess, "merged", leaving)
+    with pytest.raises(Withdrawn) if leaves else nullcontext():
+        segmenter.trace(order)
+    assert len(done) == merged
 
 
 def kept(rows: int = 1) -> Kept:
