@@ -50,6 +50,11 @@ class PromptResult(_Frozen):
     threshold: float | None = Field(
         default=None, ge=0, le=1, description="This prompt's own; null: the options' one."
     )
+    more: bool | None = Field(
+        default=None,
+        description="There was more over the `floor` than is kept, and it scores no better than"
+        " the worst of what is; null: not noted.",
+    )
     instances: tuple[Instance, ...]
     candidates: tuple[Candidate, ...] = Field(
         default=(),

@@ -109,6 +109,8 @@ def _result(
         presence=one.presence,
         truncated=truncated,
         threshold=one.threshold,
+        # Where something known falls under the floor, what is missing does too.
+        more=one.more and all(other.score >= one.floor(options) for other in candidates),
         instances=tuple(
             _instance(candidate, label + place) for place, candidate in enumerate(chosen)
         ),

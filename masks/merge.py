@@ -37,9 +37,11 @@ class Seen:
     candidates: tuple[Candidate, ...]
 
 
-def merge(seen: Sequence[Seen]) -> tuple[Candidate, ...]:
+def merge(seen: Sequence[Seen], floor: float = 0) -> tuple[Candidate, ...]:
     """
     Keep each object once, best first: with its finest outline and its best score.
+
+    What scores under *floor* goes last, so that the rest is the same whether it is there or not.
 
     Objects that are whole go first, those of the smallest views before all, since these show them
     in the most detail. Then what a tile's end has cut, unless half of it lies in an object that is
@@ -49,7 +51,7 @@ def merge(seen: Sequence[Seen]) -> tuple[Candidate, ...]:
         return seen[0].candidates
     found = _Found(seen)
     scores: dict[int, float] = {}
-    for place in found.order():
+    for place in found.order(floor):
         score = found.candidates[place].score
         known = found.known(place, np.array(list(scores), np.intp))
         if not len(known):
@@ -80,13 +82,15 @@ class _Found:
         sides = np.array([one.view for one in seen], np.float64)
         self._size = (sides[:, 2:] - sides[:, :2]).prod(axis=1)
 
-    def order(self) -> list[int]:
+    def order(self, floor: float) -> list[int]:
         """Places of the candidates: whole ones, the finest first; then cut ones; best first."""
         size = self._size[self._view]
-        return sorted(
-            range(len(self.candidates)),
-            key=lambda at: (bool(self.cut[at]), float(size[at]), rank(self.candidates[at])),
-        )
+
+        def turn(at: int) -> tuple[object, ...]:
+            one = self.candidates[at]
+            return one.score < floor, bool(self.cut[at]), float(size[at]), rank(one)
+
+        return sorted(range(len(self.candidates)), key=turn)
 
     def known(self, place: int, kept: NDArray[np.intp]) -> NDArray[np.intp]:
         """Which of *kept* are this object as another view shows it."""

@@ -2,7 +2,9 @@
 Cut a result anew: other thresholds, another cap, another smallest area, another overlap.
 
 The manifest keeps what scored too low, down to a floor, so this takes no model and no GPU, and the
-answer is the one that a fresh run with these options would give.
+answer is the one that a fresh run with these options would give. One case is excepted: tiles were
+looked at, and the first threshold was under the floor. Then what scores under the floor may have
+another outline, and where over a thousand candidates were found `truncated` may be told too soon.
 """
 
 from collections.abc import Mapping
@@ -85,10 +87,14 @@ def _found(result: PromptResult, options: SegmentOptions) -> Found:
         text=result.text,
         presence=result.presence,
         threshold=result.threshold,
-        # Short of the cap and yet truncated: there was more than could be kept at all.
-        more=result.truncated and len(result.instances) < options.max_instances,
+        more=_had_more(result, options) if result.more is None else result.more,
         candidates=result.instances + result.candidates,
     )
+
+
+def _had_more(result: PromptResult, options: SegmentOptions) -> bool:
+    """Guess what older manifests do not note: short of the cap and yet truncated."""
+    return result.truncated and len(result.instances) < options.max_instances
 
 
 def _with_options(manifest: Manifest) -> Manifest:

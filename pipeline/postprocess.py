@@ -167,7 +167,8 @@ def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, floa
 
 def merged(views: Sequence[Outlined], options: SegmentOptions) -> Found:
     """Say what one prompt found in all its views; of very many candidates the best."""
-    candidates = merge([Seen(one.view.ends, one.candidates) for one in views])
+    seen = [Seen(one.view.ends, one.candidates) for one in views]
+    candidates = merge(seen, options.floor)
     most = limits.MAX_INSTANCES_TILED
     # What the whole had no query left for is seen by the tiles, when all of them were looked at.
     complete = views[1:] if len(views) == options.passes > 1 else views

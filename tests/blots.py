@@ -55,6 +55,7 @@ def findings(draw: st.DrawFn, floor: float = 0) -> tuple[Found, ...]:
             *draw(st.lists(blots(), max_size=8)),
             id_=f"p{place}",
             threshold=draw(st.none() | st.sampled_from([s for s in SCORES if s >= floor])),
+            more=draw(st.booleans()),
         )
         for place in range(draw(st.integers(1, 3)))
     )

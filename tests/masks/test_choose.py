@@ -25,7 +25,7 @@ options = st.builds(
 def again(result: PromptResult) -> Found:
     """What a result keeps, the worst first."""
     kept = result.instances + result.candidates
-    return found(*reversed(kept), id_=result.id, threshold=result.threshold)
+    return found(*reversed(kept), id_=result.id, threshold=result.threshold, more=bool(result.more))
 
 
 def scores(candidates: tuple[Candidate, ...]) -> list[float]:

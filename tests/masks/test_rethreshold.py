@@ -1,5 +1,7 @@
 """A result cut anew is the result of a fresh run, and what cannot be known is refused."""
 
+from dataclasses import replace
+
 import pytest
 from blots import SCORES, blot, findings, found
 from hypothesis import given
@@ -52,10 +54,7 @@ def manifest(prompts: tuple[Found, ...], cut: SegmentOptions | None) -> Manifest
 def fresh(prompts: tuple[Found, ...], cut: SegmentOptions, request: RethresholdRequest) -> Manifest:
     """The manifest of a run that was asked so from the start."""
     own = request.thresholds
-    prompts = tuple(
-        found(*one.candidates, id_=one.id, threshold=own.get(one.id, one.threshold))
-        for one in prompts
-    )
+    prompts = tuple(replace(one, threshold=own.get(one.id, one.threshold)) for one in prompts)
     asked = request.model_dump(exclude={"thresholds"}, exclude_none=True)
     return manifest(prompts, cut.model_copy(update=asked))
 
