@@ -22,7 +22,7 @@ from rich.table import Table
 
 from bench import report
 from bench.chaos.plan import FULL, QUICK, Plan, scaled
-from bench.chaos.run import Outcome, run
+from bench.chaos.run import PARTIAL, Outcome, run
 
 
 Result = TypeVar("Result")
@@ -65,6 +65,11 @@ def _chaos(plan: Plan, outcome: Outcome, to: Path | None) -> int:
         report.Target(name=name, measured=count, limit=0, unit="")
         for name, count in outcome.must_be_zero.items()
     ]
+    targets.append(
+        report.Target(
+            name=PARTIAL, measured=outcome.happened[PARTIAL], limit=1, unit="", at_least=True
+        )
+    )
     return report.finish(
         "chaos",
         table=_table(outcome, "chaos"),

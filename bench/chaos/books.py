@@ -106,6 +106,25 @@ def _settled(books: Books, task: str, cost: int) -> bool:
     return once and whole and as_told and done_is_paid and entries["refund"] == 0
 
 
+def settled_in_part(books: Books) -> list[str]:
+    """Tasks that cost something and gave something back: cancelled when some was computed."""
+    return [
+        task
+        for task, entries in books.entries.items()
+        if entries["capture"] == entries["remainder"] == 1
+    ]
+
+
+def climbed(books: Books) -> list[str]:
+    """Done tasks that had run out of memory before, on a smaller machine."""
+    return [
+        task
+        for task, row in books.rows.items()
+        if row["status"] == "done"
+        and any(one["error_code"] == "out_of_memory" for one in books.attempts[task])
+    ]
+
+
 def winner(row: DictRow) -> int | None:
     """The token under which a done row's objects lie; None: they do not lie where they must."""
     prefix = f"results/{row['user_id']}/{row['id']}/"

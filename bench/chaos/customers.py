@@ -21,7 +21,10 @@ PICTURES: Final = 6
 """Of each user, so that several of their jobs often wait for the same one."""
 
 TIERS: Final = ("free", "free", "free", "pro", "internal")
-FATES: Final = {"usual": 82, "slow": 4, "flaky": 5, "bad": 4, "silent": 3, "oom": 2}
+FATES: Final = {"usual": 82, "slow": 4, "flaky": 5, "bad": 4, "silent": 3, "oom": 1, "big": 2}
+HALF_WAY: Final = 0.004
+"""Share of the jobs, and five at least, that are cancelled when some of it is computed."""
+PATIENCE_SECONDS: Final = 600.0
 CANCELLED, DELETED, HURRIED, TWICE = 0.06, 0.02, 0.02, 0.05
 
 
@@ -34,6 +37,8 @@ class Job:
     texts: list[str]
     task_id: str | None = None
     deleted: bool = False
+    half_way: bool = False
+    """To be cancelled when some of it is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +97,15 @@ class Customers:
     def _new_job(self, user: User) -> Job:
         fate = random.choices(list(FATES), list(FATES.values()))[0]
         number = len(self.jobs)
-        texts = [f"{fate} {number} {place}" for place in range(random.randint(1, 3))]
-        job = Job(user=user.id, picture=random.choice(user.pictures), texts=texts)
+        # Some at the start, so that a short run has them too.
+        half_way = number < 5 or random.random() < HALF_WAY
+        if half_way:
+            fate = "slow"
+        count = 3 if half_way else random.randint(1, 3)
+        texts = [f"{fate} {number} {place}" for place in range(count)]
+        job = Job(
+            user=user.id, picture=random.choice(user.pictures), texts=texts, half_way=half_way
+        )
         self.jobs.append(job)
         return job
 
@@ -103,7 +115,7 @@ class Customers:
             "p_prompts": [{"text": text} for text in job.texts],
             "p_idempotency_key": f"{secrets.token_hex(8)}",
         }
-        if random.random() < HURRIED:
+        if random.random() < HURRIED and not job.half_way:
             asked["p_deadline_seconds"] = random.randint(1, 4)
         times = 2 if random.random() < TWICE else 1
         self.told["submitted twice at once"] += times - 1
@@ -114,7 +126,9 @@ class Customers:
         self.told["replayed"] += sum(answer["replayed"] for answer in answers)
         self.told["two jobs for one key"] += len(ids) - 1
         job.task_id = ids.pop()
-        if random.random() < CANCELLED:
+        if job.half_way:
+            self._do_later(0, lambda: self._cancel_half_way(user, job))
+        elif random.random() < CANCELLED:
             self._do_later(random.uniform(0, 4), lambda: self._cancel(user, job))
         elif random.random() < DELETED:
             self._do_later(random.uniform(2, 12), lambda: self._delete(user, job))
@@ -125,6 +139,19 @@ class Customers:
             await work()
 
         self._later.append(asyncio.create_task(later()))
+
+    async def _cancel_half_way(self, user: User, job: Job) -> None:
+        """Look until some of it is computed, or it is over; and withdraw it."""
+
+        async def some_is_computed() -> bool:
+            rows = await self.stage.observer.rows(
+                "select computed, finished_at from public.segmentation_results where id = %s",
+                job.task_id,
+            )
+            return any(row["computed"] > 0 or row["finished_at"] is not None for row in rows)
+
+        await self.stage.observer.until(some_is_computed, PATIENCE_SECONDS)
+        await self._cancel(user, job)
 
     async def _cancel(self, user: User, job: Job) -> None:
         answer = await self._insist("cancel_task", {"p_id": job.task_id}, user)

@@ -1,9 +1,10 @@
 """
-`python -m bench.chaos.fake_gpu PORT KEY`: the pipeline's contract without a model.
+`python -m bench.chaos.fake_gpu PORT KEY MEMORY_MB`: the pipeline's contract without a model.
 
 The answer is made of the picture's bytes and the prompts' words, so that an auditor can say of any
 manifest whether it answers its own task. The words choose the fault: `bad` and `flaky` and `oom`
-fail, `slow` outlives a lease, `silent` hangs up.
+fail, `big` needs more memory than most have, `slow` outlives a lease, `silent` hangs up. It tells
+how many prompts it is done with, as a real one does, so that a cancel half-way costs half.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ MODEL: Final = manifest.ModelInfo(
 )
 SLOW_SECONDS: Final = (3.0, 5.0)
 USUAL_SECONDS: Final = (0.02, 0.25)
+BIG_MB: Final = 48 * 1024
+"""Memory that `big` needs."""
 FAULTS: Final = {
     "bad": ErrorCode.INVALID_IMAGE,
     "flaky": ErrorCode.PIPELINE_FAILED,
@@ -61,15 +64,34 @@ def _instance(label: int, how_sure: float) -> manifest.Instance:
     return manifest.Instance(label=label, score=how_sure, box=(0, 0, 1, 1), area=1, rle=rle)
 
 
-async def _health(_request: web.Request) -> web.Response:
-    body = pipeline.HealthAnswer(status=pipeline.Health.READY, model=MODEL)
+async def _health(request: web.Request) -> web.Response:
+    body = pipeline.HealthAnswer(status=pipeline.Health.READY, model=model(request.app[MEMORY_MB]))
     return web.json_response(text=body.model_dump_json())
 
 
 async def _info(request: web.Request) -> web.Response:
     if request.headers.get(pipeline.API_KEY_HEADER) != request.app[KEY]:
         return web.json_response({"error": {"code": "unauthenticated"}}, status=401)
-    return web.json_response(text=MODEL.model_dump_json())
+    return web.json_response(text=model(request.app[MEMORY_MB]).model_dump_json())
+
+
+async def _progress(request: web.Request) -> web.Response:
+    computed = request.app[UNDER_WAY].get(request.match_info["name"])
+    if computed is None:
+        return web.json_response({"error": {"code": "not_found"}}, status=404)
+    return web.json_response(text=pipeline.PredictProgress(computed=computed).model_dump_json())
+
+
+async def _compute(request: web.Request, asked: pipeline.PredictRequest, seconds: float) -> None:
+    """Take the time, prompt by prompt, and tell of it."""
+    under_way = request.app[UNDER_WAY]
+    name = request.headers.get(pipeline.REQUEST_ID_HEADER, "")
+    try:
+        for done in range(len(asked.prompts)):
+            under_way[name] = done
+            await asyncio.sleep(seconds / len(asked.prompts))
+    finally:
+        under_way.pop(name, None)
 
 
 async def _predict(request: web.Request) -> web.Response:
@@ -79,10 +101,13 @@ async def _predict(request: web.Request) -> web.Response:
     picture = image.file.read() if isinstance(image, web.FileField) else b""
     asked = pipeline.PredictRequest.model_validate_json(body)
     word = (asked.prompts[0].text or "").partition(" ")[0]
-    await asyncio.sleep(random.uniform(*(SLOW_SECONDS if word == "slow" else USUAL_SECONDS)))
+    seconds = random.uniform(*(SLOW_SECONDS if word == "slow" else USUAL_SECONDS))
+    await _compute(request, asked, seconds)
     if word == "silent" and random.random() < 0.5 and request.transport is not None:
         request.transport.abort()
     code = FAULTS.get(word)
+    if word == "big" and request.app[MEMORY_MB] < BIG_MB:
+        code = ErrorCode.OUT_OF_MEMORY
     if code is not None and (word != "flaky" or random.random() < 0.5):
         error = {"code": code, "message": "as the words asked", "retryable": False}
         return web.json_response({"error": error}, status=FACTS[code].status)
@@ -90,15 +115,32 @@ async def _predict(request: web.Request) -> web.Response:
 
 
 KEY: Final = web.AppKey("key", str)
+MEMORY_MB: Final = web.AppKey("memory_mb", int)
+UNDER_WAY: Final = web.AppKey("under_way", dict[str, int])
+"""Name of a request -> prompts done."""
+
+
+def model(memory_mb: int) -> manifest.ModelInfo:
+    """What a GPU of that size says of itself."""
+    return MODEL.model_copy(update={"memory_mb": memory_mb})
+
+
+def application(key: str, memory_mb: int) -> web.Application:
+    """A GPU of that size."""
+    app = web.Application()
+    app[KEY] = key
+    app[MEMORY_MB] = memory_mb
+    app[UNDER_WAY] = {}
+    app.router.add_get("/health", _health)
+    app.router.add_get("/api/v1/model/info", _info)
+    app.router.add_get("/api/v1/progress/{name}", _progress)
+    app.router.add_post("/api/v1/predict", _predict)
+    return app
 
 
 def main() -> None:
     """Serve until killed."""
-    app = web.Application()
-    app[KEY] = sys.argv[2]
-    app.router.add_get("/health", _health)
-    app.router.add_get("/api/v1/model/info", _info)
-    app.router.add_post("/api/v1/predict", _predict)
+    app = application(sys.argv[2], int(sys.argv[3]))
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
 
 

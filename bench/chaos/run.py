@@ -5,13 +5,17 @@ import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bench.chaos import books, bucket, stage, unfenced
 from bench.chaos.customers import Customers
 from bench.chaos.faults import Faults
 from bench.chaos.network import Fate
 from bench.chaos.plan import Plan
+
+
+PARTIAL: Final = "settlements in part"
+"""Must not be zero, or the run would prove nothing of partial captures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,7 @@ async def _audit(
     counts = {
         "two jobs for one idempotency key": customers.told["two jobs for one key"],
         "orphan objects after the sweep": swept.after,
+        "deadlocks in PostgreSQL's log": len(scene.deadlocks()),
         "looks that saw a balance below zero": tally.in_debt,
         "looks that saw a user over the cap in flight": tally.over_cap,
     }
@@ -138,6 +143,8 @@ def _happened(
         "hints doubled": seen.doubled_hints,
         "claims whose answer was lost": seen.lost_claims,
         **{f"customers: {what}": count for what, count in sorted(customers.told.items())},
+        PARTIAL: len(books.settled_in_part(found)),
+        "jobs done on a machine with more memory": len(books.climbed(found)),
         "orphan objects before the sweep": swept.before,
         "looks at the queue": scene.observer.tally.looks,
     }

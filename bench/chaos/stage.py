@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
@@ -19,6 +19,10 @@ from bench.chaos.observer import Observer
 from bench.chaos.plan import Plan
 from cli.local import free_port
 from devstack import control, testing
+
+
+MEMORY_MB: Final = (80 * 1024, 24 * 1024, 16 * 1024, 40 * 1024)
+"""Of the GPUs, one after the other: the first can do what the others cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,10 @@ class Stage:
     network: Network
     fleet: Fleet
 
+    def deadlocks(self) -> list[str]:
+        """Lines of PostgreSQL's log, over all its restarts, that tell of a deadlock (40P01)."""
+        return deadlocks_in((self.folder / "state" / "postgres.log").read_text(errors="replace"))
+
     async def operate(self, function: str, **params: Any) -> Any:
         """Call a function as the operator."""
         return await self.door.rpc(function, params, self.stack.service_key)
@@ -41,6 +49,11 @@ class Stage:
     async def order(self, program: str, what: str) -> None:
         """Restart, kill, pause or resume `postgres` or `objects`."""
         await asyncio.to_thread(control.send, self.stack.url, self.stack.service_key, program, what)
+
+
+def deadlocks_in(log: str) -> list[str]:
+    """The lines of a log of PostgreSQL that tell of a deadlock."""
+    return [line for line in log.splitlines() if "ERROR:  deadlock detected" in line]
 
 
 @contextlib.asynccontextmanager
@@ -123,9 +136,10 @@ def _listener(folder: Path, number: int, own: dict[str, str]) -> Slot:
 
 def _gpu(folder: Path, number: int) -> tuple[Slot, int]:
     port = free_port()
+    memory_mb = MEMORY_MB[number % len(MEMORY_MB)]
     slot = Slot(
         name=f"gpu-{number}",
-        command=lambda _: ["-m", "bench.chaos.fake_gpu", str(port), KEY],
+        command=lambda _: ["-m", "bench.chaos.fake_gpu", str(port), KEY, str(memory_mb)],
         environ=lambda _: {},
         log=folder / f"gpu-{number}.log",
     )
