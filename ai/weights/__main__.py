@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 refused or not whole, 2 usage.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     options = _parser().parse_args(arguments)
     torchvision_gate.hide_if_broken()
+    named: Path | None = getattr(options, "reads", None)
+    if named is not None and not named.exists():
+        sys.stderr.write(f"{named} does not exist.\n")
+        return 1
     try:
         code: int = options.run(options)
     except WeightsUnavailable as error:
@@ -37,26 +40,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="s3 weights", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    one = commands.add_parser("fetch", help="download from the Hugging Face hub, with HF_TOKEN")
+    one = commands.add_parser("fetch", help="download from the hub, with HF_TOKEN or its login")
     one.add_argument("folder", type=Path)
     one.add_argument("--repository", default=hub.REPOSITORY)
     one.add_argument("--revision", default="main", help="branch, tag or commit")
+    one.add_argument("--meta", action="store_true", help="Meta's sam3.pt, as `convert` reads it")
     one.set_defaults(run=_fetch)
 
     one = commands.add_parser("convert", help="Meta's sam3.pt <-> a folder in transformers' layout")
-    one.add_argument("source", type=Path, help="sam3.pt, or a folder")
+    one.add_argument("reads", metavar="source", type=Path, help="sam3.pt, or a folder")
     one.add_argument("target", type=Path, help="a new folder, or a new *.pt")
     one.set_defaults(run=_convert)
 
     one = commands.add_parser("verify", help="digest, names, shapes, types, numbers, tokenizer")
-    one.add_argument("path", type=Path)
+    one.add_argument("reads", metavar="path", type=Path)
     one.add_argument(
         "--note", action="store_true", help=f"note the digests in {sums.FILE} if nothing is wrong"
     )
     one.set_defaults(run=_verify)
 
     one = commands.add_parser("info", help="kind, parameters, type, revision, size, licence")
-    one.add_argument("path", type=Path)
+    one.add_argument("reads", metavar="path", type=Path)
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_info)
     return parser
@@ -64,12 +68,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fetch(options: argparse.Namespace) -> int:
     """Download, then say how to use it."""
+    from huggingface_hub import get_token
+
     folder: Path = options.folder
     fetch.fetch(
         folder,
-        token=os.environ.get("HF_TOKEN") or None,
+        token=get_token(),  # HF_TOKEN, or what `hf auth login` has left
         repository=options.repository,
         revision=options.revision,
+        meta=options.meta,
     )
     print(f"{options.repository} is in {folder}.")
     print(f"Check it with `s3 weights verify {folder}`; serve it with SAM3_WEIGHTS_PATH={folder}.")
@@ -80,7 +87,7 @@ def _convert(options: argparse.Namespace) -> int:
     """Write the other layout."""
     from ai.weights import convert
 
-    written = convert.convert(options.source, options.target)
+    written = convert.convert(options.reads, options.target)
     print(f"Wrote {written} ({written.stat().st_size:,} bytes) and its digest in {sums.FILE}.")
     return 0
 
@@ -89,12 +96,12 @@ def _verify(options: argparse.Namespace) -> int:
     """Print each fault, or what was found to be right."""
     from ai.weights import verify
 
-    faults = list(verify.faults(options.path))
+    faults = list(verify.faults(options.reads))
     for fault in faults:
         print(f"wrong: {fault}")
     if faults:
         return 1
-    checkpoint = weights.locate(options.path)
+    checkpoint = weights.locate(options.reads)
     noted = sums.read(checkpoint.folder)
     if options.note:
         sums.write(checkpoint.folder, {path.name: sums.digest(path) for path in checkpoint.files})
@@ -109,7 +116,7 @@ def _info(options: argparse.Namespace) -> int:
     """Print the facts."""
     from ai.weights import describe
 
-    facts = describe.describe(options.path)
+    facts = describe.describe(options.reads)
     if options.json:
         print(json.dumps(facts, indent=2))
         return 0

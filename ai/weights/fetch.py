@@ -5,6 +5,7 @@ The hub's own client (2.4) throws away the part of a file that it has when it en
 is worth forty lines. It still does the talking: addresses, retries, redirects, errors.
 """
 
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,17 +20,27 @@ if TYPE_CHECKING:
 
 _PART: Final = ".part"
 
+#: Meta's own file, and what is read beside it.
+_META_FILES: Final = ["*.json", "merges.txt", "sam3.pt"]
 
-def fetch(folder: Path, *, token: str | None, repository: str, revision: str) -> Path:
+_WEIGHTS: Final = ("*.safetensors", "*.pt")
+
+
+def fetch(
+    folder: Path, *, token: str | None, repository: str, revision: str, meta: bool = False
+) -> Path:
     """
     Bring *repository* at *revision* into *folder*; files that are there already are not fetched.
 
+    Its weights in transformers' layout are meant, with *meta* Meta's `sam3.pt`.
+
     Raises:
-        WeightsUnavailable: no licence, no token, no network, no room; the message says what to do.
+        WeightsUnavailable: no such weights in it, no licence, no token, no network, no room; the
+            message says what to do.
 
     """
     try:
-        _fetch(folder, token, repository, revision)
+        _fetch(folder, token, repository, revision, _META_FILES if meta else hub.FILES)
     except WeightsUnavailable:
         raise
     except Exception as error:  # whatever the network raises becomes advice
@@ -38,19 +49,38 @@ def fetch(folder: Path, *, token: str | None, repository: str, revision: str) ->
     return folder
 
 
-def _fetch(folder: Path, token: str | None, repository: str, revision: str) -> None:
-    """List the files, fetch each, note their digests."""
+def _fetch(
+    folder: Path, token: str | None, repository: str, revision: str, wanted: list[str]
+) -> None:
+    """List the files, fetch each that is *wanted*, note their digests."""
     from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # documented
 
-    folder.mkdir(parents=True, exist_ok=True)
     api = HfApi(token=token or False)
     commit = api.model_info(repository, revision=revision).sha or revision
     headers = build_hf_headers(token=token or False)
-    for file in api.list_repo_tree(repository, revision=commit):
-        if isinstance(file, RepoFile) and any(fnmatch(file.path, one) for one in hub.FILES):
-            _fetch_file(folder, file, hf_hub_url(repository, file.path, revision=commit), headers)
+    tree = api.list_repo_tree(repository, revision=commit)
+    there = [file for file in tree if isinstance(file, RepoFile)]
+    chosen = [file for file in there if _is_any_of(wanted, file)]
+    if not any(_is_any_of(_WEIGHTS, file) for file in chosen):
+        raise WeightsUnavailable(_has_none(repository, wanted, there))
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in chosen:
+        _fetch_file(folder, file, hf_hub_url(repository, file.path, revision=commit), headers)
+
+
+def _is_any_of(patterns: Iterable[str], file: "RepoFile") -> bool:
+    """Whether one of *patterns* is its name."""
+    return any(fnmatch(file.path, one) for one in patterns)
+
+
+def _has_none(repository: str, wanted: list[str], there: list["RepoFile"]) -> str:
+    """Say that nothing would serve, and what is there instead."""
+    others = [file.path for file in there if _is_any_of(_WEIGHTS, file)]
+    found = f"it has {', '.join(others)}" if others else "it has none of any kind"
+    hint = " Fetch Meta's sam3.pt with --meta." if "sam3.pt" in others else ""
+    return f"{repository} has no weights {wanted[-1]}; {found}. Nothing was fetched.{hint}"
 
 
 def _fetch_file(folder: Path, file: "RepoFile", url: str, headers: dict[str, str]) -> None:

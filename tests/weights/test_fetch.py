@@ -68,6 +68,45 @@ def test_a_file_that_arrives_damaged_is_not_kept(hub: FakeHub, tmp_path: Path) -
     assert not list((tmp_path / "x").glob("model*"))
 
 
+def test_without_weights_nothing_is_fetched(tmp_path: Path) -> None:
+    """A repository of Meta's file alone, and one of none: what it has, and what would fetch it."""
+    source = tmp_path / "hub"
+    source.mkdir()
+    (source / "config.json").write_text("{}")
+    with fake_hub(FakeHub(repository="facebook/sam3", folder=source)) as hub:
+        hub_at = {"HF_ENDPOINT": hub.url, "HF_TOKEN": GOOD}
+        none = s3_weights(tmp_path, "fetch", tmp_path / "x", **hub_at)
+        (source / "sam3.pt").write_bytes(bytes(20_000))
+        meta = s3_weights(tmp_path, "fetch", tmp_path / "x", **hub_at)
+    assert (none.returncode, meta.returncode) == (1, 1)
+    assert "it has none of any kind" in none.stderr
+    assert "it has sam3.pt. Nothing was fetched. Fetch Meta's sam3.pt with --meta" in meta.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_metas_file_is_fetched_and_converted(saved: Path, tmp_path: Path) -> None:
+    """
+    `--meta` brings what `convert` reads, the tokenizer included, and no other weights.
+
+    The token is that of the hub's login, which no variable names.
+    """
+    source = Path(shutil.copytree(saved, tmp_path / "hub"))
+    assert main(["convert", str(saved), str(source / "sam3.pt")]) == 0
+    login = tmp_path / "login"
+    login.write_text(GOOD)
+    with fake_hub(FakeHub(repository="facebook/sam3", folder=source)) as hub:
+        done = s3_weights(
+            tmp_path,
+            *("fetch", tmp_path / "meta", "--meta"),
+            HF_ENDPOINT=hub.url,
+            HF_TOKEN_PATH=str(login),
+        )
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "meta").glob("*.safetensors"))
+    assert main(["convert", str(tmp_path / "meta"), str(tmp_path / "back")]) == 0
+    assert main(["verify", str(tmp_path / "back")]) == 0
+
+
 @pytest.mark.parametrize(
     ("token", "said"),
     [

@@ -130,4 +130,6 @@ def test_info_of_nothing_is_one_sentence(
 ) -> None:
     """Exit code 1 and what to do."""
     assert main(["info", str(tmp_path / "nowhere")]) == 1
-    assert "does not exist" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "nowhere does not exist" in told
+    assert "SAM3_WEIGHTS_PATH" not in told
