@@ -3,11 +3,11 @@
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from contracts import limits
 from contracts.manifest import Manifest, ModelInfo
-from contracts.prompts import Prompt, SegmentOptions
+from contracts.prompts import Prompt, SegmentOptions, with_ids
 
 
 API_KEY_HEADER: Final = "X-API-Key"
@@ -72,6 +72,15 @@ class PredictRequest(BaseModel):
     pictures: bool = Field(
         default=True, description="Draw `mask_png` and `overlay_webp`; false: the manifest alone."
     )
+
+    @field_validator("prompts")
+    @classmethod
+    def _ids_differ(cls, prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
+        """Results are told apart by them, those of prompts without one by their places."""
+        if len({prompt.id for prompt in with_ids(prompts)}) < len(prompts):
+            msg = "the ids of prompts must differ"
+            raise ValueError(msg)
+        return prompts
 
 
 class PredictProgress(BaseModel):

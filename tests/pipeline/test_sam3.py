@@ -149,12 +149,6 @@ def test_each_prompt_has_its_own_threshold(segmenter: Sam3Segmenter, picture: Im
     assert (len(strict.instances), len(free.instances), len(default.instances)) == (0, 8, 0)
 
 
-def test_repeated_ids_keep_their_places(segmenter: Sam3Segmenter, picture: Image.Image) -> None:
-    """Two prompts that the caller gave the same name are still two."""
-    results = look(segmenter, picture, Prompt(id="x", text="a"), Prompt(id="x", text="b"))
-    assert [result.text for result in results] == ["a", "b"]
-
-
 def test_memory_running_out_is_answered_with_smaller_batches(
     segmenter: Sam3Segmenter, picture: Image.Image
 ) -> None:

@@ -1,6 +1,7 @@
 """What the pipeline's server answers to forms, pictures, batches and questions."""
 
 import asyncio
+import json
 
 import pytest
 from aiohttp import FormData
@@ -167,6 +168,23 @@ async def test_a_request_that_is_not_done_in_time_is_given_up(open_client: Open)
     segmenter.gate.set()
     assert [(await one).status for one in (first, behind)] == [200, 200]
     assert segmenter.found == ["red", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "differ"), [(("a", "a"), False), (("p1", None), False), (("p0", None), True)]
+)
+async def test_the_ids_of_prompts_differ(
+    open_client: Open, ids: tuple[str | None, ...], *, differ: bool
+) -> None:
+    """
+    Two prompts of one name are refused, as by the API; one without is named by its place.
+
+    Negative control: names that differ are served.
+    """
+    client = await open_client(StandinSegmenter)
+    prompts = [{"id": name, "text": "red"} for name in ids]
+    answer = await predict(client, request=json.dumps({"prompts": prompts}))
+    assert answer.status == 200 if differ else await code_of(answer) is ErrorCode.INVALID_REQUEST
 
 
 async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
