@@ -31,6 +31,7 @@ class Segmentation:
     mask_png: bytes
     """Label map: 0 is background, n the n-th instance; 16-bit when there are over 255."""
     overlay_webp: bytes
+    """The picture, drawn on; smaller than the original when a side is over 16,383 pixels."""
 
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Write the three files into *folder* and return their paths by name."""

@@ -92,7 +92,11 @@ def overlay_webp(
     style: OverlayStyle = PLAIN,
     demo: bool = False,
 ) -> bytes:
-    """Draw an overlay and write it; made smaller when a side is longer than WebP can be."""
+    """
+    Draw an overlay and write it, at the picture's size.
+
+    WebP cannot hold a side of over 16,383 pixels: such an overlay is made smaller as a whole.
+    """
     canvas = overlay(picture, labels, results, style=style, demo=demo)
     if max(canvas.size) > _WEBP_SIDE:
         canvas.thumbnail((_WEBP_SIDE, _WEBP_SIDE))
