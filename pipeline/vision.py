@@ -73,8 +73,8 @@ class Vision:
         return share(first, see, size=self._size, make_room=make_room)
 
     def forget(self) -> None:
-        """Give the memory back."""
-        self._memory.clear()
+        """Give the device's memory back."""
+        self._memory.make_room()
 
     def _recall(self, rows: Sequence[Row]) -> dict[bytes, list[Row]]:
         """Take from memory what is there; give the rest by digest."""

@@ -1,8 +1,12 @@
 """The memory of vision features: bounded in bytes, in two tiers, the least used leaves first."""
 
+import weakref
+
+import numpy as np
 import pytest
 import torch
 
+from pipeline import feature_memory as module
 from pipeline.feature_memory import FeatureMemory, Features
 
 
@@ -108,3 +112,89 @@ def test_what_is_forgotten_is_gone() -> None:
     kept.clear()
     assert len(kept) == 0
     assert (kept._gpu.bytes, kept._host.bytes) == (0, 0)
+
+
+class Pinned:
+    """Pinned memory as torch gives it: each piece rounded up to a power of two."""
+
+    def __init__(self) -> None:
+        """Have given none."""
+        self.bytes = 0
+        self.pieces = 0
+
+    def __call__(self, size: int) -> torch.Tensor:
+        """Give a piece, and count it as long as somebody holds a part of it."""
+        taken = 1 << (size - 1).bit_length()
+        piece = np.empty(size, np.uint8)
+        self.bytes += taken
+        self.pieces += 1
+        weakref.finalize(piece, self._freed, taken)
+        return torch.from_numpy(piece)
+
+    def _freed(self, taken: int) -> None:
+        """Count it no more."""
+        self.bytes -= taken
+
+
+@pytest.fixture
+def pinned(monkeypatch: pytest.MonkeyPatch) -> Pinned:
+    """Memory that is not really pinned, for maps that are not really on a GPU."""
+    given = Pinned()
+    monkeypatch.setattr(module, "pinned", given)
+    return given
+
+
+def maps(number: int) -> Features:
+    """SAM3's maps in bfloat16, an eighth as wide and high: 871 kB, of which torch makes 1 MiB."""
+    cells = (36, 18, 9)
+    return tuple(torch.full((1, 256, one, one), number, dtype=torch.bfloat16) for one in cells)
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_pinned_memory_takes_no_more_than_its_setting(
+    pinned: Pinned, monkeypatch: pytest.MonkeyPatch, *, honest: bool
+) -> None:
+    """
+    Whatever torch rounds up to is counted: twenty entries leave five in 5 MiB.
+
+    Negative control: where the maps' own bytes count, more is taken.
+    """
+    if not honest:
+        monkeypatch.setattr(module, "_pinned_size", module._size)
+    kept = FeatureMemory(torch.device("cuda"), gpu_bytes=0, host_bytes=5 * 2**20)
+    for number in range(20):
+        kept.put(b"%d" % number, maps(number))
+    assert pinned.pieces == 20
+    assert (pinned.bytes <= 5 * 2**20) is honest
+    assert kept._host.bytes <= 5 * 2**20
+    assert len(kept) == (5 if honest else 6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_what_comes_off_the_gpu_is_what_lay_there(
+    pinned: Pinned, layout: torch.memory_format
+) -> None:
+    """Values, kinds and layout of all maps, though they lie in one piece."""
+    one = torch.arange(90, dtype=torch.bfloat16).reshape(1, 5, 6, 3).to(memory_format=layout)
+    other = torch.arange(7, dtype=torch.float32).reshape(1, 7, 1, 1)
+    copied = module._to_host((one, other))
+    assert pinned.pieces == 1
+    for was, now in zip((one, other), copied, strict=True):
+        assert torch.equal(was, now)
+        assert (was.dtype, was.stride()) == (now.dtype, now.stride())
+
+
+def test_memory_that_runs_out_takes_from_the_device_alone(pinned: Pinned) -> None:
+    """
+    What lies beside a GPU stays: to forget it would free nothing there.
+
+    Negative control: on a CPU, where it is the same memory, it is forgotten.
+    """
+    for device, left in (("cuda", 2), ("cpu", 0)):
+        kept = FeatureMemory(torch.device(device), gpu_bytes=2**20, host_bytes=2**23)
+        for number in range(3):
+            kept.put(b"%d" % number, maps(number))
+        assert len(kept) == 3
+        kept.make_room()
+        assert (len(kept._gpu), len(kept._host)) == (0, left)
+    assert pinned.pieces == 2
