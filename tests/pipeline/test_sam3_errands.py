@@ -4,12 +4,13 @@ import pytest
 import torch
 from asked_sam3 import ask_for, close, fail_when, look, noise, passes
 from PIL import Image
+from random_sam3 import EVERYTHING
 
-from contracts.prompts import Prompt
-from pipeline.detector import Sam3Detector
+from contracts.prompts import Box, BoxLabel, Prompt
+from pipeline.detector import Raw, Sam3Detector
 from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, Withdrawn
-from pipeline.feature_memory import FeatureMemory
+from pipeline.feature_memory import FeatureMemory, Features
 from pipeline.sam3 import Sam3Segmenter
 
 
@@ -128,3 +129,62 @@ def test_after_memory_ran_out_the_next_request_is_served(
     assert len(segmenter._vision._memory) == 0
     hook.remove()
     assert look(segmenter, picture, Prompt(text="a")) == expected
+
+
+BOX = Box(xyxy=(10, 10, 60, 50))
+NOT_BOX = Box(xyxy=(70, 20, 120, 80), label=BoxLabel.NEGATIVE)
+
+#: Texts, boxes, both; several rows on one view, and again.
+QUESTIONS = (
+    (Prompt(text="a"), Prompt(text="b")),
+    (Prompt(boxes=(BOX,)),),
+    (Prompt(text="a", boxes=(BOX, NOT_BOX)), Prompt(text="b", boxes=(NOT_BOX,))),
+    (Prompt(text="a"), Prompt(text="b")),
+)
+
+
+def remembered(segmenter: Sam3Segmenter, picture: Image.Image) -> list[torch.Tensor]:
+    """A copy of all that is remembered: of a picture's views, and of the texts."""
+    order = segmenter.prepare(picture, QUESTIONS[0], EVERYTHING, Errand())
+    maps = segmenter._vision._memory.get(order.sights[0].digest)
+    assert maps is not None
+    texts = segmenter._detector.read(["a", "b"])
+    return [one.clone() for one in (*maps, *(part for text in texts for part in text))]
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_what_is_remembered_is_never_written_to(
+    segmenter: Sam3Segmenter, picture: Image.Image, *, writes: bool
+) -> None:
+    """
+    After texts, boxes and the same questions again, alone and beside another picture's, each
+    remembered bit is as it was, and so are the answers.
+
+    Negative control: a model that changes a map in place is found out by both.
+    """
+    first = look(segmenter, picture, *QUESTIONS[0])
+    before = remembered(segmenter, picture)
+    seen = passes(segmenter, "vision_encoder")
+    if writes:
+        detect = segmenter._detector.detect
+
+        def careless(features: Features, *rest: torch.Tensor) -> Raw:
+            features[-1][:1].add_(1)
+            return detect(features, *rest)
+
+        segmenter._detector.detect = careless  # type: ignore[method-assign, assignment]
+    for prompts in QUESTIONS:
+        again = look(segmenter, picture, *prompts)
+    after = remembered(segmenter, picture)
+    together = [
+        segmenter.prepare(one, QUESTIONS[2], EVERYTHING, Errand())
+        for one in (picture, picture.rotate(180))
+    ]
+    while wanted := [order for order in together if order.wanted()]:
+        segmenter.find(wanted)
+    last = remembered(segmenter, picture)
+    assert len(seen) == 1  # of the other picture
+    for now in (after, last):
+        same = [torch.equal(one, other) for one, other in zip(before, now, strict=True)]
+        assert all(same) is not writes
+    assert (again == first) is not writes
