@@ -92,9 +92,13 @@ async def _submit(db: Connection, user: str, count: int) -> None:
 
 
 def target(served: list[int], many: int) -> report.Target:
-    """The issue's number."""
+    """
+    The issue's number, between users of one tier.
+
+    A higher tier's head start goes first by design: a free user's five wait until it is used up.
+    """
     return report.Target(
-        name=f"last of {FEW} tasks behind {many} of another user",
+        name=f"last of {FEW} tasks behind {many} of another user of the same tier",
         measured=served[-1],
         limit=WITHIN,
         unit="th claim",

@@ -20,18 +20,21 @@ FILES = [
 ]
 DRAWERS = {"utils", "util", "common", "helpers", "misc"}
 MOST_LINES = 300
+#: Landed migrations are never edited, and it had landed before SQL was counted too.
+LONG_AND_LANDED = "supabase/migrations/20261124000500_dispatch_deliveries.sql"
 
 
 def sources() -> list[Path]:
-    """Python and TypeScript files."""
-    return [path for path in FILES if path.suffix in {".py", ".ts"}]
+    """Python, TypeScript and SQL files."""
+    return [path for path in FILES if path.suffix in {".py", ".ts", ".sql"}]
 
 
 def test_no_file_is_longer_than_the_limit() -> None:
     """A file is one step or state; over 300 lines it is several."""
-    long = {str(path.relative_to(ROOT)): n for path in sources() if (n := lines(path)) > MOST_LINES}
+    long = {str(path.relative_to(ROOT)) for path in sources() if lines(path) > MOST_LINES}
 
-    assert long == {}
+    # The exception is there, and so a long file of SQL would be seen.
+    assert long == {LONG_AND_LANDED}
 
 
 def test_there_are_no_drawers() -> None:
