@@ -10,14 +10,18 @@ import torch
 from pipeline.device import one_core
 
 
+def _take_two() -> None:
+    """Give the calling thread two; a thread makes up its mind at its first work, so that first."""
+    torch.get_num_threads()
+    torch.set_num_threads(2)
+
+
 @pytest.fixture
 def model() -> Iterator[ThreadPoolExecutor]:
     """A thread that has set itself to two threads of torch, as the model's has."""
     with ThreadPoolExecutor(1) as thread:
         before = torch.get_num_threads()
-        thread.submit(torch.set_num_threads, 2).result()
-        # A thread makes up its mind at its first work; the model's has loaded the weights by then.
-        thread.submit(torch.get_num_threads).result()
+        thread.submit(_take_two).result()
         yield thread
         thread.submit(torch.set_num_threads, before).result()
 
@@ -37,7 +41,7 @@ def test_work_beside_the_model_takes_one_core_and_leaves_the_model_its_own(
         return within, torch.get_num_threads()
 
     with ThreadPoolExecutor(1) as side:
-        side.submit(torch.set_num_threads, 2).result()
+        side.submit(_take_two).result()
         counted = side.submit(beside)
         assert inside.wait(10)
         at_the_model = model.submit(torch.get_num_threads).result()
@@ -48,7 +52,7 @@ def test_work_beside_the_model_takes_one_core_and_leaves_the_model_its_own(
 def test_a_thread_is_given_back_as_it_was_when_the_work_fails() -> None:
     """An error inside does not leave a thread with one core."""
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    _take_two()
     try:
         with pytest.raises(ZeroDivisionError), one_core():
             raise ZeroDivisionError
