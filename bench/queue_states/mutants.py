@@ -30,6 +30,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "fail_task asks whether the token is live": Mutant("fail_task", _FENCE, _NO_FENCE),
     "release_task asks whether the token is live": Mutant("release_task", _FENCE, _NO_FENCE),
     "report_progress asks whether the token is live": Mutant("report_progress", _FENCE, _NO_FENCE),
+    "renew_lease asks whether the token is live": Mutant(
+        "renew_lease", "token = p_token\n        and ended_at is null", "token = p_token"
+    ),
     "a cancel ends the attempt": Mutant(
         "cancel_task", "attempts.result_id = p_id and attempts.ended_at is null", "false"
     ),
@@ -66,12 +69,6 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "a mark ends when somebody comes": Mutant(
         "mark_blocked", "set blocked_by = null", "set blocked_by = blocked_by"
-    ),
-    "what comes back is marked": Mutant(
-        "retry_or_fail", "blocked_by = segmentation.mark_of(results.lane_id),", ""
-    ),
-    "a key answers for one request": Mutant(
-        "submit_task", "task.request_hash is distinct from hash", "false"
     ),
     "a floor rises when memory runs out": Mutant(
         "need_more_memory", "set lane_id = lane.id", "set lane_id = lane_id"

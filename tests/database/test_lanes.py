@@ -5,10 +5,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.queue_states.mutants import MUTANTS, mutated
+from bench.queue_states.mutants import MUTANTS, Mutant, mutated
 
 
 pytestmark = pytest.mark.usefixtures("all_is_paid")
+
+COMES_BACK_MARKED = Mutant(
+    "retry_or_fail", "blocked_by = segmentation.mark_of(results.lane_id),", ""
+)
 
 ABLE: dict[str, Any] = {
     "kinds": ["image"],
@@ -241,5 +245,5 @@ async def test_without_the_mark_a_returned_task_seems_startable(
     owner: Any, machine: Any, operator: Any, task_row: Any, stack: Any
 ) -> None:
     """Negative control of the mark at the return."""
-    with mutated(stack.db_url, MUTANTS["what comes back is marked"]):
+    with mutated(stack.db_url, COMES_BACK_MARKED):
         assert await mark_after_the_return(owner, machine, operator, task_row) is None
