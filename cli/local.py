@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -116,18 +116,20 @@ class Local:
         url = f"http://127.0.0.1:{self.place.api_port}/ready"
         await self.programs.ready(lambda: _answers(url), seconds=API_SECONDS)
 
-    def start_worker(self, weights: Path | None) -> None:
+    def start_worker(self, weights: Path | None, settings: Mapping[str, str] | None = None) -> None:
         """
         The pipeline and the listener; the listener claims as soon as the model is loaded.
 
         As on a rented host: a machine user, and no key of database or bucket, whatever the shell
-        has. The Edge Function job-urls signs what the worker reads and writes.
+        has. The Edge Function job-urls signs what the worker reads and writes. *settings* are more
+        variables of its own.
         """
         env = {
             **dict.fromkeys({*self.env, *worker.BUCKET_KEYS, "SUPABASE_SERVICE_KEY"}, ""),
             **{name: self.env[name] for name in (*worker.REQUIRED, *MACHINE)},
             "API_SECRET_KEY": secrets.token_hex(32),
             "PIPELINE_PORT": str(self.place.pipeline_port),
+            **(settings or {}),
         }
         if weights is not None:
             env["SAM3_WEIGHTS_PATH"] = str(weights)
