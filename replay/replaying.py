@@ -61,6 +61,10 @@ async def _send_or_show(job: Job, checkpoint: Checkpoint | None, report: Report)
         # Ctrl-C, or a fault of ours: the checkpoint is right all the same.
         report.resumable(job.run)
         raise
+    if plan.left_out and not job.shots:
+        # A script that looks at the exit code must not take this for a success.
+        report.end(plan, sent=False)
+        return Ended.PLAN_ONLY
     left = job.left + sum(shot.name not in checkpoint.done for shot in job.shots)
     report.end(plan, sent=True, unfinished=left, gone=job.gone)
     return Ended.FAILED if left or job.gone else Ended.GOOD

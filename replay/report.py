@@ -121,7 +121,9 @@ class Report:
             sys.stdout.write(json.dumps(document, indent=2) + "\n")
             return
         if not sent:
-            self.err.print("Nothing was sent; --yes sends.")
+            all_left_out = plan.left_out and not plan.shots
+            how = ": all of it was left out." if all_left_out else "; --yes sends."
+            self.err.print(f"Nothing was sent{how}")
             return
         self.out.print(", ".join(f"{count:,} {name}" for name, count in summary.items() if count))
         if self.diff:
