@@ -92,7 +92,7 @@ async def _measure(asked: argparse.Namespace) -> int:
 async def _full_size(device: str) -> AsyncIterator[tuple[str, Part]]:
     from bench.pipeline import full_size
 
-    for name, part in (await full_size.measure(device)).items():
+    async for name, part in full_size.measure(device):
         yield name, part
 
 

@@ -128,10 +128,12 @@ async def _end(process: Process) -> None:
     """End it and its children; LitServe's outlive it, so the whole group goes."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), _END_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _END_SECONDS)
+    finally:  # also when the benchmark itself is told to end meanwhile
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
 
 

@@ -7,7 +7,7 @@ answers are the ones whose masks are compared. Then the servers stand side by si
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -36,8 +36,8 @@ _OPTIONS: Final = SegmentOptions(threshold=0, max_instances=200)
 """Every query, for a random model is sure of nothing."""
 
 
-async def measure(device: str) -> dict[str, Part]:
-    """Build the model, and measure what can be in some minutes."""
+async def measure(device: str) -> AsyncIterator[tuple[str, Part]]:
+    """Build the model, and measure; each part as it is done, for all take half an hour on a CPU."""
     loaded = full_size(device)
     dtype = "bfloat16" if device == "cuda" else "float32"
     image = pictures.photo(640, 11)
@@ -49,26 +49,24 @@ async def measure(device: str) -> dict[str, Part]:
     for prompt in prompts[:ASKED_PLAINLY]:
         plain.answer(image, [prompt.model_copy(update={"threshold": 0.0})])
     plainly = (time.perf_counter() - begun) / ASKED_PLAINLY * len(prompts)
-    parts = {"prompts, full size": _prompts(seconds, plainly, dtype)}
-    parts["overhead, full size"] = _overhead(answer)
+    yield "prompts, full size", _prompts(seconds, plainly, dtype)
+    yield "overhead, full size", _overhead(answer)
     asked = equality.Asked(picture=picture, prompts=prompts[:ASKED_PLAINLY])
     stock = [equality.expected(plain, picture, prompt) for prompt in asked.prompts]
     served = answer.manifest.prompts[:ASKED_PLAINLY]
     if dtype == "float32":
-        parts["equality, full size"] = _equality(served, stock)
+        yield "equality, full size", _equality(served, stock)
     else:
         [results] = equality.together(equality.segmenter(loaded), [asked])
-        parts["equality, full size"] = _equality(results, stock)
+        yield "equality, full size", _equality(results, stock)
         # What was served in another precision stands beside it: stock in float32 is no target.
         other = _equality(served, stock)
-        parts[f"equality, full size, {dtype}"] = replace(other, targets=[])
-    parts["grid, full size"] = await full_grid.measure(loaded, device)
+        yield f"equality, full size, {dtype}", replace(other, targets=[])
     if device == "cuda":
-        parts["stages, full size"] = await stages.measure(
-            loaded, sides=(640, 4032), rounds=5, dtype=dtype
-        )
-        parts["ceiling"] = _ceiling(loaded, image, dtype)
-    return parts
+        found = await stages.measure(loaded, sides=(640, 4032), rounds=5, dtype=dtype)
+        yield "stages, full size", found
+        yield "ceiling", _ceiling(loaded, image, dtype)
+    yield "grid, full size", await full_grid.measure(loaded, device)
 
 
 def _equality(results: Sequence[PromptResult], stock: Sequence[equality.Expected]) -> Part:
