@@ -52,9 +52,10 @@ def grown(mask_bytes: int) -> int:
 
 def test_masks_that_wait_take_no_more_than_their_setting() -> None:
     """
-    Twenty rows of 66 MB through a lane, with 200 MB for them: the process stays far below them.
+    Twenty rows of 66 MB with 200 MB for them: the process stays far below them all.
 
-    Negative control: without the bound it does not.
+    The side threads are late, so all of it waits on the model's. Negative control: without the
+    bound it does not.
     """
     assert grown(200_000_000) < 600 < grown(2**40)
 
