@@ -125,4 +125,4 @@ def _plainly(plain: Plain, asked: Sequence[asking.Question], count: int) -> Lap:
 
 def _cell(lap: Lap) -> str:
     figures = lap.figures()
-    return f"{lap.rate:.2f}  {figures['p50_ms']:.0f}  {figures['p95_ms']:.0f}"
+    return f"{lap.rate:.3g}  {figures['p50_ms']:.0f}  {figures['p95_ms']:.0f}"

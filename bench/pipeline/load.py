@@ -29,7 +29,7 @@ class Lap:
     def figures(self) -> dict[str, float]:
         """What the JSON keeps."""
         return {
-            "images_per_second": round(self.rate, 3),
+            "images_per_second": round(self.rate, 4),
             "p50_ms": round(report.percentile(self.waits, 0.50), 2),
             "p95_ms": round(report.percentile(self.waits, 0.95), 2),
         }
