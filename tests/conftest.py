@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: one devstack per worker process, and users on it."""
 
 import asyncio
+import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ from devstack import testing
 
 
 Database = psycopg.AsyncConnection[TupleRow]
+
+
+def pytest_configure() -> None:
+    """Programs that tests start hear Ctrl-C, also where a shell ignores it for this one (`&`)."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
