@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
+import structlog
 from psycopg.rows import TupleRow
 
 from devstack import testing
@@ -21,6 +22,9 @@ Database = psycopg.AsyncConnection[TupleRow]
 def pytest_configure() -> None:
     """Programs that tests start hear Ctrl-C, also where a shell ignores it for this one (`&`)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A traceback with the values of all variables, structlog's default, takes seconds for a model.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 @pytest.fixture(scope="session")

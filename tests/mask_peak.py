@@ -1,11 +1,12 @@
 """`python mask_peak.py MASK_BYTES ORDERS PROMPTS TILES`: MiB by which the process grew."""
 
 import asyncio
-import resource
+import os
 import sys
 from threading import Event
 
 from PIL import Image
+from process_table import peak
 from wide_detector import WideDetector
 
 from contracts.prompts import Prompt, SegmentOptions
@@ -19,13 +20,13 @@ from pipeline.sam3_order import Sam3Order
 _SIDE = 2
 
 
-def peak() -> int:
-    """The most MiB that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def held() -> int:
+    """The most MiB that this process has held; `ru_maxrss` would count what its parent held."""
+    return peak(os.getpid(), "VmHWM") // 2**20
 
 
 async def main(mask_bytes: int, orders: int, prompts: int, tiles: int) -> None:
-    """Ask everything at once, with side threads that are late; then outline what is left."""
+    """Have everything found at once, with side threads that are late; drop what is left."""
     segmenter = Sam3Segmenter(detector=WideDetector(), chunk_bytes=2**20, mask_bytes=mask_bytes)
     lane, picture = Lane(side_threads=_SIDE), Image.new("RGB", (96, 72))
 
@@ -35,21 +36,18 @@ async def main(mask_bytes: int, orders: int, prompts: int, tiles: int) -> None:
         await lane.find(segmenter, order)
         return order
 
-    async def trace(order: Sam3Order) -> int:
-        found = await lane.beside(lambda: segmenter.trace(order))
-        return sum(len(one.instances) for one in found)
-
-    await trace(await find(1, SegmentOptions(floor=0)))
+    first = await find(1, SegmentOptions(floor=0))
+    assert await lane.beside(lambda: segmenter.trace(first))
     # On quick side threads no mask would wait, and no bound be needed.
-    go_on, before = Event(), peak()
+    go_on, before = Event(), held()
     late = [asyncio.ensure_future(lane.beside(go_on.wait)) for _ in range(_SIDE)]
     options = SegmentOptions(floor=0, threshold=0, tiles=tiles)
-    found = await asyncio.gather(*(find(prompts, options) for _ in range(orders)))
+    for found in await asyncio.gather(*(find(prompts, options) for _ in range(orders))):
+        found.errand.abandon()
     go_on.set()
     await asyncio.gather(*late)
-    assert all([await trace(order) for order in found])
     lane.close()
-    sys.stdout.write(str(peak() - before))
+    sys.stdout.write(str(held() - before))
 
 
 asyncio.run(main(*map(int, sys.argv[1:])))
