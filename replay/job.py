@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from yarl import URL
@@ -40,6 +40,7 @@ class Job:
     gone: int
     """Messages of a resumed run that are no longer in the source."""
     left_out: Counter[Why]
+    """Messages that were selected and are not sent, by why; of a resumed run those still due."""
     seal: Seal
 
     def url_of(self, shot: Shot) -> URL:
@@ -96,17 +97,18 @@ async def job_of(
         if door is None and asked.target is None and _needs_endpoints(seal, chosen):
             door = await sources.door(stack)
             chosen = await outbox.known(door, chosen)
-        messages, left_out = leaving_out.parted(chosen, asked)
+        messages, out = leaving_out.parted(chosen, asked)
         messages = messages[: selection.limit]
         if door is not None and _needs_endpoints(seal, messages):
             seal = await _with_endpoints(seal, door, messages)
     shots = _faults(asked).shots(messages, run)
+    done: Collection[str] = () if before is None else before.done
+    shots = [shot for shot in shots if shot.name not in done]
     gone = 0
     if before is not None:
-        shots = [shot for shot in shots if shot.name not in before.done]
         there = {message.id for message in chosen}
         # Copies of a message that is gone are not counted: nobody knows any more that it had some.
-        gone = sum(each not in there and f"{each}#0" not in before.done for each in before.ids)
+        gone = sum(each not in there and f"{each}#0" not in done for each in before.ids)
     return Job(
         asked=asked,
         run=run,
@@ -115,7 +117,7 @@ async def job_of(
         shots=shots[: asked.max],
         left=max(0, len(shots) - asked.max),
         gone=gone,
-        left_out=left_out,
+        left_out=Counter(why for each, why in out if Shot(message=each).name not in done),
         seal=seal,
     )
 

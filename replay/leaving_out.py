@@ -1,7 +1,6 @@
 """Which customers' messages are not sent, though they were selected."""
 
 import argparse
-from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from http import HTTPStatus
@@ -22,20 +21,20 @@ class Why(StrEnum):
 
 def parted(
     messages: Iterable[Message], asked: argparse.Namespace
-) -> tuple[list[Message], Counter[Why]]:
+) -> tuple[list[Message], list[tuple[Message, Why]]]:
     """
-    The messages that are sent, and how many are not; with --target all of them are.
+    The messages that are sent, and those that are not; with --target all of them are.
 
     Raises: UsageError.
     """
     kept: list[Message] = []
-    out: Counter[Why] = Counter()
+    out: list[tuple[Message, Why]] = []
     for message in messages:
         why = None if asked.target else _why(message, asked)
         if why is None:
             kept.append(message)
         else:
-            out[why] += 1
+            out.append((message, why))
     return kept, out
 
 

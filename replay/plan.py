@@ -41,6 +41,11 @@ class Plan:
     forgotten: bool
     """Nobody will remember how it went: the outbox is not told, and nothing is recorded."""
 
+    @property
+    def all_left_out(self) -> bool:
+        """Whether there was something to send, and none of it may be."""
+        return bool(self.left_out) and not self.shots
+
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return {

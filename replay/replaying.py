@@ -52,7 +52,8 @@ async def replay(argv: Sequence[str], asked: argparse.Namespace, own: ReplaySett
 async def _send_or_show(job: Job, checkpoint: Checkpoint | None, report: Report) -> Ended:
     plan = job.plan
     report.plan(plan)
-    if checkpoint is None or not job.asked.yes:
+    # A script that looks at the exit code must not take it for a success that all was left out.
+    if checkpoint is None or not job.asked.yes or plan.all_left_out:
         report.end(plan, sent=False)
         return Ended.PLAN_ONLY
     try:
@@ -61,10 +62,6 @@ async def _send_or_show(job: Job, checkpoint: Checkpoint | None, report: Report)
         # Ctrl-C, or a fault of ours: the checkpoint is right all the same.
         report.resumable(job.run)
         raise
-    if plan.left_out and not job.shots:
-        # A script that looks at the exit code must not take this for a success.
-        report.end(plan, sent=False)
-        return Ended.PLAN_ONLY
     left = job.left + sum(shot.name not in checkpoint.done for shot in job.shots)
     report.end(plan, sent=True, unfinished=left, gone=job.gone)
     return Ended.FAILED if left or job.gone else Ended.GOOD

@@ -121,8 +121,7 @@ class Report:
             sys.stdout.write(json.dumps(document, indent=2) + "\n")
             return
         if not sent:
-            all_left_out = plan.left_out and not plan.shots
-            how = ": all of it was left out." if all_left_out else "; --yes sends."
+            how = ": all of it was left out." if plan.all_left_out else "; --yes sends."
             self.err.print(f"Nothing was sent{how}")
             return
         self.out.print(", ".join(f"{count:,} {name}" for name, count in summary.items() if count))

@@ -1,4 +1,4 @@
-"""`python mask_peak.py MASK_BYTES ORDERS PROMPTS TILES`: MiB by which the process grew."""
+"""`python mask_peak.py MASK_BYTES`: MiB by which two requests of five views make it grow."""
 
 import asyncio
 import os
@@ -25,24 +25,23 @@ def held() -> int:
     return peak(os.getpid(), "VmHWM") // 2**20
 
 
-async def main(mask_bytes: int, orders: int, prompts: int, tiles: int) -> None:
+async def main(mask_bytes: int) -> None:
     """Have everything found at once, with side threads that are late; drop what is left."""
     segmenter = Sam3Segmenter(detector=WideDetector(), chunk_bytes=2**20, mask_bytes=mask_bytes)
     lane, picture = Lane(side_threads=_SIDE), Image.new("RGB", (96, 72))
 
-    async def find(prompts: int, options: SegmentOptions) -> Sam3Order:
-        asked = tuple(Prompt(text=f"thing {number}") for number in range(prompts))
-        order = segmenter.prepare(picture, asked, options, Errand())
+    async def find(options: SegmentOptions) -> Sam3Order:
+        order = segmenter.prepare(picture, (Prompt(text="thing"),), options, Errand())
         await lane.find(segmenter, order)
         return order
 
-    first = await find(1, SegmentOptions(floor=0))
+    first = await find(SegmentOptions(floor=0))
     assert await lane.beside(lambda: segmenter.trace(first))
     # On quick side threads no mask would wait, and no bound be needed.
     go_on, before = Event(), held()
     late = [asyncio.ensure_future(lane.beside(go_on.wait)) for _ in range(_SIDE)]
-    options = SegmentOptions(floor=0, threshold=0, tiles=tiles)
-    for found in await asyncio.gather(*(find(prompts, options) for _ in range(orders))):
+    options = SegmentOptions(floor=0, tiles=2)
+    for found in await asyncio.gather(*(find(options) for _ in range(2))):
         found.errand.abandon()
     go_on.set()
     await asyncio.gather(*late)
@@ -50,4 +49,4 @@ async def main(mask_bytes: int, orders: int, prompts: int, tiles: int) -> None:
     sys.stdout.write(str(held() - before))
 
 
-asyncio.run(main(*map(int, sys.argv[1:])))
+asyncio.run(main(int(sys.argv[1])))

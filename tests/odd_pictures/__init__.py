@@ -11,7 +11,7 @@ from . import foreign, jpegs, pngs, webps
 from .case import Odd
 
 
-_MADE: dict[str, Odd] = {
+_EACH: dict[str, Odd] = {
     **foreign.PICTURES,
     **{f"JPEG: {name}": odd for name, odd in jpegs.PICTURES.items()},
     **{f"PNG: {name}": odd for name, odd in pngs.PICTURES.items()},
@@ -19,4 +19,4 @@ _MADE: dict[str, Odd] = {
 }
 
 #: Several suites look at each; to pack a bomb takes a second.
-PICTURES: dict[str, Odd] = {name: replace(odd, make=cache(odd.make)) for name, odd in _MADE.items()}
+PICTURES: dict[str, Odd] = {name: replace(odd, make=cache(odd.make)) for name, odd in _EACH.items()}

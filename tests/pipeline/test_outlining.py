@@ -45,7 +45,7 @@ def grown(mask_bytes: int) -> int:
     """MiB that two requests of one prompt in five views, 660 MB of masks, take in a process."""
     child = Path(__file__).parents[1] / "mask_peak.py"
     root = str(Path(__file__).parents[2])
-    asked = [sys.executable, str(child), str(mask_bytes), "2", "1", "2"]
+    asked = [sys.executable, str(child), str(mask_bytes)]
     done = subprocess.run(asked, capture_output=True, check=True, env={"PYTHONPATH": root})
     return int(done.stdout)
 

@@ -145,6 +145,25 @@ async def test_an_endpoint_that_was_switched_off_is_left_alone(
     assert len(customers.receivers[0].requests) == EACH
 
 
+async def test_of_a_run_that_goes_on_only_what_is_due_can_be_left_out(
+    replay: Replay, customers: Customers, db: Any
+) -> None:
+    """Of an endpoint that is switched off: what it never got, and nothing of what it has."""
+    customers.receivers[0].fail = lambda n: True
+    ran = await replay("--from", "outbox", *YES, *HERE, **customers.env)
+    rest = ("--resume", ran.document["plan"]["run"], "--yes")
+
+    await db.execute("update public.webhook_endpoints set enabled = false")
+    lacking = await replay(*rest, **customers.env)
+    customers.receivers[0].fail = lambda n: False
+    await replay(*rest, "--include-disabled", **customers.env)
+    complete = await replay(*rest, **customers.env)
+
+    assert (ran.code, lacking.code, complete.code) == (1, 3, 0)
+    assert lacking.document["plan"]["left_out"] == {"disabled": EACH}
+    assert complete.document["plan"]["left_out"] == {}
+
+
 async def test_a_recording_of_the_outbox_keeps_to_each_customers_secret(
     replay: Replay, customers: Customers, tmp_path: Path
 ) -> None:
