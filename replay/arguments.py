@@ -19,8 +19,8 @@ _UNITS: Final[dict[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0
 
 EXIT_CODES: Final = (
     "exit codes: 0 every answer was 2xx; 1 some were not, or something is left; 2 usage; "
-    "3 plan only, nothing was sent; 4 the database did not answer; 78 configuration; "
-    "130 interrupted"
+    "3 nothing was sent: a plan, or all of it was left out; "
+    "4 the database did not answer; 78 configuration; 130 interrupted"
 )
 
 
