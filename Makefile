@@ -18,11 +18,11 @@ help: ## list the targets
 
 setup: $(STAMP) ## make .venv with everything, at the versions of constraints.txt
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml sdk/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch alone and first: asked for with the rest, pip may take the CUDA build of several GB.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gpu,devstack,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./sdk -e '.[gpu,devstack,dev]'
 	@touch $@
 
 demo: setup ## the main job on this machine, end to end (the first time it trains the demo model)

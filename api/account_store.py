@@ -8,8 +8,8 @@ from api import cursor
 from api.auth import Principal
 from api.problems import Problem
 from api.queries import PageQuery
-from contracts import bodies
-from contracts.errors import ErrorCode
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.errors import ErrorCode
 
 
 _PROJECT_COLUMNS: Final = "id,name,created_at,updated_at"

@@ -8,8 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from api.problems import Problem
-from contracts.envelope import Envelope, ErrorBody, Meta
-from contracts.errors import FACTS
+from s3_sam3.contracts.envelope import Envelope, ErrorBody, Meta
+from s3_sam3.contracts.errors import FACTS
 
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)

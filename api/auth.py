@@ -14,7 +14,7 @@ import jwt
 
 from api.jwks import Jwks, JwksUnavailable
 from api.problems import Problem
-from contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import ErrorCode
 
 
 _AUDIENCE: Final = "authenticated"

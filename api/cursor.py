@@ -13,7 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from api.problems import Problem
-from contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import ErrorCode
 
 
 def encode(*place: str | int) -> str:

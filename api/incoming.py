@@ -8,8 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from api.problems import Problem
-from contracts import limits
-from contracts.errors import ErrorCode
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
 
 
 MAX_JSON_BYTES: Final = 256 * 1024

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import IO, Any, Final, Literal, Self
 
 from api.problems import Problem
-from contracts import limits
-from contracts.errors import ErrorCode
-from pixels.confinement import hide
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from sandbox.confinement import hide
 
 
 _SECONDS: Final = 30.0

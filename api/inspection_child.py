@@ -3,8 +3,8 @@ The child process that reads an untrusted picture: `python -m api.inspection_chi
 
 Its standard input is a socket over which it gets the picture's descriptor; JSON is its answer.
 Whatever a hostile file does to the decoder, it does here: in a process with a bound on memory and
-CPU time, no secret in its environment, no way to anybody else's (`pixels.confinement`), and nothing
-else to do. It imports nothing of the API, so it starts in 0.1 s.
+CPU time, no secret in its environment, no way to anybody else's (`sandbox.confinement`), and
+nothing else to do. It imports nothing of the API, so it starts in 0.1 s.
 """
 
 import json
@@ -25,8 +25,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from contracts import limits
-from pixels.confinement import confine
+from s3_sam3.contracts import limits
+from sandbox.confinement import confine
 
 
 _MEMORY_BYTES: Final = 2 * 1024**3

@@ -17,7 +17,7 @@ from aiohttp import BodyPartReader, web
 
 from api import inspection
 from api.problems import Problem
-from contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import ErrorCode
 
 
 _CHUNK_BYTES: Final = 64 * 1024

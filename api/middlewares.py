@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from adapters import telemetry
 from api import answers, cors, keys
 from api.problems import Problem, problem_of
-from contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import ErrorCode
 
 
 log = telemetry.get_logger(__name__)

@@ -11,9 +11,9 @@ from api import answers
 from api.handlers.upload_image import upload_image
 from api.route import Route
 from api.routes import ROUTES, error_codes
-from contracts.envelope import ErrorBody, Meta
-from contracts.errors import FACTS, ErrorCode
-from contracts.limits import IMAGE_TYPES
+from s3_sam3.contracts.envelope import ErrorBody, Meta
+from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.limits import IMAGE_TYPES
 
 
 _REFERENCE: Final = "#/components/schemas/{model}"

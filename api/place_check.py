@@ -9,9 +9,9 @@ import math
 
 from api.problems import Problem
 from api.sources import Size
-from contracts.bodies import SegmentRequest
-from contracts.errors import ErrorCode
-from contracts.prompts import Box
+from s3_sam3.contracts.bodies import SegmentRequest
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Box
 
 
 def check(request: SegmentRequest, size: Size | None) -> None:

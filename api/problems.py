@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from adapters import objects, rest
-from contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 class Problem(Exception):

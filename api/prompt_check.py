@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from api.problems import Problem
-from contracts import limits
-from contracts.errors import ErrorCode
-from contracts.prompts import Prompt
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Prompt
 
 
 _PIECES: Final = re.compile(r"'(?:s|t|re|ve|m|ll|d)\b|[^\W\d_]+|\d|(?:[^\s\w]|_)+")

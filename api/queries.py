@@ -4,9 +4,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts import limits
-from contracts.tasks import TaskStatus
-from contracts.webhooks import DeliveryStatus
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.tasks import TaskStatus
+from s3_sam3.contracts.webhooks import DeliveryStatus
 
 
 class _Query(BaseModel):

@@ -5,7 +5,7 @@ Its standard input is one line (a Cut as JSON) and then a manifest; its answer i
 a Rethresholded as JSON, or what is wrong. The manifest comes from a GPU host that may be
 rented, and its masks go through native code that holds the interpreter's lock: so this runs in a
 process with a bound on memory and CPU time, no secret in its environment, no way to anybody else's
-(`pixels.confinement`), and nothing else to do.
+(`sandbox.confinement`), and nothing else to do.
 """
 
 import resource
@@ -15,10 +15,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
-from contracts.bodies import Rethresholded, RethresholdRequest
-from contracts.manifest import Manifest
-from masks.rethreshold import RethresholdError, rethreshold
-from pixels.confinement import confine
+from s3_sam3.contracts.bodies import Rethresholded, RethresholdRequest
+from s3_sam3.contracts.manifest import Manifest
+from s3_sam3.imaging.rethreshold import RethresholdError, rethreshold
+from sandbox.confinement import confine
 
 
 DONE: Final = b"done"

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from adapters import objects
 from api.problems import Problem
-from contracts.bodies import RethresholdRequest
-from contracts.errors import ErrorCode
-from pixels.confinement import hide
+from s3_sam3.contracts.bodies import RethresholdRequest
+from s3_sam3.contracts.errors import ErrorCode
+from sandbox.confinement import hide
 
 
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024

@@ -6,7 +6,7 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
 from api.queries import NoQuery
-from contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import ErrorCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

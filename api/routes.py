@@ -22,8 +22,8 @@ from api.handlers.rethreshold_result import rethreshold_result
 from api.handlers.upload_image import upload_image
 from api.queries import PageQuery, ResultsQuery, WaitQuery
 from api.route import Route
-from contracts import bodies
-from contracts.errors import ErrorCode
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.errors import ErrorCode
 
 
 _Code = ErrorCode

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
-from contracts import bodies
-from contracts.errors import FACTS, ErrorCode
-from contracts.prompts import SegmentOptions
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 Row = dict[str, Any]

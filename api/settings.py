@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from adapters import settings, telemetry
-from contracts import limits
+from s3_sam3.contracts import limits
 
 
 class ApiSettings(settings.SupabaseSettings, settings.R2Settings):

@@ -11,8 +11,8 @@ from typing import Final
 from adapters import objects
 from api.auth import Principal
 from api.problems import Problem
-from contracts import object_keys
-from contracts.errors import ErrorCode
+from s3_sam3.contracts import object_keys
+from s3_sam3.contracts.errors import ErrorCode
 
 
 _WIDTH: Final = "width"

@@ -11,10 +11,10 @@ from api import cursor, rows
 from api.auth import Principal
 from api.problems import Problem
 from api.queries import ResultsQuery
-from contracts import bodies, prompts
-from contracts.errors import ErrorCode
-from contracts.prompts import SegmentOptions
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts import bodies, prompts
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 _TABLE: Final = "segmentation_results"

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from adapters import rest
 from api import keys, rows, task_store
-from contracts.tasks import FINAL_STATUSES
+from s3_sam3.contracts.tasks import FINAL_STATUSES
 
 
 _FIRST_PAUSE_SECONDS: Final = 0.15

@@ -5,8 +5,8 @@ from typing import Final
 from api.handlers import webhooks
 from api.queries import DeliveriesQuery
 from api.route import Route
-from contracts import bodies, webhook_bodies
-from contracts.errors import ErrorCode
+from s3_sam3.contracts import bodies, webhook_bodies
+from s3_sam3.contracts.errors import ErrorCode
 
 
 _BAD_BODY: Final = (ErrorCode.EMPTY_BODY, ErrorCode.INVALID_REQUEST, ErrorCode.FILE_TOO_LARGE)

@@ -9,9 +9,9 @@ from api import cursor
 from api.auth import Principal
 from api.problems import Problem
 from api.queries import DeliveriesQuery
-from contracts import webhook_bodies
-from contracts.errors import ErrorCode
-from contracts.webhooks import DeliveryStatus
+from s3_sam3.contracts import webhook_bodies
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.webhooks import DeliveryStatus
 
 
 _WEBHOOKS: Final = "webhook_endpoints"

@@ -23,9 +23,9 @@ from rich.table import Table
 
 from bench import report
 from cli.local import Local, Place, free_port, tiny_weights
-from client import S3Client, Session
-from contracts import bodies
-from contracts.tasks import TaskStatus
+from s3_sam3 import S3Client, Session
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 STAGES = {

@@ -24,12 +24,12 @@ from rich.table import Table
 
 from bench.pipeline import models
 from bench.report import Target, finish
-from contracts.manifest import ModelInfo
 from pipeline import choices
 from pipeline.choices import Choices
 from pipeline.compiled import CompiledDetector
 from pipeline.detector import Detector, Raw, Sam3Detector
 from pipeline.errors import SetupFailed
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 #: Largest difference of any number of the same precision's answers: 0..1 boxes, mask logits.

@@ -25,7 +25,7 @@ from cli import (
     worker,
 )
 from cli.exits import Exit, code_of
-from client import S3Error
+from s3_sam3 import S3Error
 
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ import tenacity
 
 from cli import batch_folder
 from cli.batch_folder import BatchFolder, Record, Standing
-from client import (
+from s3_sam3 import (
     ApiError,
     NotSignedIn,
     S3Client,
@@ -26,9 +26,9 @@ from client import (
     TaskFailed,
     Unreachable,
 )
-from contracts import bodies
-from contracts.errors import ErrorCode
-from contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 PATIENCE_SECONDS = 3600.0

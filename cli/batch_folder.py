@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from contracts import object_keys
+from s3_sam3.contracts import object_keys
 
 
 RECORD: Final = "task.json"

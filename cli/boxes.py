@@ -3,7 +3,7 @@
 import typer
 from pydantic import ValidationError
 
-from contracts.prompts import Box
+from s3_sam3.contracts.prompts import Box
 
 
 Edges = tuple[float, float, float, float]

@@ -9,8 +9,8 @@ from typing import Any
 import platformdirs
 from pydantic import ValidationError
 
-from client import ClientSettings, NotSignedIn, S3Client, S3Error, Session
-from client.session import Tokens
+from s3_sam3 import ClientSettings, NotSignedIn, S3Client, S3Error, Session
+from s3_sam3.session import Tokens
 
 
 SERVICE_FILE = "service.json"

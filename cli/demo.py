@@ -16,9 +16,9 @@ from rich.table import Table
 
 from cli import show
 from cli.local import Local, Place, free_port, tiny_weights
-from client import S3Client, S3Error, Segmentation, Session
-from contracts import bodies
-from contracts.tasks import FINAL_STATUSES, TaskStatus
+from s3_sam3 import S3Client, S3Error, Segmentation, Session
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.tasks import FINAL_STATUSES, TaskStatus
 
 
 @dataclass(slots=True)

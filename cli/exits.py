@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from client import errors
+from s3_sam3 import errors
 
 
 class Exit(IntEnum):

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import typer
 
 from cli import manifests, show
-from client import exports
-from client.exports import FORMATS, ExportOptions, FormatName, OverlayStyle, Pictured
-from client.exports.outlines import DEFAULT_TOLERANCE
-from masks.overlay import PLAIN
+from s3_sam3 import exports
+from s3_sam3.exports import FORMATS, ExportOptions, FormatName, OverlayStyle, Pictured
+from s3_sam3.exports.outlines import DEFAULT_TOLERANCE
+from s3_sam3.imaging.overlay import PLAIN
 
 
 HELP = "Write results in another format, without the GPU.\n\n\b\n" + "\n".join(

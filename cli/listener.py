@@ -9,7 +9,7 @@ import typer
 
 from cli import show
 from cli.worker import SettingMissing
-from client import S3Error
+from s3_sam3 import S3Error
 
 
 PATH = "/webhooks/supabase"

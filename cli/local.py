@@ -16,7 +16,7 @@ from supabase_auth import errors as auth_errors
 
 from cli import janitor, worker
 from cli.processes import Program, Programs
-from client import ClientSettings, S3Error
+from s3_sam3 import ClientSettings, S3Error
 
 
 PLATFORM_SECONDS = 60.0

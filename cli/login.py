@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import config, show
-from client import NotSignedIn, Session
+from s3_sam3 import NotSignedIn, Session
 
 
 def login(

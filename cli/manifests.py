@@ -10,10 +10,10 @@ import typer
 from pydantic import ValidationError
 
 from cli import batch_folder, config, show
-from client import S3Client, S3Error, read_manifest
-from client.exports import Pictured
-from contracts import object_keys
-from contracts.manifest import Manifest
+from s3_sam3 import S3Client, S3Error, read_manifest
+from s3_sam3.contracts import object_keys
+from s3_sam3.contracts.manifest import Manifest
+from s3_sam3.exports import Pictured
 
 
 class NoManifest(S3Error):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from cli.exits import Exit
-from client import S3Error
+from s3_sam3 import S3Error
 
 
 PR_SET_PDEATHSIG = 1

@@ -8,9 +8,9 @@ import httpx
 import typer
 
 from cli import config, show
-from client import Unreachable
-from contracts import bodies, limits
-from contracts.tasks import TaskStatus
+from s3_sam3 import Unreachable
+from s3_sam3.contracts import bodies, limits
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 def results(

@@ -10,13 +10,13 @@ import typer
 from pydantic import ValidationError
 
 from cli import config, manifests, show
-from client import S3Error
-from client.exports import Pictured, labels, overlay
-from contracts import limits, object_keys
-from contracts.bodies import RethresholdRequest
-from contracts.manifest import Manifest
-from masks.rethreshold import RethresholdError
-from masks.rethreshold import rethreshold as cut_anew
+from s3_sam3 import S3Error
+from s3_sam3.contracts import limits, object_keys
+from s3_sam3.contracts.bodies import RethresholdRequest
+from s3_sam3.contracts.manifest import Manifest
+from s3_sam3.exports import Pictured, labels, overlay
+from s3_sam3.imaging.rethreshold import RethresholdError
+from s3_sam3.imaging.rethreshold import rethreshold as cut_anew
 
 
 class CannotBeCut(S3Error):

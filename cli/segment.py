@@ -10,9 +10,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from cli import arguments, batch_folder, boxes, config, segment_many, show
 from cli.batch import Order
-from client import Segmentation
-from contracts import bodies, limits
-from contracts.prompts import Prompt, SegmentOptions, with_ids
+from s3_sam3 import Segmentation
+from s3_sam3.contracts import bodies, limits
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions, with_ids
 
 
 def segment(

@@ -20,7 +20,7 @@ from cli import config, show
 from cli.batch import Batch, Order, Row
 from cli.batch_folder import BatchFolder
 from cli.exits import Exit, code_of
-from contracts import object_keys
+from s3_sam3.contracts import object_keys
 
 
 MOST_COLUMNS = 6

@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from contracts import bodies, limits
-from contracts.errors import ErrorCode
-from contracts.manifest import Manifest
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts import bodies, limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.manifest import Manifest
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 out = Console()

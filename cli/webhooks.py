@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli import config, show
-from client import S3Client
-from contracts import limits, webhook_bodies
-from contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEvent
+from s3_sam3 import S3Client
+from s3_sam3.contracts import limits, webhook_bodies
+from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEvent
 
 
 app = typer.Typer(help="Be told of your tasks at an https address.", no_args_is_help=True)

@@ -15,8 +15,8 @@ from cli import devices, show
 from cli.devices import Device
 from cli.exits import Exit
 from cli.processes import Program, ProgramEnded, Programs
-from client import S3Error
-from contracts import pipeline
+from s3_sam3 import S3Error
+from s3_sam3.contracts import pipeline
 
 
 PIPELINE_STOP_SECONDS = 10.0

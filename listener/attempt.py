@@ -5,7 +5,6 @@ import datetime as dt
 from dataclasses import dataclass
 
 from adapters import telemetry
-from contracts.tasks import ReleaseReason
 from listener import errors, settle
 from listener.capabilities import Capabilities
 from listener.lease import Lease
@@ -18,6 +17,7 @@ from listener.shielded import to_the_end
 from listener.stopwatch import Stopwatch
 from listener.task_objects import TaskObjects
 from listener.work import work
+from s3_sam3.contracts.tasks import ReleaseReason
 
 
 log = telemetry.get_logger(__name__)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contracts import limits
-from contracts.manifest import ModelInfo
-from contracts.tasks import MediaKind
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.manifest import ModelInfo
+from s3_sam3.contracts.tasks import MediaKind
 
 
 _DTYPES: Final = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}

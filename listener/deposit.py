@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass
 
 from adapters import objects
-from contracts import object_keys
 from listener import errors
 from listener.lease_store import Claim
 from listener.segment import Segmented
 from listener.task_objects import TaskObjects
+from s3_sam3.contracts import object_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from contracts.errors import FACTS, TASK_ERROR_CODES, ErrorCode
+from s3_sam3.contracts.errors import FACTS, TASK_ERROR_CODES, ErrorCode
 
 
 _BAD_PICTURE: Final = frozenset(

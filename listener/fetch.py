@@ -1,10 +1,10 @@
 """From the object store: the picture's bytes."""
 
 from adapters import objects
-from contracts.errors import ErrorCode
 from listener import errors
 from listener.lease_store import Claim
 from listener.task_objects import TaskObjects
+from s3_sam3.contracts.errors import ErrorCode
 
 
 async def fetch(claim: Claim, store: TaskObjects) -> bytes:

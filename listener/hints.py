@@ -1,8 +1,8 @@
 """Realtime's notices, each a hint to look."""
 
 from adapters import machine_auth, realtime
-from contracts import notices
 from listener.wake import Wake, WakeSource
+from s3_sam3.contracts import notices
 
 
 def hint_channel(

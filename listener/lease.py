@@ -5,9 +5,9 @@ import random
 from typing import Final
 
 from adapters import machine_auth, rest, telemetry
-from contracts.tasks import Settlement
 from listener.errors import LeaseLost
 from listener.lease_store import Claim, LeaseStore
+from s3_sam3.contracts.tasks import Settlement
 
 
 log = telemetry.get_logger(__name__)

@@ -10,9 +10,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapters import machine_auth, rest, telemetry
-from contracts.errors import ErrorCode
-from contracts.prompts import Prompt, SegmentOptions
-from contracts.tasks import MediaKind, ReleaseReason, Settlement
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.contracts.tasks import MediaKind, ReleaseReason, Settlement
 
 
 log = telemetry.get_logger(__name__)

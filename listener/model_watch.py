@@ -4,9 +4,9 @@ import asyncio
 from typing import Final
 
 from adapters import telemetry
-from contracts.manifest import ModelInfo
-from contracts.pipeline import Health, HealthAnswer
 from listener.segment import Segmenter
+from s3_sam3.contracts.manifest import ModelInfo
+from s3_sam3.contracts.pipeline import Health, HealthAnswer
 
 
 log = telemetry.get_logger(__name__)

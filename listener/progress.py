@@ -5,11 +5,11 @@ from enum import Enum
 from typing import Final
 
 from adapters import machine_auth, rest, telemetry
-from contracts import limits
-from contracts.tasks import Settlement
 from listener.errors import LeaseLost
 from listener.lease_store import Claim, LeaseStore
 from listener.segment import Segmenter
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.tasks import Settlement
 
 
 log = telemetry.get_logger(__name__)

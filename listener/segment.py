@@ -13,10 +13,10 @@ from typing import Any, Final
 import aiohttp
 from pydantic import ValidationError
 
-from contracts import pipeline
-from contracts.errors import ErrorCode
-from contracts.manifest import Manifest
 from listener import errors
+from s3_sam3.contracts import pipeline
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.manifest import Manifest
 
 
 _GET_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)

@@ -8,10 +8,10 @@ from typing import Any, Final, assert_never
 import tenacity
 
 from adapters import machine_auth, rest, telemetry
-from contracts.errors import ErrorCode
-from contracts.tasks import ReleaseReason, Settlement
 from listener.deposit import Deposit
 from listener.lease_store import LeaseStore
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.tasks import ReleaseReason, Settlement
 
 
 log = telemetry.get_logger(__name__)

@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters import edge_functions, machine_auth, objects, rest, signed_urls
-from contracts import limits, object_keys
-from contracts.errors import ErrorCode
 from listener.lease_store import Claim
+from s3_sam3.contracts import limits, object_keys
+from s3_sam3.contracts.errors import ErrorCode
 
 
 FUNCTION: Final = "job-urls"

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from adapters import objects
-from contracts import limits, object_keys
 from listener.lease_store import Claim
+from s3_sam3.contracts import limits, object_keys
 
 
 class TaskObjects(Protocol):

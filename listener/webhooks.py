@@ -17,10 +17,10 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from adapters import machine_auth, rest, settings, telemetry
-from contracts.envelope import Envelope, ErrorBody, Meta
-from contracts.errors import FACTS, ErrorCode
 from listener.wake import Wake, WakeSource
 from listener.webhooks_proof import Change, NotProven, Secrets
+from s3_sam3.contracts.envelope import Envelope, ErrorBody, Meta
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 log = telemetry.get_logger(__name__)

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters import signatures
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 SHARED_SECRET_HEADER: Final = "x-webhook-secret"  # noqa: S105 - the name of a header, no secret

@@ -4,8 +4,6 @@ import asyncio
 from typing import Any, Final
 
 from adapters import telemetry
-from contracts import pipeline, prompts
-from contracts.errors import ErrorCode
 from listener import errors, settle
 from listener.deposit import deposit
 from listener.lease_store import Claim
@@ -14,6 +12,8 @@ from listener.ride import Ride
 from listener.segment import Segmented, Segmenter
 from listener.stopwatch import Stopwatch
 from listener.task_objects import TaskObjects
+from s3_sam3.contracts import pipeline, prompts
+from s3_sam3.contracts.errors import ErrorCode
 
 
 log = telemetry.get_logger(__name__)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from typing import Any, Final
 
-from contracts import limits
 from pipeline.errors import Busy
+from s3_sam3.contracts import limits
 
 
 #: Requests whose times say how fast places become free.

@@ -7,11 +7,11 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from contracts.errors import FACTS, ErrorCode
-from contracts.pipeline import API_KEY_HEADER
 from pipeline.errors import Busy, PipelineError
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
+from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.pipeline import API_KEY_HEADER
 
 
 log = structlog.get_logger(__name__)

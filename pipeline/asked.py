@@ -6,9 +6,9 @@ from typing import Final
 
 import torch
 
-from contracts.prompts import Box, BoxLabel, Prompt
 from pipeline.segmenter import clip_box, prompt_text
 from pipeline.views import View
+from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
 
 
 #: What SAM3 was taught to read when a prompt is boxes alone (`Sam3Processor`).

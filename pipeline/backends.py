@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from contracts.manifest import ModelInfo
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 if TYPE_CHECKING:

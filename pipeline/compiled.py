@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import torch
 
-from contracts.manifest import ModelInfo
 from pipeline.choices import Choices
 from pipeline.detector import Detector, Raw
 from pipeline.errors import SetupFailed
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 #: Numbers of squares, and of prompts, that are compiled; more are split, fewer are padded.

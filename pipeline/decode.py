@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from contracts import limits
-from contracts.errors import ErrorCode
 from pipeline.errors import Refused
-from pixels import upright
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.imaging import upright
 
 
 class Decoded(NamedTuple):
@@ -24,7 +24,7 @@ def decode(data: bytes, *, max_pixels: int = limits.MAX_IMAGE_PIXELS) -> Decoded
     Decode a JPEG, PNG or WebP into an upright sRGB picture (EXIF orientation applied).
 
     The kind is read off the bytes, the size off the header, both before anything is decoded. Of an
-    animation the first frame counts. `pixels.colours` says what becomes of the colours.
+    animation the first frame counts. `s3_sam3.imaging.colours` says what becomes of the colours.
 
     Raises:
         Refused: empty_body, unsupported_media_type, file_too_large, image_too_large, invalid_image.

@@ -5,7 +5,7 @@ Its standard input is a socket, and one piece of memory is shared with the paren
 picture are in it when their number comes over the socket, and its pixels when the answer goes
 back, a line of JSON. Whatever a hostile file does to a decoder, it does here: in a process with
 bounds on memory and CPU time, no secret in its environment, no way to anybody else's
-(`pixels.confinement`), and nothing else to do. It imports Pillow and no torch.
+(`sandbox.confinement`), and nothing else to do. It imports Pillow and no torch.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ from PIL import (
 
 from pipeline.decode import Decoded, decode
 from pipeline.errors import Refused
-from pixels.confinement import confine
+from sandbox.confinement import confine
 
 
 READY: Final = b"ready"

@@ -16,12 +16,12 @@ from typing import Any, Final, Self
 
 import structlog
 
-from contracts import limits
-from contracts.errors import ErrorCode
 from pipeline.decode import Decoded, sniff
 from pipeline.decode_process import DecodeProcess, DecoderLost, DecoderSilent
 from pipeline.errors import PipelineError, Refused
-from pixels.confinement import hide
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from sandbox.confinement import hide
 
 
 log = structlog.get_logger(__name__)

@@ -17,11 +17,11 @@ from typing import Final
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts import limits
-from contracts.errors import ErrorCode
 from pipeline.decode import Decoded
 from pipeline.decode_child import LAYOUT, PIXEL_BYTES, READY
 from pipeline.errors import Refused
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
 
 
 #: So much of the memory is kept between two pictures: 16 megapixels.

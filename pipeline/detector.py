@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import torch
 
-from contracts.manifest import ModelInfo
 from pipeline import preprocess
 from pipeline.text_features import TextFeatures
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 if TYPE_CHECKING:

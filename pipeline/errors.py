@@ -15,7 +15,7 @@ PipelineError
     └── SelfTestFailed      the model answers nonsense
 """
 
-from contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 class PipelineError(Exception):

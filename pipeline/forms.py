@@ -6,10 +6,10 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import ValidationError
 
-from contracts import limits
-from contracts.errors import ErrorCode
-from contracts.pipeline import IMAGE_PART, REQUEST_PART, PredictRequest
 from pipeline.errors import Refused
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.pipeline import IMAGE_PART, REQUEST_PART, PredictRequest
 
 
 #: Pictures in one batch.

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import structlog
 
-from contracts.pipeline import Health, HealthAnswer
 from pipeline.admission import Admission
 from pipeline.errors import NotReady, PipelineError, SetupFailed
 from pipeline.lane import Lane
 from pipeline.segmenter import Segmenter
+from s3_sam3.contracts.pipeline import Health, HealthAnswer
 
 
 log = structlog.get_logger(__name__)

@@ -5,10 +5,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contracts.manifest import ModelInfo
 from pipeline import standin
 from pipeline.segmenter import Segmenter
 from pipeline.settings import Settings
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def warm_up(segmenter: "Sam3Segmenter") -> None:
     """Run one grey picture through, so that the first request finds kernels chosen and loaded."""
     from PIL import Image
 
-    from contracts.prompts import Prompt
     from pipeline.segmenter import segment
+    from s3_sam3.contracts.prompts import Prompt
 
     segment(segmenter, Image.new("RGB", (64, 64), "grey"), (Prompt(text="object"),))

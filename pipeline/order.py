@@ -5,9 +5,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from time import perf_counter
 
-from contracts.prompts import SegmentOptions
 from pipeline.errand import Errand
 from pipeline.errors import PipelineError
+from s3_sam3.contracts.prompts import SegmentOptions
 
 
 class Order:

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contracts.manifest import Rle
-from masks import rle
 from pipeline import full_memory
 from pipeline.views import View
+from s3_sam3.contracts.manifest import Rle
+from s3_sam3.imaging import rle
 
 
 #: Bytes that a column of pixels needs in a gap between two cells while it is looked at.

@@ -14,12 +14,12 @@ from threading import Condition
 import structlog
 import torch
 
-from contracts import limits
 from pipeline import postprocess
 from pipeline.device import one_core
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
 from pipeline.postprocess import Kept, Outlined
 from pipeline.sharing import translated
+from s3_sam3.contracts import limits
 
 
 log = structlog.get_logger(__name__)

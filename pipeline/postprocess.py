@@ -11,13 +11,13 @@ from typing import Final
 
 import torch
 
-from contracts import limits
-from contracts.manifest import Candidate, PromptResult
-from contracts.prompts import SegmentOptions
-from masks.choose import Found, choose
-from masks.merge import Seen, merge
 from pipeline.outline import Canvas, outline
 from pipeline.views import View
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.manifest import Candidate, PromptResult
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.imaging.choose import Found, choose
+from s3_sam3.imaging.merge import Seen, merge
 
 
 #: Digits kept of a score: all that a float32 has, so that what differed still does.

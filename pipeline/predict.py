@@ -9,15 +9,15 @@ from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
-from contracts.manifest import ImageSize, Manifest, PromptResult, Timings
-from contracts.pipeline import PredictAnswer, PredictRequest
-from masks import label_map, overlay
 from pipeline.admission import DRAWING_BYTES, PIXEL_BYTES, Hold, Room
 from pipeline.decode import Decoded
 from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, TooLate
 from pipeline.lane import Lane
 from pipeline.segmenter import Segmenter
+from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
+from s3_sam3.contracts.pipeline import PredictAnswer, PredictRequest
+from s3_sam3.imaging import label_map, overlay
 
 
 Result = TypeVar("Result")

@@ -8,9 +8,6 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from contracts import limits
-from contracts.errors import ErrorCode
-from contracts.pipeline import REQUEST_ID_HEADER, PredictAnswer, PredictProgress
 from pipeline import forms
 from pipeline.admission import Admission
 from pipeline.answers import METRICS, error_body, json_answer
@@ -18,6 +15,9 @@ from pipeline.errand import Errand
 from pipeline.errors import ModelDied, PipelineError
 from pipeline.model_host import ModelHost
 from pipeline.predict import Job, Studio
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.pipeline import REQUEST_ID_HEADER, PredictAnswer, PredictProgress
 
 
 log = structlog.get_logger(__name__)

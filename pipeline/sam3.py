@@ -14,9 +14,6 @@ from typing import Final
 import torch
 from PIL import Image
 
-from contracts.manifest import ModelInfo, PromptResult
-from contracts.prompts import Prompt, SegmentOptions
-from masks.choose import Found, choose
 from pipeline import postprocess, preprocess
 from pipeline.asked import ask, box_rows
 from pipeline.detector import Detector, Raw
@@ -29,6 +26,9 @@ from pipeline.sam3_order import Row, Sam3Order, Sight, next_rows
 from pipeline.sharing import BatchSize, share, translated
 from pipeline.views import View, views
 from pipeline.vision import Vision
+from s3_sam3.contracts.manifest import ModelInfo, PromptResult
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.imaging.choose import Found, choose
 
 
 #: Rows in one pass of the detector. A CPU loses by larger ones (504 pixels a side, 16 prompts: by

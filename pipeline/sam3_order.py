@@ -6,13 +6,13 @@ from itertools import islice
 
 import torch
 
-from contracts.prompts import SegmentOptions
 from pipeline.asked import Asked
 from pipeline.errand import Errand
 from pipeline.feature_memory import Features
 from pipeline.order import Order
 from pipeline.outlining import Outlining
 from pipeline.views import View
+from s3_sam3.contracts.prompts import SegmentOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

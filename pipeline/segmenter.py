@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from contracts import limits
-from contracts.errors import ErrorCode
-from contracts.manifest import ModelInfo, PromptResult
-from contracts.prompts import Box, Prompt, SegmentOptions
 from pipeline.errand import Errand
 from pipeline.errors import Refused
 from pipeline.views import View
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.manifest import ModelInfo, PromptResult
+from s3_sam3.contracts.prompts import Box, Prompt, SegmentOptions
 
 
 class Segmenter(Protocol):

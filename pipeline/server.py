@@ -6,7 +6,6 @@ from functools import partial
 
 from aiohttp import web
 
-from contracts.pipeline import Health
 from pipeline import predicting
 from pipeline.admission import Admission, Room
 from pipeline.answers import METRICS, SETTINGS, answer_errors, check_key, json_answer
@@ -19,6 +18,7 @@ from pipeline.predict import Studio
 from pipeline.predicting import ADMISSION, ERRANDS, HOST, STUDIO
 from pipeline.segmenter import Segmenter
 from pipeline.settings import Settings
+from s3_sam3.contracts.pipeline import Health
 
 
 def create_app(settings: Settings, load: Callable[[], Segmenter]) -> web.Application:

@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contracts.manifest import Candidate, ModelInfo, PromptResult
-from contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
-from masks import rle
-from masks.choose import Found, choose
 from pipeline.errand import Errand
 from pipeline.errors import ModelDied, OutOfMemory
 from pipeline.order import Order
 from pipeline.segmenter import clip_box, prompt_text
 from pipeline.views import View, views
+from s3_sam3.contracts.manifest import Candidate, ModelInfo, PromptResult
+from s3_sam3.contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
+from s3_sam3.imaging import rle
+from s3_sam3.imaging.choose import Found, choose
 
 
 #: Value of `SAM3_WEIGHTS_PATH` that chooses the stand-in.

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from contracts.errors import ErrorCode
-from contracts.limits import MAX_TEXT_TOKENS
 from pipeline.errors import Refused
 from pipeline.recent import Recent
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.limits import MAX_TEXT_TOKENS
 
 
 if TYPE_CHECKING:

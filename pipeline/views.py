@@ -6,9 +6,9 @@ from typing import Final
 
 from typing_extensions import override
 
-from contracts.errors import ErrorCode
-from contracts.prompts import SegmentOptions
 from pipeline.errors import Refused
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import SegmentOptions
 
 
 #: Share of a tile that its neighbour shows too, so that what lies on a border is whole in one.

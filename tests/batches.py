@@ -6,7 +6,7 @@ from fake_service import FakeService
 
 from cli.batch import Batch, Order
 from cli.batch_folder import BatchFolder
-from contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 DOG = Order(prompts=(Prompt(id="p0", text="dog"),), options=SegmentOptions())

@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from contracts.manifest import Candidate
-from masks import rle
-from masks.choose import Found
+from s3_sam3.contracts.manifest import Candidate
+from s3_sam3.imaging import rle
+from s3_sam3.imaging.choose import Found
 
 
 SIZE = (24, 16)  # width, height in pixels

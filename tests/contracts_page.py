@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from api.route import Route
 from api.routes import ROUTES
-from contracts import (
+from s3_sam3.contracts import (
     bodies,
     envelope,
     limits,
@@ -20,7 +20,7 @@ from contracts import (
     webhook_bodies,
     webhooks,
 )
-from contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 PAGE: Final = Path(__file__).parents[1] / "docs/contracts/api-contracts.md"

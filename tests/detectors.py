@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from contracts.manifest import ModelInfo
 from pipeline import weights
 from pipeline.detector import Detector, Sam3Detector
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 def open_detector(folder: Path, *, dtype: str = "float32") -> Sam3Detector:

@@ -14,13 +14,13 @@ from listeners import ListenerProcess
 from psycopg.rows import dict_row
 
 from adapters.rest import Rest
-from contracts import object_keys
 from devstack.testing import SignedUpUser, Stack
 from dispatcher.dispatching import Dispatcher
 from dispatcher.outbox import Outbox
 from dispatcher.sending import Sender
 from dispatcher.serve import lines_of
 from dispatcher.settings import DispatcherSettings
+from s3_sam3.contracts import object_keys
 
 
 DispatcherProcess = ListenerProcess

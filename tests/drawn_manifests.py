@@ -9,8 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
-from contracts.manifest import ImageSize, Instance, Manifest, ModelInfo, PromptResult, Rle, Timings
-from masks import rle
+from s3_sam3.contracts.manifest import (
+    ImageSize,
+    Instance,
+    Manifest,
+    ModelInfo,
+    PromptResult,
+    Rle,
+    Timings,
+)
+from s3_sam3.imaging import rle
 
 
 Mask = NDArray[np.bool_]

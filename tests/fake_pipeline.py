@@ -4,8 +4,8 @@ import asyncio
 
 from aiohttp import web
 
-from contracts import manifest, pipeline
-from contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts import manifest, pipeline
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 API_KEY = "a-key-between-listener-and-pipeline"

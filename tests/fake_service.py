@@ -9,11 +9,11 @@ from pathlib import Path
 
 from drawn_manifests import disc, manifest
 
-from client import S3Client, Segmentation
-from contracts import bodies
-from contracts.manifest import Manifest
-from contracts.prompts import Prompt, SegmentOptions
-from contracts.tasks import MediaKind, TaskStatus
+from s3_sam3 import S3Client, Segmentation
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.manifest import Manifest
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.contracts.tasks import MediaKind, TaskStatus
 
 
 FOUND = manifest(dog=[disc((64, 48), (20, 20), 9)])

@@ -12,9 +12,9 @@ from psycopg.rows import dict_row
 
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
-from contracts import object_keys
 from devstack.testing import SignedUpUser, Stack
 from janitor.housekeeping import Housekeeping
+from s3_sam3.contracts import object_keys
 
 
 JanitorProcess = ListenerProcess

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.prompts import Prompt, SegmentOptions
-from contracts.tasks import MediaKind
 from listener.lease_store import Claim
 from listener.worker import Worker
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.contracts.tasks import MediaKind
 
 
 QUICK_LEASE = {"LISTENER_LEASE_SECONDS": 2, "LISTENER_RENEW_SECONDS": 0.5}

@@ -9,11 +9,11 @@ from PIL import Image
 from process_table import peak
 from wide_detector import WideDetector
 
-from contracts.prompts import Prompt, SegmentOptions
 from pipeline.errand import Errand
 from pipeline.lane import Lane
 from pipeline.sam3 import Sam3Segmenter
 from pipeline.sam3_order import Sam3Order
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 #: Threads beside the model's.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contracts.prompts import SegmentOptions
+from s3_sam3.contracts.prompts import SegmentOptions
 
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from psycopg.rows import dict_row
 
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
-from contracts import object_keys
-from contracts.tasks import TaskStatus
 from devstack.testing import SignedUpUser
+from s3_sam3.contracts import object_keys
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:

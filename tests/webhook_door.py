@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 
 from adapters import signatures
-from contracts.envelope import Envelope
 from listener.wake import Wake, WakeSource
 from listener.webhooks import PATH, WebhookDoor
 from listener.webhooks_proof import Secrets
+from s3_sam3.contracts.envelope import Envelope
 
 
 SECRET, OTHER = "whsec_" + "b3Vycw" * 4, "whsec_" + "dGhlaXJz" * 4

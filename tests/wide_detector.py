@@ -2,9 +2,9 @@
 
 import torch
 
-from contracts.manifest import ModelInfo
 from pipeline.detector import Raw
 from pipeline.vision import Features
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 QUERIES, CELLS = 200, 288

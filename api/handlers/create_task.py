@@ -17,8 +17,8 @@ from api import (
     waiting,
 )
 from api.queries import WaitQuery
-from contracts import bodies, prompts
-from contracts.tasks import FINAL_STATUSES
+from s3_sam3.contracts import bodies, prompts
+from s3_sam3.contracts.tasks import FINAL_STATUSES
 
 
 async def create_task(request: web.Request) -> web.Response:

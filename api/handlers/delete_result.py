@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from api import answers, incoming, keys, task_store
-from contracts import bodies
+from s3_sam3.contracts import bodies
 
 
 async def delete_result(request: web.Request) -> web.Response:

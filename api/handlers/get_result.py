@@ -4,7 +4,7 @@ from aiohttp import web
 
 from adapters.objects import ObjectStore
 from api import answers, incoming, keys, rows, task_store
-from contracts import limits
+from s3_sam3.contracts import limits
 
 
 async def get_result(request: web.Request) -> web.Response:

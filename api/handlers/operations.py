@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from adapters import objects, rest
 from api import answers, keys, metrics
 from api.problems import Problem
-from contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import ErrorCode
 
 
 _PROBE_SECONDS: Final = 3.0

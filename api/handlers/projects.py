@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from api import account_store, answers, incoming, keys
-from contracts import bodies
+from s3_sam3.contracts import bodies
 
 
 async def list_projects(request: web.Request) -> web.Response:

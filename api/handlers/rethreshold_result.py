@@ -4,9 +4,9 @@ from aiohttp import web
 
 from api import answers, incoming, keys, task_store
 from api.problems import Problem
-from contracts import bodies
-from contracts.errors import ErrorCode
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 async def rethreshold_result(request: web.Request) -> web.Response:

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from api import answers, intake, keys, sources
-from contracts import bodies, object_keys
-from contracts.tasks import MediaKind
+from s3_sam3.contracts import bodies, object_keys
+from s3_sam3.contracts.tasks import MediaKind
 
 
 async def upload_image(request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from api import answers, incoming, keys, webhook_store
 from api.queries import DeliveriesQuery
-from contracts import bodies, webhook_bodies
+from s3_sam3.contracts import bodies, webhook_bodies
 
 
 async def list_webhooks(request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ from bench.chaos.books import Books, winner
 from bench.chaos.fake_gpu import score
 from bench.chaos.observer import Observer
 from bench.chaos.stage import Stage
-from contracts.manifest import Manifest
+from s3_sam3.contracts.manifest import Manifest
 
 
 OUTBOX_SECONDS: Final = 60.0

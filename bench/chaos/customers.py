@@ -14,7 +14,7 @@ import aiohttp
 from adapters.rest import RestRefused, RestUnavailable
 from bench.chaos.plan import Plan
 from bench.chaos.stage import Stage
-from contracts import object_keys
+from s3_sam3.contracts import object_keys
 
 
 PICTURES: Final = 6

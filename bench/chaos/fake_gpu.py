@@ -15,8 +15,8 @@ from typing import Final
 
 from aiohttp import web
 
-from contracts import manifest, pipeline
-from contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts import manifest, pipeline
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 MODEL: Final = manifest.ModelInfo(

@@ -9,8 +9,8 @@ from PIL import Image
 from bench.pipeline import pictures
 from bench.pipeline.contenders import Bytes, Door
 from bench.pipeline.plain import opened
-from contracts.pipeline import PredictRequest
-from contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.contracts.pipeline import PredictRequest
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 OPTIONS: Final = SegmentOptions(floor=1)

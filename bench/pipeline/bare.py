@@ -7,10 +7,10 @@ import torch
 
 from bench.pipeline.models import Loaded
 from bench.pipeline.plain import opened
-from contracts.manifest import ModelInfo
 from pipeline import preprocess
 from pipeline.detector import Sam3Detector
 from pipeline.sam3 import rows_at_once
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 VIEWS: Final = {"cuda": 4, "cpu": 1}

@@ -17,7 +17,13 @@ from typing import Any, Final
 import aiohttp
 
 from cli.local import free_port
-from contracts.pipeline import API_KEY_HEADER, IMAGE_PART, REQUEST_PART, Health, PredictRequest
+from s3_sam3.contracts.pipeline import (
+    API_KEY_HEADER,
+    IMAGE_PART,
+    REQUEST_PART,
+    Health,
+    PredictRequest,
+)
 
 
 KEY: Final = "a-key-for-benchmarks"

@@ -20,14 +20,14 @@ from bench.pipeline import pictures
 from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain, Stock
 from bench.pipeline.section import Part, new_table
-from contracts.limits import DEFAULT_MASK_THRESHOLD
-from contracts.manifest import ModelInfo, PromptResult
-from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
-from masks import rle
 from pipeline.detector import Sam3Detector
 from pipeline.errand import Errand
 from pipeline.sam3 import Sam3Segmenter
 from pipeline.sam3_order import Sam3Order
+from s3_sam3.contracts.limits import DEFAULT_MASK_THRESHOLD
+from s3_sam3.contracts.manifest import ModelInfo, PromptResult
+from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
+from s3_sam3.imaging import rle
 
 
 LIMIT: Final = 0.999

@@ -17,7 +17,7 @@ from bench.pipeline.grid import Case, Effort
 from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part
-from contracts.prompts import Prompt
+from s3_sam3.contracts.prompts import Prompt
 
 
 _CASES: Final = {

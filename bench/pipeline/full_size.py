@@ -23,12 +23,12 @@ from bench.pipeline.contenders import KEY, ours_body
 from bench.pipeline.models import Loaded, full_size
 from bench.pipeline.plain import Plain, opened
 from bench.pipeline.section import Part, new_table
-from contracts.limits import MAX_PROMPTS_PER_TASK
-from contracts.manifest import PromptResult
-from contracts.pipeline import Health, HealthAnswer, PredictAnswer, PredictRequest
-from contracts.prompts import Prompt, SegmentOptions
 from pipeline.server import create_app
 from pipeline.settings import Settings
+from s3_sam3.contracts.limits import MAX_PROMPTS_PER_TASK
+from s3_sam3.contracts.manifest import PromptResult
+from s3_sam3.contracts.pipeline import Health, HealthAnswer, PredictAnswer, PredictRequest
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 ASKED_PLAINLY: Final = 2

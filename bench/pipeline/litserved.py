@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from bench.pipeline.models import load
 from bench.pipeline.plain import Plain, opened
-from contracts.prompts import Prompt
+from s3_sam3.contracts.prompts import Prompt
 
 
 BATCH_SECONDS: Final = 0.005

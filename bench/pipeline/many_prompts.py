@@ -9,7 +9,7 @@ from bench.pipeline import asking, load
 from bench.pipeline.contenders import Door
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, cell, new_table, spread
-from contracts.limits import MAX_PROMPTS_PER_TASK
+from s3_sam3.contracts.limits import MAX_PROMPTS_PER_TASK
 
 
 OBJECTS: Final = 10

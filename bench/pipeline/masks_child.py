@@ -18,9 +18,9 @@ from typing import Final
 import torch
 
 from bench.pipeline.plain import run_lengths, stock_post_process
-from contracts.prompts import SegmentOptions
 from pipeline import postprocess
 from pipeline.views import View
+from s3_sam3.contracts.prompts import SegmentOptions
 
 
 SIDE: Final = 4032

@@ -21,8 +21,8 @@ from PIL import Image, ImageOps
 from pycocotools import mask as coco
 
 from bench.pipeline.models import Loaded
-from contracts.limits import DEFAULT_MASK_THRESHOLD
-from contracts.prompts import BoxLabel, Prompt
+from s3_sam3.contracts.limits import DEFAULT_MASK_THRESHOLD
+from s3_sam3.contracts.prompts import BoxLabel, Prompt
 
 
 _BOXES_ONLY: Final = "visual"

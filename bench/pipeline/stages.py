@@ -13,12 +13,12 @@ from bench.pipeline.equality import segmenter
 from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, new_table
-from contracts.manifest import ImageSize, Manifest, Timings
-from contracts.pipeline import PredictAnswer
-from masks import label_map, overlay
 from pipeline.decode_pool import DecodePool
 from pipeline.errand import Errand
 from pipeline.segmenter import find
+from s3_sam3.contracts.manifest import ImageSize, Manifest, Timings
+from s3_sam3.contracts.pipeline import PredictAnswer
+from s3_sam3.imaging import label_map, overlay
 
 
 Result = TypeVar("Result")

@@ -25,7 +25,7 @@ from adapters.objects import ObjectStore
 from bench import report
 from bench.queue.server import Connection, connected
 from cli.local import Local, Place, free_port
-from client import Session
+from s3_sam3 import Session
 
 
 STANDIN = Path("standin:")

@@ -7,7 +7,7 @@ from typing import Final
 from bench.queue_states.door import Door, Row
 from bench.queue_states.model import QueueModel
 from bench.queue_states.model_rows import Task
-from contracts.tasks import FINAL_STATUSES, TaskStatus
+from s3_sam3.contracts.tasks import FINAL_STATUSES, TaskStatus
 
 
 PATIENCE: Final = 16

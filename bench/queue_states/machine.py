@@ -29,9 +29,9 @@ from bench.queue_states import agreement, clock
 from bench.queue_states.door import SERVICE, Door
 from bench.queue_states.model import QueueModel
 from bench.queue_states.model_rows import Attempt, Task
-from contracts.errors import ErrorCode
-from contracts.prompts import SegmentOptions
-from contracts.tasks import ReleaseReason
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.contracts.tasks import ReleaseReason
 
 
 WORKERS: Final = {"small": 16 * 1024, "large": 32 * 1024}

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bench.queue_states.model_rows import Attempt, Task, ride_together
-from contracts.errors import FACTS, ErrorCode, Refund
-from contracts.tasks import FINAL_STATUSES, ReleaseReason, TaskStatus
+from s3_sam3.contracts.errors import FACTS, ErrorCode, Refund
+from s3_sam3.contracts.tasks import FINAL_STATUSES, ReleaseReason, TaskStatus
 
 
 MAX_ATTEMPTS: Final = 3

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from contracts.errors import ErrorCode
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 @dataclass(kw_only=True)

@@ -30,7 +30,7 @@ from forged_tokens import (
 from api.auth import Authenticator
 from api.jwks import Jwks
 from api.problems import Problem
-from contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import ErrorCode
 
 
 @pytest.fixture

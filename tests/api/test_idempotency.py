@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from api import task_store
-from contracts import bodies
+from s3_sam3.contracts import bodies
 
 
 Draw = Callable[..., bytes]

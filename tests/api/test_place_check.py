@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from api import place_check
 from api.problems import Problem
 from api.sources import Size
-from contracts.bodies import SegmentRequest
-from contracts.prompts import Box
 from pipeline.errors import Refused
 from pipeline.segmenter import clip_box
 from pipeline.views import views
+from s3_sam3.contracts.bodies import SegmentRequest
+from s3_sam3.contracts.prompts import Box
 
 
 SIZE = Size(width=64, height=48)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from api import prompt_check
 from api.problems import Problem
-from contracts import limits
-from contracts.errors import ErrorCode
-from contracts.prompts import Box, Prompt
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Box, Prompt
 
 
 COUNTS = [

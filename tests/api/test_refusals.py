@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from contracts import limits
+from s3_sam3.contracts import limits
 
 
 WORDS_33 = " ".join(["cat"] * 33)

@@ -16,11 +16,11 @@ from typing_extensions import override
 from adapters import objects
 from api import rethresholding
 from api.problems import Problem
-from contracts import manifest
-from contracts.bodies import RethresholdRequest
-from contracts.prompts import SegmentOptions
-from masks import rle
-from masks.choose import Found, choose
+from s3_sam3.contracts import manifest
+from s3_sam3.contracts.bodies import RethresholdRequest
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.imaging import rle
+from s3_sam3.imaging.choose import Found, choose
 
 
 Draw = Callable[..., bytes]

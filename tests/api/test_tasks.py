@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import psycopg
 
-from contracts import prompts
+from s3_sam3.contracts import prompts
 
 
 Draw = Callable[..., bytes]

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from api import rows, sources
-from contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import ErrorCode
 
 
 Draw = Callable[..., bytes]

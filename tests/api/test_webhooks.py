@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from contracts import limits, webhooks
+from s3_sam3.contracts import limits, webhooks
 
 
 URL = "https://receiver.example/hooks"

@@ -9,7 +9,7 @@ import pytest
 
 from bench.chaos import books, fake_gpu, unfenced
 from bench.chaos.customers import Job
-from contracts import pipeline, prompts
+from s3_sam3.contracts import pipeline, prompts
 
 
 USER = str(uuid.uuid4())

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from bench.chaos import books, fake_gpu, stage
-from contracts import pipeline
+from s3_sam3.contracts import pipeline
 
 
 async def ask(client: Any, *texts: str) -> tuple[int, Any]:

@@ -8,7 +8,7 @@ from drawn_manifests import picture
 
 from cli.arguments import told_apart
 from cli.boxes import edges, exemplar
-from contracts.prompts import BoxLabel
+from s3_sam3.contracts.prompts import BoxLabel
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from fake_service import FakeService
 
 from cli.batch import Order, Row
 from cli.batch_folder import is_complete, read
-from client import ApiError, TaskFailed, Unreachable
-from contracts.errors import ErrorCode
-from contracts.prompts import Prompt, SegmentOptions
+from s3_sam3 import ApiError, TaskFailed, Unreachable
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 def names(rows: list[Row]) -> list[str]:

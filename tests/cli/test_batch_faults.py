@@ -13,7 +13,7 @@ from fake_service import FakeService
 from cli import config
 from cli.batch_folder import BatchFolder
 from cli.segment_many import segment_many
-from client import UnreadableManifest, read_manifest
+from s3_sam3 import UnreadableManifest, read_manifest
 
 
 async def test_a_file_that_cannot_be_read_is_a_row(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cli import batch_folder, manifests
 from cli.__main__ import app
 from cli.batch_folder import BatchFolder, Record
-from contracts.manifest import Manifest
+from s3_sam3.contracts.manifest import Manifest
 
 
 SIZE = (64, 48)

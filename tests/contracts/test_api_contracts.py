@@ -9,8 +9,8 @@ from contracts_page import PAGE, expected, tables_of
 
 from api import openapi
 from api.routes import ROUTES, error_codes
-from contracts import tasks, webhooks
-from contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts import tasks, webhooks
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 SAID = tables_of(PAGE.read_text())

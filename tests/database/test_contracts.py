@@ -5,8 +5,8 @@ from typing import Any
 import pydantic
 import pytest
 
-from contracts import errors, limits, notices, prompts, tasks
 from devstack import migrations, settings
+from s3_sam3.contracts import errors, limits, notices, prompts, tasks
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from database.callers import Pool
 from database.webhook_calls import add_webhook, deliveries_of, make_due, settle, take
 from psycopg.rows import DictRow
 
-from contracts import webhooks
+from s3_sam3.contracts import webhooks
 
 
 EVERYTHING = "{" + ",".join(webhooks.WebhookEvent) + "}"

@@ -17,7 +17,7 @@ from database.webhook_calls import (
 )
 from psycopg.rows import DictRow
 
-from contracts import webhooks
+from s3_sam3.contracts import webhooks
 
 
 @pytest.fixture

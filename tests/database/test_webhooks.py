@@ -7,7 +7,7 @@ import pydantic
 import pytest
 from database.webhook_calls import add_webhook, deliveries_of, endpoint_row, settle, take
 
-from contracts import limits, webhook_bodies, webhooks
+from s3_sam3.contracts import limits, webhook_bodies, webhooks
 
 
 TABLES = ("webhook_endpoints", "webhook_deliveries", "webhook_attempts")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from contracts import tasks
+from s3_sam3.contracts import tasks
 
 
 PAGE = Path(__file__).parents[2] / "docs/job-states.md"

@@ -32,9 +32,10 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize(
     "folder",
     [
-        "contracts",
-        "masks",
-        "pixels",
+        "sandbox",
+        "sdk/s3_sam3",
+        "sdk/s3_sam3/contracts",
+        "sdk/s3_sam3/imaging",
         "adapters",
         "api",
         "janitor",
@@ -42,7 +43,6 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         "replay",
         "listener",
         "pipeline",
-        "client",
         "cli",
         "devstack",
         "ai",

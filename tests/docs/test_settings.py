@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
-from client.settings import ClientSettings
 from dispatcher.settings import DispatcherSettings
 from janitor.settings import JanitorSettings
 from listener.settings import ListenerSettings
 from pipeline.settings import Settings as PipelineSettings
 from replay.settings import DatabaseSettings, ReplaySettings
+from s3_sam3.settings import ClientSettings
 
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ PACKAGES = (
     "replay",
     "listener",
     "pipeline",
-    "client",
+    "sdk",
     "cli",
     "devstack",
     "ai",

@@ -9,7 +9,7 @@ import pytest
 from drawn_manifests import disc, manifest, overlap, ring
 from pycocotools.coco import COCO
 
-from client.exports import ExportOptions, FormatName, Pictured, export
+from s3_sam3.exports import ExportOptions, FormatName, Pictured, export
 
 
 SIZE = (64, 48)

@@ -8,8 +8,8 @@ from drawn_manifests import disc, manifest
 from odd_pictures import PICTURES, Odd
 from PIL import Image, ImageOps
 
-from client.exports import Pictured, WrongPicture
 from pipeline.decode import decode
+from s3_sam3.exports import Pictured, WrongPicture
 
 
 #: What Pillow says of damaged metadata.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from client.exports import outlines
+from s3_sam3.exports import outlines
 
 
 SIZE = (80, 60)

@@ -9,7 +9,7 @@ from drawn_manifests import disc, manifest, picture, ring
 from fake_service import segmentation
 from PIL import Image
 
-from client.exports import FORMATS, FormatName, NoPicture, Pictured, WrongPicture, export
+from s3_sam3.exports import FORMATS, FormatName, NoPicture, Pictured, WrongPicture, export
 
 
 SIZE = (64, 48)

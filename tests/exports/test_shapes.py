@@ -9,7 +9,7 @@ import shapely
 import shapely.geometry
 from drawn_manifests import disc, manifest, ring
 
-from client.exports import ExportOptions, FormatName, Pictured, export
+from s3_sam3.exports import ExportOptions, FormatName, Pictured, export
 
 
 SIZE = (64, 48)

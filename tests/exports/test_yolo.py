@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from drawn_manifests import disc, drawn, manifest, overlap, picture, ring
 
-from client.exports import FormatName, Pictured, export
+from s3_sam3.exports import FormatName, Pictured, export
 
 
 SIZE = (64, 48)

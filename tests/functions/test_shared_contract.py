@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from adapters import signatures
-from contracts import limits, object_keys
-from contracts.errors import FACTS, ErrorCode
 from devstack.functions import deno
 from listener import signed_objects, webhooks_proof
+from s3_sam3.contracts import limits, object_keys
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 FUNCTIONS = Path(__file__).parents[2] / "supabase" / "functions"

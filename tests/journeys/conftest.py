@@ -10,7 +10,7 @@ import pytest
 from journeys.service import Service, new_session, wait_for_file
 
 from cli.local import free_port
-from client import ClientSettings, S3Client
+from s3_sam3 import ClientSettings, S3Client
 
 
 @pytest.fixture(scope="session")

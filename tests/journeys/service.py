@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client import ClientSettings, Session
+from s3_sam3 import ClientSettings, Session
 
 
 START_SECONDS = 60.0

@@ -17,8 +17,8 @@ from task_queue import until
 
 from cli import config
 from cli.batch_folder import Standing, read
-from client import S3Client
-from contracts.manifest import Manifest
+from s3_sam3 import S3Client
+from s3_sam3.contracts.manifest import Manifest
 
 
 COUNT = 8

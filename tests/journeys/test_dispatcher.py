@@ -9,7 +9,7 @@ from pictures import shapes
 from standardwebhooks import Webhook
 
 from adapters.rest import Rest
-from client import S3Client
+from s3_sam3 import S3Client
 
 
 async def test_a_developers_own_server_hears_of_a_done_task(service: Service) -> None:

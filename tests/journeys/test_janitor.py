@@ -8,7 +8,7 @@ from journeys.service import Service
 from pictures import shapes
 
 from adapters.objects import ObjectStore
-from client import S3Client
+from s3_sam3 import S3Client
 
 
 async def test_a_deleted_result_leaves_the_bucket(s3: S3Client, service: Service) -> None:

@@ -16,8 +16,8 @@ from pictures import shapes
 
 from adapters import signatures
 from cli import config as kept
-from client import S3Client
-from contracts.webhooks import TaskEvent
+from s3_sam3 import S3Client
+from s3_sam3.contracts.webhooks import TaskEvent
 
 
 @pytest.fixture

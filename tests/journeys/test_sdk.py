@@ -9,11 +9,11 @@ from journeys.service import Service, new_session
 from pictures import shapes
 from task_queue import until
 
-from client import ApiError, S3Client, TaskCancelled, Unreachable, WaitedTooLong
-from contracts import bodies
-from contracts.errors import ErrorCode
-from contracts.prompts import Prompt, SegmentOptions
-from contracts.tasks import TaskStatus
+from s3_sam3 import ApiError, S3Client, TaskCancelled, Unreachable, WaitedTooLong
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 async def test_segment_finds_each_prompt_and_saves_it(s3: S3Client, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import process_table
 from journeys.service import Service
 from pictures import shapes
 
-from client import S3Client
+from s3_sam3 import S3Client
 
 
 async def test_a_dead_pipeline_is_started_again(s3: S3Client, service: Service) -> None:

@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 
 from cli import show
-from contracts import bodies
-from contracts.errors import FACTS, ErrorCode
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts import bodies
+from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 def task(**what: Any) -> bodies.Task:

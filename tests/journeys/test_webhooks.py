@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from journeys.service import Service
 
-from client import ApiError, S3Client
-from contracts.errors import ErrorCode
-from contracts.webhooks import DEFAULT_EVENTS, WebhookEvent
+from s3_sam3 import ApiError, S3Client
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, WebhookEvent
 
 
 URL = "https://receiver.invalid/hooks"

@@ -4,8 +4,8 @@ from fake_pipeline import API_KEY, FakePipeline
 from listeners import Listening, Spawn
 from task_queue import Queue, until
 
-from contracts.tasks import TaskStatus
 from devstack.testing import SignedUpUser, Stack
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 async def test_a_disabled_machine_claims_nothing_and_says_so(

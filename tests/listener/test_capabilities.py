@@ -5,10 +5,10 @@ from fake_pipeline import MODEL, FakePipeline
 from listeners import Listening
 from task_queue import Queue, until
 
-from contracts import limits
-from contracts.errors import ErrorCode
-from contracts.tasks import TaskStatus
 from listener.capabilities import Capabilities
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 def test_a_worker_says_what_its_model_is() -> None:

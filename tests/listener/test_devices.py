@@ -17,7 +17,7 @@ from task_queue import Queue, until
 from cli import devices
 from cli.processes import Program, Programs
 from cli.worker import programs, run_until_last
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 PORT = "8081"

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from contracts.errors import FACTS, TASK_ERROR_CODES, ErrorCode
 from listener import errors
+from s3_sam3.contracts.errors import FACTS, TASK_ERROR_CODES, ErrorCode
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))

@@ -12,10 +12,10 @@ from task_queue import Queue, until
 from adapters import realtime
 from adapters.machine_auth import machine_tokens
 from adapters.settings import SupabaseServiceSettings
-from contracts import notices
-from contracts.tasks import TaskStatus
 from devstack.testing import SignedUpUser, Stack
 from listener.wake import WakeSource
+from s3_sam3.contracts import notices
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 FAR_AWAY = 3600

@@ -9,9 +9,9 @@ from fake_pipeline import PICTURE
 from machines import Machine, MakeMachine
 from task_queue import Queue
 
-from contracts import limits, object_keys
 from devstack.testing import Stack
 from listener.signed_objects import WRITES
+from s3_sam3.contracts import limits, object_keys
 
 
 async def test_urls_are_for_exactly_the_attempt(queue: Queue, new_machine: MakeMachine) -> None:

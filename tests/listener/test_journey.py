@@ -5,11 +5,11 @@ from fake_pipeline import CANDIDATE, MASK, OVERLAY, FakePipeline
 from listeners import QUICK_LEASE, Listening
 from task_queue import Queue, until
 
-from contracts.errors import ErrorCode
-from contracts.manifest import Manifest
-from contracts.pipeline import Health
-from contracts.prompts import SegmentOptions
-from contracts.tasks import ReleaseReason, TaskStatus
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.manifest import Manifest
+from s3_sam3.contracts.pipeline import Health
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.contracts.tasks import ReleaseReason, TaskStatus
 
 
 async def test_a_pending_task_becomes_done(queue: Queue, listening: Listening) -> None:

@@ -6,8 +6,8 @@ from listeners import QUICK_LEASE, Listening, Spawn
 from task_queue import Queue, until
 
 from adapters.objects import ObjectNotFound
-from contracts.tasks import TaskStatus
 from listener.settings import ListenerSettings
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 DEFAULT = ListenerSettings.model_fields["listener_renew_seconds"].default

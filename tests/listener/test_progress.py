@@ -7,7 +7,7 @@ from fake_pipeline import FakePipeline
 from listeners import QUICK_LEASE, Listening
 from task_queue import Queue, until
 
-from contracts.tasks import TaskStatus
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 async def test_what_is_computed_is_told_while_the_model_works(

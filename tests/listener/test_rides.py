@@ -11,13 +11,13 @@ from task_queue import Queue, until
 from typing_extensions import override
 
 from adapters import objects
-from contracts.errors import ErrorCode
-from contracts.tasks import ReleaseReason, TaskStatus
 from listener import errors
 from listener.lease_store import Claim
 from listener.ride import Ride, rides
 from listener.task_objects import TaskObjects
 from listener.worker import Worker
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.tasks import ReleaseReason, TaskStatus
 
 
 class CountingObjects(TaskObjects):

@@ -9,9 +9,9 @@ from typing_extensions import override
 
 from adapters.machine_auth import ServiceKey
 from adapters.rest import Rest, RestUnavailable
-from contracts.errors import ErrorCode
 from listener import settle
 from listener.lease_store import LeaseStore
+from s3_sam3.contracts.errors import ErrorCode
 
 
 class FlakyDoor(Rest):

@@ -10,11 +10,11 @@ from machines import MakeMachine
 from task_queue import Queue
 
 from adapters import edge_functions, machine_auth, objects, signed_urls
-from contracts import object_keys
-from contracts.tasks import TaskStatus
 from devstack.testing import Stack
 from listener.settings import ListenerSettings
 from listener.signed_objects import WRITES, SignedObjects
+from s3_sam3.contracts import object_keys
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 KEYLESS = dict.fromkeys(

@@ -6,7 +6,7 @@ from fake_pipeline import FakePipeline
 from listeners import ListenerProcess, Listening, Spawn
 from task_queue import Queue, until
 
-from contracts.tasks import ReleaseReason, TaskStatus
+from s3_sam3.contracts.tasks import ReleaseReason, TaskStatus
 
 
 async def test_a_stop_lets_work_finish(

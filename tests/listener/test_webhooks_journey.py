@@ -11,9 +11,9 @@ from listeners import Listening
 from task_queue import Queue, until
 
 from adapters import signatures
-from contracts.tasks import TaskStatus
 from listener.wake import WakeSource
 from listener.webhooks import PATH
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 FAR_AWAY = 3600

@@ -7,7 +7,7 @@ from functools import partial
 
 from PIL import Image
 
-from contracts import limits
+from s3_sam3.contracts import limits
 
 from .case import Odd, refused
 from .making import PNG_HEAD, laced, quarters, saved

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from contracts import limits
+from s3_sam3.contracts import limits
 
 from .case import BLACK, GREY, WHITE, Odd, flat, refused
 from .making import (

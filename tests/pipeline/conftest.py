@@ -10,10 +10,10 @@ from pipeline_client import Client, Open, until
 from random_sam3 import KEY, save_sam3
 from random_sam3_lite_text import save_lite_text
 
-from contracts import pipeline as contract
 from pipeline import model_setup, server, settings
 from pipeline.sam3 import Sam3Segmenter
 from pipeline.segmenter import Segmenter
+from s3_sam3.contracts import pipeline as contract
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from contracts import limits
 from pipeline.admission import Admission, Room
 from pipeline.errors import Busy
 from pipeline.lane import Lane
+from s3_sam3.contracts import limits
 
 
 LARGEST = 4 * limits.MAX_IMAGE_PIXELS

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from random_sam3 import EVERYTHING
 
-from contracts.manifest import PromptResult
-from contracts.prompts import Box, Prompt
 from pipeline import regions
 from pipeline.errors import ModelFailed
 from pipeline.sam3 import Sam3Segmenter
 from pipeline.segmenter import segment
+from s3_sam3.contracts.manifest import PromptResult
+from s3_sam3.contracts.prompts import Box, Prompt
 
 
 #: A torchvision that was built for another torch dies while it is imported.
@@ -28,7 +28,7 @@ DIES_AT_IMPORT = "raise RuntimeError('operator torchvision::nms does not exist')
 ANSWER = """
 import json, sys
 from PIL import Image
-from contracts.prompts import Box, Prompt, SegmentOptions
+from s3_sam3.contracts.prompts import Box, Prompt, SegmentOptions
 from pipeline import model_setup, settings
 from pipeline.segmenter import segment
 

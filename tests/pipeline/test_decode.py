@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contracts.errors import ErrorCode
 from pipeline.decode import decode
 from pipeline.errors import Refused
+from s3_sam3.contracts.errors import ErrorCode
 
 
 def saved(picture: Image.Image, form: str, **options: Any) -> bytes:

@@ -19,11 +19,11 @@ from odd_pictures.making import quarters, saved
 from pipeline_client import become
 from process_table import alive, descendants, gone
 
-from contracts.errors import ErrorCode
 from pipeline.decode import decode
 from pipeline.decode_pool import DecodePool
 from pipeline.decode_process import DecodeProcess, shared_memory
 from pipeline.errors import PipelineError, Refused
+from s3_sam3.contracts.errors import ErrorCode
 
 
 SIZE = (64, 48)

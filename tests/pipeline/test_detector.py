@@ -8,11 +8,11 @@ import torch
 from detectors import open_detector, rows_of
 from random_sam3 import SIDE
 
-from contracts.errors import ErrorCode
 from pipeline import weights
 from pipeline.detector import Detector, Raw, Sam3Detector
 from pipeline.errors import Refused
 from pipeline.lite_text import LiteTextDetector
+from s3_sam3.contracts.errors import ErrorCode
 
 
 TEXTS = ["red circle", "dog", "a"]

@@ -8,12 +8,12 @@ import pytest
 from pipeline_client import HEADERS, Client, Open, become, code_of, form, predict
 from typing_extensions import override
 
-from contracts import pipeline as contract
-from contracts.errors import ErrorCode
-from contracts.prompts import Prompt
 from pipeline import predicting
 from pipeline.errand import Errand
 from pipeline.standin import StandinSegmenter
+from s3_sam3.contracts import pipeline as contract
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Prompt
 
 
 SIXTEEN = tuple(f"thing {number}" for number in range(16))

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from contracts.manifest import Rle
 from pipeline import outline as module
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError
 from pipeline.full_memory import ran_out
 from pipeline.outline import Canvas, outline
 from pipeline.sharing import translated
 from pipeline.views import View
+from s3_sam3.contracts.manifest import Rle
 
 
 def accelerator(message: str, code: int | None) -> torch.AcceleratorError:

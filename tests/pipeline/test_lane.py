@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from contracts.manifest import ModelInfo, PromptResult
-from contracts.prompts import SegmentOptions
 from pipeline.errand import Errand
 from pipeline.errors import ModelFailed, Withdrawn
 from pipeline.lane import Lane
 from pipeline.order import Order
 from pipeline.standin import StandinSegmenter
+from s3_sam3.contracts.manifest import ModelInfo, PromptResult
+from s3_sam3.contracts.prompts import SegmentOptions
 
 
 class Steps(Order):

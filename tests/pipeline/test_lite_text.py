@@ -7,9 +7,9 @@ from pathlib import Path
 from pictures import shapes
 from pipeline_client import HEADERS, Open, form
 
-from contracts.manifest import ModelInfo
-from contracts.pipeline import PredictAnswer
 from pipeline import model_setup, settings
+from s3_sam3.contracts.manifest import ModelInfo
+from s3_sam3.contracts.pipeline import PredictAnswer
 
 
 ASKED = """{"options": {"threshold": 0}, "prompts": [

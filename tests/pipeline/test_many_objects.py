@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from contracts.manifest import PromptResult
-from contracts.prompts import SegmentOptions
-from masks import rle
 from pipeline import postprocess
 from pipeline.views import View, views
+from s3_sam3.contracts.manifest import PromptResult
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.imaging import rle
 
 
 WIDTH, HEIGHT = 2000, 1500

@@ -25,13 +25,13 @@ from random_sam3 import KEY
 
 from api.inspection import Inspector
 from api.inspection_child import inspect
-from contracts import limits
-from contracts import pipeline as contract
-from contracts.errors import FACTS, ErrorCode
-from contracts.prompts import Prompt, SegmentOptions
 from pipeline.decode import decode
 from pipeline.decode_pool import MEMORY_BYTES, DecodePool
 from pipeline.errors import Refused
+from s3_sam3.contracts import limits
+from s3_sam3.contracts import pipeline as contract
+from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 #: What Pillow says of damaged metadata; the children are started without warnings.

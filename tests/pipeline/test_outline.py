@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from contracts.manifest import Rle
-from masks import rle
 from pipeline import outline as module
 from pipeline.outline import Canvas, outline
 from pipeline.views import View
+from s3_sam3.contracts.manifest import Rle
+from s3_sam3.imaging import rle
 
 
 CHUNK = 32 * 1024 * 1024

@@ -12,8 +12,6 @@ import torch
 from PIL import Image
 from wide_detector import ROW_BYTES, WideDetector
 
-from contracts.prompts import Prompt, SegmentOptions
-from masks.choose import Found
 from pipeline import outlining, postprocess
 from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
@@ -23,6 +21,8 @@ from pipeline.sam3 import Sam3Segmenter
 from pipeline.sam3_order import Sam3Order
 from pipeline.segmenter import find
 from pipeline.views import View
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.imaging.choose import Found
 
 
 ALL = SegmentOptions(floor=0)

@@ -6,9 +6,9 @@ import zlib
 
 import pytest
 
-from contracts.errors import ErrorCode
 from pipeline.decode import decode
 from pipeline.errors import Refused
+from s3_sam3.contracts.errors import ErrorCode
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from contracts.bodies import RethresholdRequest
-from contracts.manifest import ImageSize, Manifest, PromptResult, Timings
-from contracts.prompts import SegmentOptions
-from masks import rle
-from masks.rethreshold import rethreshold
 from pipeline import postprocess
 from pipeline.standin import StandinSegmenter
 from pipeline.views import View
+from s3_sam3.contracts.bodies import RethresholdRequest
+from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.imaging import rle
+from s3_sam3.imaging.rethreshold import rethreshold
 
 
 CHUNK = 32 * 1024 * 1024

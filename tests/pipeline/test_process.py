@@ -16,10 +16,10 @@ from pictures import shapes
 from pipeline_client import become
 from random_sam3 import KEY
 
-from contracts import pipeline as contract
-from contracts.prompts import Prompt
 from listener.model_watch import ModelWatch
 from listener.segment import Segmenter
+from s3_sam3.contracts import pipeline as contract
+from s3_sam3.contracts.prompts import Prompt
 
 
 Start = Callable[..., subprocess.Popen[str]]

@@ -9,8 +9,6 @@ from asked_sam3 import close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING, KEY, SIDE
 
-from contracts.errors import ErrorCode
-from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 from pipeline import postprocess, preprocess, settings
 from pipeline.detector import Sam3Detector
 from pipeline.errand import Errand
@@ -18,6 +16,8 @@ from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError, 
 from pipeline.sam3 import Sam3Segmenter
 from pipeline.segmenter import find, segment
 from pipeline.views import View
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 
 
 BOX = Box(xyxy=(10, 10, 60, 50))

@@ -8,10 +8,10 @@ import torch
 from detectors import open_detector
 
 from ai import cache
-from contracts.manifest import ModelInfo
 from pipeline import self_test
 from pipeline.detector import Raw
 from pipeline.errors import SelfTestFailed
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 CELLS = 32

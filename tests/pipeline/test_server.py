@@ -12,13 +12,13 @@ from PIL import Image
 from pipeline_client import HEADERS, Gated, Open, become, code_of, predict, until
 from random_sam3 import KEY
 
-from contracts import pipeline as contract
-from contracts.errors import ErrorCode
-from masks import rle
 from pipeline import predicting
 from pipeline.errors import ModelDied, OutOfMemory, WeightsUnavailable
 from pipeline.segmenter import Segmenter
 from pipeline.standin import StandinSegmenter
+from s3_sam3.contracts import pipeline as contract
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.imaging import rle
 
 
 async def test_a_picture_is_segmented(open_client: Open) -> None:

@@ -8,12 +8,12 @@ from aiohttp import FormData
 from pictures import shapes
 from pipeline_client import HEADERS, Gated, Open, become, code_of, form, predict
 
-from contracts import pipeline as contract
-from contracts.errors import ErrorCode
-from contracts.prompts import Prompt, SegmentOptions
 from pipeline import predicting
 from pipeline.metrics import Metrics
 from pipeline.standin import StandinSegmenter
+from s3_sam3.contracts import pipeline as contract
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 PART = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'

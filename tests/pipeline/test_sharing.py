@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from contracts.prompts import SegmentOptions
 from pipeline.errand import Errand
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory
 from pipeline.order import Order
 from pipeline.sharing import BatchSize, share
+from s3_sam3.contracts.prompts import SegmentOptions
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import pytest
 from pictures import shapes
 from PIL import Image
 
-from contracts.errors import ErrorCode
-from contracts.manifest import PromptResult
-from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
-from masks import rle
 from pipeline.errors import Refused
 from pipeline.segmenter import segment
 from pipeline.standin import StandinSegmenter
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.manifest import PromptResult
+from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
+from s3_sam3.imaging import rle
 
 
 def found(*prompts: Prompt, options: SegmentOptions | None = None) -> tuple[PromptResult, ...]:

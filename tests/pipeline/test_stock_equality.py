@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from random_sam3 import EVERYTHING, SIDE
 
-from contracts.manifest import PromptResult
-from contracts.prompts import Box, BoxLabel, Prompt
-from masks import rle
 from pipeline import regions
 from pipeline.sam3 import Sam3Segmenter
 from pipeline.segmenter import segment
+from s3_sam3.contracts.manifest import PromptResult
+from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
+from s3_sam3.imaging import rle
 
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 
-from contracts.errors import ErrorCode
-from contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 from pipeline.asked import Asked, ask
 from pipeline.errors import Refused
 from pipeline.views import View, views
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 
 
 WHOLE = View(0, 0, 100, 60)

@@ -13,11 +13,11 @@ from typing import Any
 from replay_parts import Receiver, Start
 
 from cli import listen
-from client import Unreachable
-from contracts import bodies, webhooks
-from contracts.prompts import SegmentOptions
-from contracts.tasks import TaskStatus
 from replay import recording
+from s3_sam3 import Unreachable
+from s3_sam3.contracts import bodies, webhooks
+from s3_sam3.contracts.prompts import SegmentOptions
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 NOW = datetime.now(UTC)

@@ -1,1 +1,0 @@
-"""A picture's file as people see it: upright, in sRGB, on white; no model, no network."""

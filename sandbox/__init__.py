@@ -1,0 +1,1 @@
+"""How a child process that reads unchecked bytes is confined."""

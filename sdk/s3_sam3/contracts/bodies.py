@@ -1,0 +1,252 @@
+"""The public bodies: what the API takes and answers, shared with the SDK."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.manifest import Manifest
+from s3_sam3.contracts.prompts import Prompt, SegmentOptions
+from s3_sam3.contracts.tasks import MediaKind, TaskStatus, UsageAction, UserTier
+
+
+class _Answer(BaseModel):
+    # Unknown fields are ignored, so that an old client reads a newer server.
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Upload(_Answer):
+    """An uploaded picture."""
+
+    image_url: str = Field(description="The object's key; give it to `POST /api/v1/segment`.")
+    kind: MediaKind
+    content_type: str
+    width: int = Field(description="Pixels, EXIF orientation applied.")
+    height: int = Field(description="Pixels, EXIF orientation applied.")
+    bytes: int
+    sha256: str
+
+
+class Needs(_Request):
+    """What a machine must have to be given the task; nothing asked for: any machine."""
+
+    # A model_* name is a plain field here, not pydantic's namespace.
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_revision: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=limits.MAX_MODEL_REVISION_CHARACTERS,
+        description="Exactly this model, as the manifest names it.",
+    )
+    dtype: Literal["fp32", "bf16", "fp16"] | None = Field(
+        default=None, description="`fp32`, `bf16` or `fp16`."
+    )
+    memory_mb: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.MAX_NEEDED_MEMORY_MB,
+        description="At least so much GPU memory, in MiB.",
+    )
+
+
+class TaskNeeds(Needs):
+    """What was asked for, and what the service found out itself."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    pixels: int | None = Field(default=None, description="Width x height of the picture.")
+
+
+class SegmentRequest(SegmentOptions):
+    """One picture, 1-16 prompts. `text_prompt` is the short form of one text prompt."""
+
+    image_url: str = Field(min_length=1, max_length=512)
+    text_prompt: str | None = None
+    prompts: Annotated[tuple[Prompt, ...], Field(max_length=limits.MAX_PROMPTS_PER_TASK)] = ()
+    project_id: UUID | None = None
+    deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.MAX_DEADLINE_SECONDS,
+        description="Not begun after so long: `cancelled` with `expired`, nothing charged.",
+    )
+    needs: Needs | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if self.text_prompt is not None and self.prompts:
+            msg = "send text_prompt or prompts, not both"
+            raise ValueError(msg)
+        if self.text_prompt is None and not self.prompts:
+            msg = "send text_prompt or prompts"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def all_prompts(self) -> tuple[Prompt, ...]:
+        """The prompts, whichever form they came in."""
+        return self.prompts or (Prompt(text=self.text_prompt),)
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class RethresholdRequest(_Request):
+    """How to cut a result anew, without the model; what is absent stays as it was asked first."""
+
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="Lowest score kept; at least the task's `floor`."
+    )
+    thresholds: Annotated[
+        dict[str, _Share],
+        Field(
+            max_length=limits.MAX_PROMPTS_PER_TASK, description="Prompt id -> its own threshold."
+        ),
+    ] = {}
+    max_instances: int | None = Field(default=None, ge=1, le=limits.MAX_INSTANCES_TILED)
+    min_area: int | None = Field(default=None, ge=0, le=limits.MAX_IMAGE_PIXELS)
+    nms: float | None = Field(
+        default=None, gt=0, le=1, description="As in `SegmentOptions`; absent: as asked first."
+    )
+
+
+class Rethresholded(_Answer):
+    """A result cut anew. The stored one stays as it is."""
+
+    task_id: UUID
+    manifest: Manifest
+
+
+class TaskError(_Answer):
+    """Why a task failed, expired or waits."""
+
+    code: ErrorCode
+    message: str
+    retryable: bool
+
+
+class Task(_Answer):
+    """A task's state."""
+
+    task_id: UUID
+    status: TaskStatus
+    progress: float = Field(ge=0, le=1)
+    queue_position: int | None = Field(
+        default=None,
+        description="Tasks in front of it while pending, counted up to 10,000; 0 is next.",
+    )
+    eta_seconds: int | None = Field(
+        default=None,
+        description="About so long until it ends, while pending; null: nobody can say.",
+    )
+    blocked_by: TaskError | None = Field(
+        default=None, description="Why it cannot be started now; it waits for that to pass."
+    )
+    credits: int = Field(description="Its price: credits held for it until it is final.")
+    credits_charged: int | None = Field(
+        default=None, description="Credits kept when it became final; the rest came back."
+    )
+    attempt_count: int
+    error: TaskError | None = Field(
+        default=None, description="Of a failed task, and of one that expired."
+    )
+    created_at: datetime
+    expires_at: datetime | None = Field(
+        default=None, description="Still waiting by then: cancelled, nothing charged."
+    )
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Result(Task):
+    """A task with what was asked and, when `done`, where the masks are."""
+
+    project_id: UUID | None = None
+    image_url: str
+    text_prompt: str | None = None
+    prompts: tuple[Prompt, ...]
+    options: SegmentOptions
+    needs: TaskNeeds = TaskNeeds()
+    instance_count: int | None = None
+    summary: dict[str, Any] | None = Field(
+        default=None, description="Instances per prompt, model, timings."
+    )
+
+
+class ResultDetail(Result):
+    """One result with short-lived download URLs (15 minutes)."""
+
+    source_download_url: str | None = None
+    manifest_download_url: str | None = None
+    mask_download_url: str | None = None
+    overlay_download_url: str | None = None
+
+
+class ResultPage(_Answer):
+    """A page of results, newest first."""
+
+    items: tuple[Result, ...]
+    next_cursor: str | None = Field(
+        default=None, description="Give it as `cursor` for the next page; null at the end."
+    )
+
+
+class ProjectRequest(_Request):
+    """A project's name."""
+
+    name: str = Field(min_length=1, max_length=120)
+
+
+class Project(_Answer):
+    """A folder for results."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProjectList(_Answer):
+    """All projects of the caller, newest first."""
+
+    items: tuple[Project, ...]
+
+
+class Me(_Answer):
+    """Who is asking, and what they have."""
+
+    user_id: UUID
+    email: str | None = None
+    tier: UserTier
+    credits: int = Field(description="Free to spend; credits on hold are not in it.")
+
+
+class UsageEntry(_Answer):
+    """One row of the credit ledger."""
+
+    id: int
+    action: UsageAction
+    credits_used: int = Field(description="Never negative; the action says which way they go.")
+    result_id: UUID | None = None
+    created_at: datetime
+
+
+class UsagePage(_Answer):
+    """A page of the ledger, newest first."""
+
+    items: tuple[UsageEntry, ...]
+    next_cursor: str | None = None
+
+
+class Deleted(_Answer):
+    """What was deleted."""
+
+    id: UUID

@@ -1,0 +1,139 @@
+"""Where the tags of an overlay go: each beside its instance, none over another."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from PIL import ImageDraw, ImageFont
+
+from s3_sam3.contracts.manifest import Instance, PromptResult
+from s3_sam3.imaging.label_map import Labels
+from s3_sam3.imaging.palette import COLOURS, Colour, ink
+
+
+#: Characters of a prompt's text that a tag shows.
+_MOST_CHARACTERS: Final = 32
+
+#: The last letter that Pillow's own font has, about: Latin with its accents.
+_LAST_LATIN: Final = 0x24F
+
+_DEMO_NOTE: Final = "demo model"
+_GREY: Final = (40, 40, 40)
+
+#: Share of a tag on instances that keeps it at the first place found,
+_HARMLESS: Final = 0.03
+#: and the share from which the score alone is tried instead.
+_CROWDED: Final = 0.15
+
+#: How much a tag's own instance counts under it, against another one.
+_OWN: Final = 0.25
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Box = tuple[float, float, float, float]
+
+
+class Pen:
+    """Writes tags, and knows what lies under them."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, labels: Labels) -> None:
+        """Write on a picture of the size of its label map."""
+        self.height, self.width = labels.shape
+        # Letters that can be read when the whole picture is shown on a screen.
+        size = max(11, round(min(self.height, self.width) / 45))
+        self._draw = draw
+        self._font = ImageFont.load_default(size=size)
+        self._pad = size / 5
+        # Of letters that go up and down, so that all tags are of one height.
+        _, top, _, bottom = draw.textbbox((0, 0), "Áy0", font=self._font)
+        self._tall = bottom - top + 1.5 * self._pad
+        # A few points across a tag's height say enough of what is under it.
+        self._step = max(1, size // 6)
+        self._labels = labels[:: self._step, :: self._step]
+        self._written = np.zeros(self._labels.shape, np.bool_)
+
+    def room(self, text: str) -> tuple[float, float]:
+        """Width and height of a tag."""
+        left, _, right, _ = self._draw.textbbox((0, 0), text, font=self._font)
+        return right - left + 3 * self._pad, self._tall
+
+    def hides(self, box: Box, label: int) -> float:
+        """Share of instances under a tag, its own one counted less; infinite over another tag."""
+        at = self._points(box)
+        if np.count_nonzero(self._written[at]):  # half the time of any()
+            return math.inf
+        under = self._labels[at]
+        if not under.size:
+            return 0.0
+        own = np.count_nonzero(under == label)
+        return (np.count_nonzero(under) - (1 - _OWN) * own) / under.size
+
+    def write(self, box: Box, text: str, colour: Colour) -> None:
+        """Write a tag."""
+        self._written[self._points(box)] = True
+        self._draw.rounded_rectangle(box, radius=self._pad, fill=colour)
+        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        self._draw.text(middle, text, font=self._font, anchor="mm", fill=ink(colour))
+
+    def _points(self, box: Box) -> tuple[slice, slice]:
+        """Which points lie in a box, its ends included."""
+        left, top, right, bottom = box
+        step = self._step
+        return (
+            slice(int(top / step), int(bottom / step) + 1),
+            slice(int(left / step), int(right / step) + 1),
+        )
+
+
+def draw_tags(
+    pen: Pen, results: Sequence[PromptResult], colours: Sequence[int], *, demo: bool
+) -> None:
+    """
+    Name the instances, the best first: prompt and score, or the score where that alone has room.
+
+    A tag lies where it hides least, and never over another; one that finds no place is left out.
+    *colours* has one of COLOURS for each label.
+    """
+    if demo:
+        width, height = pen.room(_DEMO_NOTE)
+        corner = (pen.width - width, pen.height - height, pen.width, pen.height)
+        pen.write(corner, _DEMO_NOTE, _GREY)
+    tags = [(result, instance) for result in results for instance in result.instances]
+    for result, instance in sorted(tags, key=lambda tag: -tag[1].score):
+        score = f"{instance.score:.2f}"
+        best = _place(pen, f"{_name(result)} {score}", instance)
+        if best[0] > _CROWDED:
+            best = min(best, _place(pen, score, instance))
+        hidden, box, text = best
+        if hidden < math.inf:
+            pen.write(box, text, COLOURS[colours[instance.label - 1]])
+
+
+def _place(pen: Pen, text: str, instance: Instance) -> tuple[float, Box, str]:
+    """Find where a tag hides least; give how much (infinite: no room), where, and the text."""
+    width, height = pen.room(text)
+    best: tuple[float, Box, str] = (math.inf, (0, 0, 0, 0), text)
+    for x, y in _corners(instance.box, width, height):
+        left = min(max(x, 0), pen.width - width)
+        box = (left, y, left + width, y + height)
+        if left >= 0 and 0 <= y <= pen.height - height:
+            best = min(best, (pen.hides(box, instance.label), box, text))
+        if best[0] <= _HARMLESS:
+            break
+    return best
+
+
+def _name(result: PromptResult) -> str:
+    """Name a prompt shortly, and in letters that the font has."""
+    text = result.text or result.id
+    if any(ord(letter) > _LAST_LATIN for letter in text):
+        text = result.id
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+
+
+def _corners(box: Box, width: float, height: float) -> Iterator[tuple[float, float]]:
+    """Places around a box, the best first: above, below, inside; left, middle, right."""
+    left, top, right, bottom = box
+    for y in (top - height, bottom, top, bottom - height, (top + bottom - height) / 2):
+        for x in (left, (left + right - width) / 2, right - width):
+            yield x, y

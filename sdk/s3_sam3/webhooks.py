@@ -1,0 +1,115 @@
+"""Webhooks: be told of tasks at an address of one's own."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from s3_sam3.api import Api
+from s3_sam3.contracts import bodies, webhook_bodies
+from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEvent
+
+
+_PATH = "/api/v1/webhooks"
+
+
+class Webhooks:
+    """
+    The webhooks of one user.
+
+    `create` and `rotate_secret` answer a secret that is shown once; with it any Standard Webhooks
+    library verifies what arrives. Every method raises ApiError or Unreachable.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def create(
+        self,
+        url: str,
+        events: Sequence[WebhookEvent | str] = DEFAULT_EVENTS,
+        *,
+        description: str | None = None,
+    ) -> webhook_bodies.NewWebhook:
+        """Have *url* (https) told of *events*; keep the answer's `secret`."""
+        asked = {"url": url, "events": list(events), "description": description}
+        # Repeated after a lost answer it would be a second webhook, with a secret nobody has seen.
+        return await self._api.call(
+            "POST", _PATH, webhook_bodies.NewWebhook, json=asked, repeatable=False
+        )
+
+    async def list(self) -> webhook_bodies.WebhookList:
+        """All webhooks, oldest first."""
+        return await self._api.call("GET", _PATH, webhook_bodies.WebhookList)
+
+    async def get(self, webhook_id: UUID) -> webhook_bodies.Webhook:
+        """One webhook."""
+        return await self._api.call("GET", f"{_PATH}/{webhook_id}", webhook_bodies.Webhook)
+
+    async def change(
+        self,
+        webhook_id: UUID,
+        *,
+        url: str | None = None,
+        events: Sequence[WebhookEvent | str] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> webhook_bodies.Webhook:
+        """Change what is not None, and end the pause after failures."""
+        asked: dict[str, Any] = {
+            "url": url,
+            "events": None if events is None else [*events],
+            "description": description,
+            "enabled": enabled,
+        }
+        change = {name: value for name, value in asked.items() if value is not None}
+        return await self._api.call(
+            "PATCH", f"{_PATH}/{webhook_id}", webhook_bodies.Webhook, json=change
+        )
+
+    async def delete(self, webhook_id: UUID) -> bodies.Deleted:
+        """Delete a webhook and its deliveries."""
+        return await self._api.call("DELETE", f"{_PATH}/{webhook_id}", bodies.Deleted)
+
+    async def test(self, webhook_id: UUID) -> webhook_bodies.QueuedDelivery:
+        """Have `webhook.test` delivered."""
+        return await self._api.call(
+            "POST", f"{_PATH}/{webhook_id}/test", webhook_bodies.QueuedDelivery, repeatable=False
+        )
+
+    async def rotate_secret(self, webhook_id: UUID) -> webhook_bodies.WebhookSecret:
+        """
+        Make a new secret; the one before signs beside it for 24 hours.
+
+        Twice within that time drops the first of the three.
+        """
+        return await self._api.call(
+            "POST",
+            f"{_PATH}/{webhook_id}/rotate-secret",
+            webhook_bodies.WebhookSecret,
+            repeatable=False,
+        )
+
+    async def deliveries(
+        self,
+        webhook_id: UUID,
+        *,
+        limit: int = 20,
+        cursor: str | None = None,
+        status: DeliveryStatus | None = None,
+    ) -> webhook_bodies.DeliveryPage:
+        """One page of what was and will be sent, newest first, with each attempt."""
+        asked = {"limit": limit, "cursor": cursor, "status": status}
+        return await self._api.call(
+            "GET",
+            f"{_PATH}/{webhook_id}/deliveries",
+            webhook_bodies.DeliveryPage,
+            params={name: str(value) for name, value in asked.items() if value is not None},
+        )
+
+    async def redeliver(self, webhook_id: UUID, delivery_id: str) -> webhook_bodies.QueuedDelivery:
+        """Send a delivery again: the same id and body, a fresh schedule."""
+        return await self._api.call(
+            "POST",
+            f"{_PATH}/{webhook_id}/deliveries/{delivery_id}/redeliver",
+            webhook_bodies.QueuedDelivery,
+        )
