@@ -26,7 +26,7 @@ from torch.nn import functional
 from ai import scenes, vocabulary
 from ai.pool import box_of
 from ai.vocabulary import Concept
-from pipeline import preprocess, regions, torchvision_gate
+from pipeline.model import preprocess, regions, torchvision_gate
 
 
 #: Held-out scenes come from this seed; training draws from seeds of another shape.

@@ -15,7 +15,7 @@ import torch
 from ai import training
 from ai.tiny_config import SHARDS, Recipe
 from ai.training import Gradients, Trainer
-from pipeline import regions, torchvision_gate
+from pipeline.model import regions, torchvision_gate
 
 
 #: Called in the first process after every step: steps done, losses of that step.

@@ -24,11 +24,11 @@ from rich.table import Table
 
 from bench.pipeline import models
 from bench.report import Target, finish
-from pipeline import choices
-from pipeline.choices import Choices
-from pipeline.compiled import CompiledDetector
-from pipeline.detector import Detector, Raw, Sam3Detector
 from pipeline.errors import SetupFailed
+from pipeline.model import choices
+from pipeline.model.choices import Choices
+from pipeline.model.compiled import CompiledDetector
+from pipeline.model.detector import Detector, Raw, Sam3Detector
 from s3_sam3.contracts.manifest import ModelInfo
 
 

@@ -1,7 +1,8 @@
 """
 `s3 listen`: your own tasks' events, posted to this machine as webhooks, without a public address.
 
-Realtime says when to look, the API says what moved, and `python -m replay relay` signs and posts.
+Realtime says when to look, the API says what moved, and `python -m webhooks.replay relay` signs
+and posts.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ def listen(
 async def _listen(arguments: Sequence[str], events: Sequence[webhooks.WebhookEvent]) -> int:
     async with config.client() as s3:
         relay = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "replay", *arguments, stdin=asyncio.subprocess.PIPE
+            sys.executable, "-m", "webhooks.replay", *arguments, stdin=asyncio.subprocess.PIPE
         )
         posting = asyncio.create_task(_pipe(s3, relay, events))
         ended = asyncio.create_task(relay.wait())

@@ -149,7 +149,7 @@ class Local:
         self.programs.start(
             Program(
                 name="dispatcher",
-                module="dispatcher",
+                module="webhooks.delivery",
                 env=env,
                 restart=True,
                 stop_seconds=DISPATCHER_STOP_SECONDS,

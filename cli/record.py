@@ -1,4 +1,4 @@
-"""`s3 record`: hands everything over to `python -m replay record`."""
+"""`s3 record`: hands everything over to `python -m webhooks.replay record`."""
 
 import typer
 
@@ -7,4 +7,4 @@ from cli.replay import become
 
 def record(context: typer.Context) -> None:
     """Proxy that writes webhooks down, then forwards them: --forward URL [--listen] [--out]."""
-    become("replay", ["record", *context.args])
+    become("webhooks.replay", ["record", *context.args])

@@ -1,4 +1,4 @@
-"""`s3 replay`: hands everything over to `python -m replay send`."""
+"""`s3 replay`: hands everything over to `python -m webhooks.replay send`."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ PASSED_ON: Final[dict[str, Any]] = {
 
 def replay(context: typer.Context) -> None:
     """Send webhooks again: shows the plan, sends with --yes. `s3 replay --help` lists the rest."""
-    become("replay", ["send", *context.args])
+    become("webhooks.replay", ["send", *context.args])
 
 
 def become(module: str, arguments: Sequence[str]) -> NoReturn:

@@ -8,9 +8,9 @@ from functools import partial
 import structlog
 from aiohttp import web
 
-from pipeline import logs
-from pipeline.model_setup import open_segmenter
-from pipeline.server import create_app
+from pipeline.server import logs
+from pipeline.server.app import create_app
+from pipeline.server.model_setup import open_segmenter
 from pipeline.settings import Settings, SettingsInvalid, from_environment
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 from random_sam3 import EVERYTHING
 
-from pipeline.errand import Errand
-from pipeline.sam3 import Sam3Segmenter
-from pipeline.segmenter import find, segment
+from pipeline.model.errand import Errand
+from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.segmenter import find, segment
 from s3_sam3.contracts.manifest import Instance, PromptResult
 from s3_sam3.contracts.prompts import Prompt
 from s3_sam3.imaging import rle

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline import weights
-from pipeline.detector import Detector, Sam3Detector
+from pipeline.model import weights
+from pipeline.model.detector import Detector, Sam3Detector
 from s3_sam3.contracts.manifest import ModelInfo
 
 

@@ -15,16 +15,16 @@ from psycopg.rows import dict_row
 
 from adapters.rest import Rest
 from devstack.testing import SignedUpUser, Stack
-from dispatcher.dispatching import Dispatcher
-from dispatcher.outbox import Outbox
-from dispatcher.sending import Sender
-from dispatcher.serve import lines_of
-from dispatcher.settings import DispatcherSettings
 from s3_sam3.contracts import object_keys
+from webhooks.delivery.dispatching import Dispatcher
+from webhooks.delivery.outbox import Outbox
+from webhooks.delivery.sending import Sender
+from webhooks.delivery.serve import lines_of
+from webhooks.delivery.settings import DispatcherSettings
 
 
 DispatcherProcess = ListenerProcess
-"""`python -m dispatcher`, and what it logged."""
+"""`python -m webhooks.delivery`, and what it logged."""
 
 Spawn = Callable[..., Awaitable[DispatcherProcess]]
 """`await spawn(DISPATCHER_…=…)`: a dispatcher process, killed at the end."""

@@ -9,10 +9,10 @@ from PIL import Image
 from process_table import peak
 from wide_detector import WideDetector
 
-from pipeline.errand import Errand
-from pipeline.lane import Lane
-from pipeline.sam3 import Sam3Segmenter
-from pipeline.sam3_order import Sam3Order
+from pipeline.model.errand import Errand
+from pipeline.model.executor import Lane
+from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.sam3_order import Sam3Order
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 

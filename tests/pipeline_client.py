@@ -12,7 +12,7 @@ from pictures import shapes
 from random_sam3 import KEY
 from typing_extensions import override
 
-from pipeline.standin import StandinOrder, StandinSegmenter
+from pipeline.model.standin import StandinOrder, StandinSegmenter
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.prompts import Prompt

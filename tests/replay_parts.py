@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters import signatures
-from replay.messages import Attempt, Message
+from webhooks.replay.messages import Attempt, Message
 
 
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -73,7 +73,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A finished `python -m replay`."""
+    """A finished `python -m webhooks.replay`."""
 
     code: int
     out: str

@@ -2,8 +2,8 @@
 
 import torch
 
-from pipeline.detector import Raw
-from pipeline.vision import Features
+from pipeline.model.detector import Raw
+from pipeline.model.vision import Features
 from s3_sam3.contracts.manifest import ModelInfo
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ai.weights import fetch, sums
 from ai.weights.errors import NotConvertible
-from pipeline import hub, torchvision_gate, weights
 from pipeline.errors import WeightsUnavailable
+from pipeline.model import hub, torchvision_gate, weights
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ from typing import Any, Final
 import torch
 from safetensors import safe_open
 
-from pipeline import meta_checkpoint
-from pipeline.weights import Checkpoint
+from pipeline.model import meta_checkpoint
+from pipeline.model.weights import Checkpoint
 
 
 #: Of a video checkpoint the detector is meant; its names carry this, and the rest is left out.

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from ai.weights import contents, sums
 from ai.weights.errors import NotConvertible
 from ai.weights.to_meta import to_meta
-from pipeline import meta_checkpoint, weights
-from pipeline.backends import SAM3
-from pipeline.weights import Checkpoint
+from pipeline.model import meta_checkpoint, weights
+from pipeline.model.backends import SAM3
+from pipeline.model.weights import Checkpoint
 
 
 #: Files beside the weights that both layouts need.

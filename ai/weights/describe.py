@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from ai.weights import contents
-from pipeline import revision, weights
-from pipeline.backends import LITE_TEXT, SAM3
-from pipeline.weights import Checkpoint
+from pipeline.model import revision, weights
+from pipeline.model.backends import LITE_TEXT, SAM3
+from pipeline.model.weights import Checkpoint
 
 
 _LICENCES: Final = {

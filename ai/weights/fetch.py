@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ai.weights import sums
-from pipeline import hub
 from pipeline.errors import WeightsUnavailable
+from pipeline.model import hub
 
 
 if TYPE_CHECKING:

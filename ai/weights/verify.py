@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ai.weights import contents, sums
 from ai.weights.contents import Weight
-from pipeline import weights
 from pipeline.errors import WeightsUnavailable
-from pipeline.weights import Checkpoint
+from pipeline.model import weights
+from pipeline.model.weights import Checkpoint
 
 
 def faults(path: Path) -> Iterator[str]:

@@ -7,9 +7,9 @@ import torch
 
 from bench.pipeline.models import Loaded
 from bench.pipeline.plain import opened
-from pipeline import preprocess
-from pipeline.detector import Sam3Detector
-from pipeline.sam3 import rows_at_once
+from pipeline.model import preprocess
+from pipeline.model.detector import Sam3Detector
+from pipeline.model.sam3 import rows_at_once
 from s3_sam3.contracts.manifest import ModelInfo
 
 

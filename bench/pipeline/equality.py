@@ -20,10 +20,10 @@ from bench.pipeline import pictures
 from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain, Stock
 from bench.pipeline.section import Part, new_table
-from pipeline.detector import Sam3Detector
-from pipeline.errand import Errand
-from pipeline.sam3 import Sam3Segmenter
-from pipeline.sam3_order import Sam3Order
+from pipeline.model.detector import Sam3Detector
+from pipeline.model.errand import Errand
+from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.sam3_order import Sam3Order
 from s3_sam3.contracts.limits import DEFAULT_MASK_THRESHOLD
 from s3_sam3.contracts.manifest import ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions

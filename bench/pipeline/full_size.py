@@ -23,7 +23,7 @@ from bench.pipeline.contenders import KEY, ours_body
 from bench.pipeline.models import Loaded, full_size
 from bench.pipeline.plain import Plain, opened
 from bench.pipeline.section import Part, new_table
-from pipeline.server import create_app
+from pipeline.server.app import create_app
 from pipeline.settings import Settings
 from s3_sam3.contracts.limits import MAX_PROMPTS_PER_TASK
 from s3_sam3.contracts.manifest import PromptResult

@@ -18,8 +18,8 @@ from typing import Final
 import torch
 
 from bench.pipeline.plain import run_lengths, stock_post_process
-from pipeline import postprocess
-from pipeline.views import View
+from pipeline.model import postprocess
+from pipeline.model.views import View
 from s3_sam3.contracts.prompts import SegmentOptions
 
 

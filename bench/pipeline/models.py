@@ -61,7 +61,7 @@ def build(folder: Path, recipe: Recipe, *, seed: int = 0) -> Path:
 
 def load(folder: Path, device: str) -> Loaded:
     """Load as transformers' documentation does, with region pooling where torchvision is absent."""
-    from pipeline import regions, torchvision_gate
+    from pipeline.model import regions, torchvision_gate
 
     torchvision_gate.hide_if_broken()
     from transformers import CLIPTokenizer, Sam3Model
@@ -76,7 +76,7 @@ def full_size(device: str, *, seed: int = 0) -> Loaded:
     import torch
     from transformers import Sam3Config, Sam3Model
 
-    from pipeline import regions
+    from pipeline.model import regions
 
     regions.install()
     torch.manual_seed(seed)

@@ -13,9 +13,9 @@ from bench.pipeline.equality import segmenter
 from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, new_table
-from pipeline.decode_pool import DecodePool
-from pipeline.errand import Errand
-from pipeline.segmenter import find
+from pipeline.decode.pool import DecodePool
+from pipeline.model.errand import Errand
+from pipeline.model.segmenter import find
 from s3_sam3.contracts.manifest import ImageSize, Manifest, Timings
 from s3_sam3.contracts.pipeline import PredictAnswer
 from s3_sam3.imaging import label_map, overlay

@@ -3,8 +3,8 @@ Deliveries per second, and what one costs, against a plain loop without log and 
 
     python -m bench.webhooks [--messages 2000] [--rounds 5] [--quick] [--json FILE]
 
-Each round sends the same bodies to the same receiver twice: by a real `python -m dispatcher` from
-the database on the embedded platform, and by a bare aiohttp loop that has them in memory.
+Each round sends the same bodies to the same receiver twice: by a real `python -m webhooks.delivery`
+from the database on the embedded platform, and by a bare aiohttp loop that has them in memory.
 """
 
 import argparse

@@ -150,7 +150,7 @@ async def staged() -> AsyncIterator[Stage]:
             db = await ends.enter_async_context(
                 await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True)
             )
-            dispatcher = await _process(ends, "dispatcher", env=_environment(stack))
+            dispatcher = await _process(ends, "webhooks.delivery", env=_environment(stack))
             yield Stage(stack=stack, db=db, http=http, receiver=receiver, dispatcher=dispatcher)
 
 

@@ -10,8 +10,8 @@ from api import place_check
 from api.problems import Problem
 from api.sources import Size
 from pipeline.errors import Refused
-from pipeline.segmenter import clip_box
-from pipeline.views import views
+from pipeline.model.segmenter import clip_box
+from pipeline.model.views import views
 from s3_sam3.contracts.bodies import SegmentRequest
 from s3_sam3.contracts.prompts import Box
 

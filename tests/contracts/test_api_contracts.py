@@ -48,7 +48,7 @@ def test_a_changed_line_is_noticed(old: str, new: str) -> None:
 
 def test_the_pipeline_serves_what_the_page_says() -> None:
     """The internal routes of the page stand in the pipeline's tables."""
-    source = "".join(path.read_text() for path in (PAGE.parents[2] / "pipeline").glob("*.py"))
+    source = "".join(path.read_text() for path in (PAGE.parents[2] / "pipeline").rglob("*.py"))
     paths = {row[0].strip("`").split()[1] for row in SAID["Pipeline"]}
 
     assert {path for path in paths if f'"{path}"' not in source} == set()

@@ -69,7 +69,7 @@ async def spawn(stack: Stack) -> AsyncIterator[Spawn]:
 
         async def begin(**changed: str) -> DispatcherProcess:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "dispatcher"),
+                *(sys.executable, "-m", "webhooks.delivery"),
                 env={**fixed, **changed},
                 stderr=asyncio.subprocess.PIPE,
             )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher import answers
+from webhooks.delivery import answers
 
 
 VECTORS: dict[str, Any] = json.loads(

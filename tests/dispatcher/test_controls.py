@@ -10,9 +10,9 @@ import pytest
 from dispatchers import Dispatching, PostOffice, Receiver, status
 
 from devstack.testing import SignedUpUser
-from dispatcher import answers
-from dispatcher.outbox import Delivery
-from dispatcher.sending import Sender
+from webhooks.delivery import answers
+from webhooks.delivery.outbox import Delivery
+from webhooks.delivery.sending import Sender
 
 
 Eventually = Callable[..., Awaitable[None]]

@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from adapters import guard
 from adapters.addresses import is_public
-from dispatcher.answers import Answer
-from dispatcher.outbox import Delivery
-from dispatcher.sending import Sender
+from webhooks.delivery.answers import Answer
+from webhooks.delivery.outbox import Delivery
+from webhooks.delivery.sending import Sender
 
 
 REFUSED = "The address is not public, or not https."

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dispatcher import lines
-from dispatcher.answers import Answer
-from dispatcher.lines import Lines
-from dispatcher.outbox import Delivery
+from webhooks.delivery import lines
+from webhooks.delivery.answers import Answer
+from webhooks.delivery.lines import Lines
+from webhooks.delivery.outbox import Delivery
 
 
 GOOD = Answer(latency_ms=1, status_code=200)

@@ -1,4 +1,4 @@
-"""`python -m dispatcher` as an operator meets it: started, stopped, killed, doubled."""
+"""`python -m webhooks.delivery` as an operator meets it: started, stopped, killed, doubled."""
 
 import asyncio
 import json

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
-from dispatcher.settings import DispatcherSettings
 from janitor.settings import JanitorSettings
 from listener.settings import ListenerSettings
 from pipeline.settings import Settings as PipelineSettings
-from replay.settings import DatabaseSettings, ReplaySettings
 from s3_sam3.settings import ClientSettings
+from webhooks.delivery.settings import DispatcherSettings
+from webhooks.replay.settings import DatabaseSettings, ReplaySettings
 
 
 ROOT = Path(__file__).parents[2]
@@ -20,8 +20,7 @@ PACKAGES = (
     "adapters",
     "api",
     "janitor",
-    "dispatcher",
-    "replay",
+    "webhooks",
     "listener",
     "pipeline",
     "sdk",

@@ -43,9 +43,9 @@ def test_only_janitor_and_dispatcher_are_told_the_service_key(service: Service) 
     told = {
         module
         for pid in process_table.descendants(service.process.pid)
-        for module in ("api", "dispatcher", "janitor", "listener", "pipeline")
+        for module in ("api", "webhooks.delivery", "janitor", "listener", "pipeline")
         if f"\0-m\0{module}\0" in Path(f"/proc/{pid}/cmdline").read_text()
         and key in Path(f"/proc/{pid}/environ").read_bytes()
     }
 
-    assert told == {"dispatcher", "janitor"}
+    assert told == {"webhooks.delivery", "janitor"}

@@ -10,9 +10,11 @@ from pipeline_client import Client, Open, until
 from random_sam3 import KEY, save_sam3
 from random_sam3_lite_text import save_lite_text
 
-from pipeline import model_setup, server, settings
-from pipeline.sam3 import Sam3Segmenter
-from pipeline.segmenter import Segmenter
+from pipeline import settings
+from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.segmenter import Segmenter
+from pipeline.server import app as server
+from pipeline.server import model_setup
 from s3_sam3.contracts import pipeline as contract
 
 

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from pipeline.admission import Admission, Room
 from pipeline.errors import Busy
-from pipeline.lane import Lane
+from pipeline.model.executor import Lane
+from pipeline.server.admission import Admission, Room
 from s3_sam3.contracts import limits
 
 

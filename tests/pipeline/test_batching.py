@@ -9,11 +9,11 @@ from asked_sam3 import close, fail_when, model_of, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING
 
-from pipeline.errand import Errand
 from pipeline.errors import ModelDied, ModelFailed, NotReady, OutOfMemory, Withdrawn
-from pipeline.sam3 import Sam3Segmenter
-from pipeline.sam3_order import Sam3Order
-from pipeline.sharing import BatchSize
+from pipeline.model.errand import Errand
+from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.sam3_order import Sam3Order
+from pipeline.model.sharing import BatchSize
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 from s3_sam3.imaging import rle

@@ -9,11 +9,13 @@ import torch
 from detectors import open_detector, rows_of
 from random_sam3 import SIDE
 
-from pipeline import choices, compiled, model_setup, settings
-from pipeline.choices import Choices
-from pipeline.compiled import ROWS, CompiledDetector
-from pipeline.detector import Raw, Sam3Detector
+from pipeline import settings
 from pipeline.errors import SetupFailed
+from pipeline.model import choices, compiled
+from pipeline.model.choices import Choices
+from pipeline.model.compiled import ROWS, CompiledDetector
+from pipeline.model.detector import Raw, Sam3Detector
+from pipeline.server import model_setup
 
 
 LETTERS = [chr(ord("a") + number) for number in range(6)]

@@ -19,9 +19,9 @@ from odd_pictures.making import quarters, saved
 from pipeline_client import become
 from process_table import alive, descendants, gone
 
-from pipeline.decode import decode
-from pipeline.decode_pool import DecodePool
-from pipeline.decode_process import DecodeProcess, shared_memory
+from pipeline.decode.picture import decode
+from pipeline.decode.pool import DecodePool
+from pipeline.decode.process import DecodeProcess, shared_memory
 from pipeline.errors import PipelineError, Refused
 from s3_sam3.contracts.errors import ErrorCode
 
@@ -210,7 +210,7 @@ async def test_the_end_does_not_wait_for_a_picture_that_hangs() -> None:
 
 PARENT = """
 import asyncio, signal
-from pipeline.decode_pool import DecodePool
+from pipeline.decode.pool import DecodePool
 
 async def main():
     async with DecodePool(2) as pool:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeline.decode_child import PIXEL_BYTES
-from pipeline.decode_process import DecoderLost, read_answer, shared_memory
+from pipeline.decode.child import PIXEL_BYTES
+from pipeline.decode.process import DecoderLost, read_answer, shared_memory
 
 
 SIZE = (64, 48)

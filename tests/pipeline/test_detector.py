@@ -8,10 +8,10 @@ import torch
 from detectors import open_detector, rows_of
 from random_sam3 import SIDE
 
-from pipeline import weights
-from pipeline.detector import Detector, Raw, Sam3Detector
 from pipeline.errors import Refused
-from pipeline.lite_text import LiteTextDetector
+from pipeline.model import weights
+from pipeline.model.detector import Detector, Raw, Sam3Detector
+from pipeline.model.lite_text import LiteTextDetector
 from s3_sam3.contracts.errors import ErrorCode
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from pipeline.device import one_core
+from pipeline.model.device import one_core
 
 
 def _take_two() -> None:

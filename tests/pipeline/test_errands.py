@@ -8,9 +8,9 @@ import pytest
 from pipeline_client import HEADERS, Client, Open, become, code_of, form, predict
 from typing_extensions import override
 
-from pipeline import predicting
-from pipeline.errand import Errand
-from pipeline.standin import StandinSegmenter
+from pipeline.model.errand import Errand
+from pipeline.model.standin import StandinSegmenter
+from pipeline.server import predicting
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Prompt

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import feature_memory as module
-from pipeline.feature_memory import FeatureMemory, Features
+from pipeline.model import feature_memory as module
+from pipeline.model.feature_memory import FeatureMemory, Features
 
 
 ENTRY = 48  # bytes: two maps of six floats

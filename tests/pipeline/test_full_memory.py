@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from pipeline import outline as module
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError
-from pipeline.full_memory import ran_out
-from pipeline.outline import Canvas, outline
-from pipeline.sharing import translated
-from pipeline.views import View
+from pipeline.model import outline as module
+from pipeline.model.full_memory import ran_out
+from pipeline.model.outline import Canvas, outline
+from pipeline.model.sharing import translated
+from pipeline.model.views import View
 from s3_sam3.contracts.manifest import Rle
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from huggingface_hub import errors
 
-from pipeline import hub
+from pipeline.model import hub
 
 
 def refusal(kind: type[Exception], status: int) -> Exception:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.errand import Errand
 from pipeline.errors import ModelFailed, Withdrawn
-from pipeline.lane import Lane
-from pipeline.order import Order
-from pipeline.standin import StandinSegmenter
+from pipeline.model.errand import Errand
+from pipeline.model.executor import Lane
+from pipeline.model.order import Order
+from pipeline.model.standin import StandinSegmenter
 from s3_sam3.contracts.manifest import ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import SegmentOptions
 

@@ -15,7 +15,7 @@ from PIL import Image
 from process_table import peak
 from random_sam3 import KEY
 
-from pipeline.admission import DRAWING_BYTES, LARGEST
+from pipeline.server.admission import DRAWING_BYTES, LARGEST
 from s3_sam3.contracts import limits
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions

@@ -7,7 +7,8 @@ from pathlib import Path
 from pictures import shapes
 from pipeline_client import HEADERS, Open, form
 
-from pipeline import model_setup, settings
+from pipeline import settings
+from pipeline.server import model_setup
 from s3_sam3.contracts.manifest import ModelInfo
 from s3_sam3.contracts.pipeline import PredictAnswer
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import postprocess
-from pipeline.views import View, views
+from pipeline.model import postprocess
+from pipeline.model.views import View, views
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import SegmentOptions
 from s3_sam3.imaging import rle

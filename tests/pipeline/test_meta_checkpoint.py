@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ai.weights.to_meta import to_meta
-from pipeline import meta_checkpoint, weights
 from pipeline.errors import WeightsUnavailable
+from pipeline.model import meta_checkpoint, weights
 
 
 def as_meta(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -25,8 +25,8 @@ from random_sam3 import KEY
 
 from api.inspection import Inspector
 from api.inspection_child import inspect
-from pipeline.decode import decode
-from pipeline.decode_pool import MEMORY_BYTES, DecodePool
+from pipeline.decode.picture import decode
+from pipeline.decode.pool import MEMORY_BYTES, DecodePool
 from pipeline.errors import Refused
 from s3_sam3.contracts import limits
 from s3_sam3.contracts import pipeline as contract

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import outline as module
-from pipeline.outline import Canvas, outline
-from pipeline.views import View
+from pipeline.model import outline as module
+from pipeline.model.outline import Canvas, outline
+from pipeline.model.views import View
 from s3_sam3.contracts.manifest import Rle
 from s3_sam3.imaging import rle
 

@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from wide_detector import ROW_BYTES, WideDetector
 
-from pipeline import outlining, postprocess
-from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
-from pipeline.outlining import MaskRoom
-from pipeline.postprocess import Kept, Outlined
-from pipeline.sam3 import Sam3Segmenter
-from pipeline.sam3_order import Sam3Order
-from pipeline.segmenter import find
-from pipeline.views import View
+from pipeline.model import outlining, postprocess
+from pipeline.model.errand import Errand
+from pipeline.model.outlining import MaskRoom
+from pipeline.model.postprocess import Kept, Outlined
+from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.sam3_order import Sam3Order
+from pipeline.model.segmenter import find
+from pipeline.model.views import View
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.imaging.choose import Found
 

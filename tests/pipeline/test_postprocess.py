@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import postprocess
-from pipeline.standin import StandinSegmenter
-from pipeline.views import View
+from pipeline.model import postprocess
+from pipeline.model.standin import StandinSegmenter
+from pipeline.model.views import View
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from s3_sam3.contracts.prompts import SegmentOptions

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline import preprocess
+from pipeline.model import preprocess
 
 
 def noise(width: int, height: int) -> Image.Image:

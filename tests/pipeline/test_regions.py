@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import torch
 
-from pipeline import regions
+from pipeline.model import regions
 
 
 def sample(plane: torch.Tensor, y: float, x: float) -> float:

@@ -9,13 +9,14 @@ from asked_sam3 import close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING, KEY, SIDE
 
-from pipeline import postprocess, preprocess, settings
-from pipeline.detector import Sam3Detector
-from pipeline.errand import Errand
+from pipeline import settings
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError, Refused
-from pipeline.sam3 import Sam3Segmenter
-from pipeline.segmenter import find, segment
-from pipeline.views import View
+from pipeline.model import postprocess, preprocess
+from pipeline.model.detector import Sam3Detector
+from pipeline.model.errand import Errand
+from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.segmenter import find, segment
+from pipeline.model.views import View
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 
@@ -191,7 +192,7 @@ def test_bfloat16_is_only_the_pictures(
     checkpoint: Path, make_settings: Callable[..., settings.Settings], picture: Image.Image
 ) -> None:
     """In bfloat16 the vision features are half, the heads' outputs stay float32 and close."""
-    from pipeline import model_setup
+    from pipeline.server import model_setup
 
     given = {"api_secret_key": KEY, "sam3_weights_path": str(checkpoint), "sam3_device": "cpu"}
     half = model_setup.open_segmenter(make_settings(**given, sam3_dtype="bfloat16"))

@@ -6,11 +6,11 @@ from asked_sam3 import ask_for, close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING
 
-from pipeline.detector import Raw, Sam3Detector
-from pipeline.errand import Errand
 from pipeline.errors import OutOfMemory, Withdrawn
-from pipeline.feature_memory import FeatureMemory, Features
-from pipeline.sam3 import Sam3Segmenter
+from pipeline.model.detector import Raw, Sam3Detector
+from pipeline.model.errand import Errand
+from pipeline.model.feature_memory import FeatureMemory, Features
+from pipeline.model.sam3 import Sam3Segmenter
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
 
 

@@ -8,9 +8,9 @@ import torch
 from detectors import open_detector
 
 from ai import cache
-from pipeline import self_test
-from pipeline.detector import Raw
 from pipeline.errors import SelfTestFailed
+from pipeline.model import self_test
+from pipeline.model.detector import Raw
 from s3_sam3.contracts.manifest import ModelInfo
 
 

@@ -12,10 +12,10 @@ from PIL import Image
 from pipeline_client import HEADERS, Gated, Open, become, code_of, predict, until
 from random_sam3 import KEY
 
-from pipeline import predicting
 from pipeline.errors import ModelDied, OutOfMemory, WeightsUnavailable
-from pipeline.segmenter import Segmenter
-from pipeline.standin import StandinSegmenter
+from pipeline.model.segmenter import Segmenter
+from pipeline.model.standin import StandinSegmenter
+from pipeline.server import predicting
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.imaging import rle

@@ -8,9 +8,9 @@ from aiohttp import FormData
 from pictures import shapes
 from pipeline_client import HEADERS, Gated, Open, become, code_of, form, predict
 
-from pipeline import predicting
-from pipeline.metrics import Metrics
-from pipeline.standin import StandinSegmenter
+from pipeline.model.standin import StandinSegmenter
+from pipeline.server import predicting
+from pipeline.server.metrics import Metrics
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions

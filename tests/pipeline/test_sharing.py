@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from pipeline.errand import Errand
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory
-from pipeline.order import Order
-from pipeline.sharing import BatchSize, share
+from pipeline.model.errand import Errand
+from pipeline.model.order import Order
+from pipeline.model.sharing import BatchSize, share
 from s3_sam3.contracts.prompts import SegmentOptions
 
 

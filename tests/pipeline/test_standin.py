@@ -10,8 +10,8 @@ from pictures import shapes
 from PIL import Image
 
 from pipeline.errors import Refused
-from pipeline.segmenter import segment
-from pipeline.standin import StandinSegmenter
+from pipeline.model.segmenter import segment
+from pipeline.model.standin import StandinSegmenter
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions

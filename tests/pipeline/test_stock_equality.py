@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from random_sam3 import EVERYTHING, SIDE
 
-from pipeline import regions
-from pipeline.sam3 import Sam3Segmenter
-from pipeline.segmenter import segment
+from pipeline.model import regions
+from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.segmenter import segment
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
 from s3_sam3.imaging import rle

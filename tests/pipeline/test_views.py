@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.asked import Asked, ask
 from pipeline.errors import Refused
-from pipeline.views import View, views
+from pipeline.model.asked import Asked, ask
+from pipeline.model.views import View, views
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 

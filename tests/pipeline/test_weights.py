@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import model_setup, revision, settings, weights
+from pipeline import settings
 from pipeline.errors import SetupFailed, WeightsUnavailable
+from pipeline.model import revision, weights
+from pipeline.server import model_setup
 
 
 Make = Callable[..., settings.Settings]

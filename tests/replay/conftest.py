@@ -1,4 +1,4 @@
-"""A receiver, recordings, and `python -m replay` as a shell runs it."""
+"""A receiver, recordings, and `python -m webhooks.replay` as a shell runs it."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 from replay_parts import SECRET, Ran, Receiver, Replay, Start
 
-from replay.messages import Message
-from replay.recording import Recording
+from webhooks.replay.messages import Message
+from webhooks.replay.recording import Recording
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ async def _serving() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Start `python -m replay …`; `NAME=value` adds to its environment."""
+    """Start `python -m webhooks.replay …`; `NAME=value` adds to its environment."""
     started: list[asyncio.subprocess.Process] = []
 
     async def begin(*arguments: str, **env: str) -> asyncio.subprocess.Process:
         """Start it."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "replay", *arguments),
+            *(sys.executable, "-m", "webhooks.replay", *arguments),
             env={**os.environ, "REPLAY_STATE_DIR": str(tmp_path / "state"), **env},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -71,7 +71,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 @pytest.fixture
 def replay(start: Start) -> Replay:
-    """Run `python -m replay send …` to its end."""
+    """Run `python -m webhooks.replay send …` to its end."""
 
     async def run(*arguments: str, **env: str) -> Ran:
         """Run it; signs with SECRET unless told."""

@@ -11,8 +11,8 @@ from replay_parts import SECRET, Receiver, Replay, message
 
 from adapters.rest import Rest
 from devstack.testing import Stack
-from replay import recording
-from replay.messages import Attempt
+from webhooks.replay import recording
+from webhooks.replay.messages import Attempt
 
 
 YES = ("--yes", "--json", "--rate", "100000")

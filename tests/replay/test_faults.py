@@ -2,7 +2,7 @@
 
 from replay_parts import message
 
-from replay.faults import Faults
+from webhooks.replay.faults import Faults
 
 
 MESSAGES = [message() for _ in range(1000)]

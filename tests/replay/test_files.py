@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from replay_parts import Receiver, Replay, message
 
-from replay import recording, redaction
-from replay.checkpoint import Checkpoint
-from replay.diff import compared
-from replay.errors import BadRecording, UsageError
-from replay.messages import Attempt, Standing
+from webhooks.replay import recording, redaction
+from webhooks.replay.checkpoint import Checkpoint
+from webhooks.replay.diff import compared
+from webhooks.replay.errors import BadRecording, UsageError
+from webhooks.replay.messages import Attempt, Standing
 
 
 OK = Attempt(status=200, latency_ms=5, answer=b'{"ok":true}')

@@ -8,7 +8,7 @@ from replay_parts import Receiver
 from typing_extensions import override
 from yarl import URL
 
-from replay.sending import Answer, Sender
+from webhooks.replay.sending import Answer, Sender
 
 
 class Inside(AbstractResolver):

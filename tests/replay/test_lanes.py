@@ -2,9 +2,9 @@
 
 from replay_parts import message
 
-from replay.faults import Faults
-from replay.lanes import Lane, Lanes, Order
-from replay.messages import Message
+from webhooks.replay.faults import Faults
+from webhooks.replay.lanes import Lane, Lanes, Order
+from webhooks.replay.messages import Message
 
 
 def lanes(*messages: Message, order: Order = Order.KEY) -> Lanes:

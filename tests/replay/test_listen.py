@@ -13,11 +13,11 @@ from typing import Any
 from replay_parts import Receiver, Start
 
 from cli import listen
-from replay import recording
 from s3_sam3 import Unreachable
 from s3_sam3.contracts import bodies, webhooks
 from s3_sam3.contracts.prompts import SegmentOptions
 from s3_sam3.contracts.tasks import TaskStatus
+from webhooks.replay import recording
 
 
 NOW = datetime.now(UTC)

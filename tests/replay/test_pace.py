@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from replay_parts import SECRET, Receiver, Replay, Start, message
 
-from replay.pace import Pace
+from webhooks.replay.pace import Pace
 
 
 YES = ("--yes", "--json", "--rate", "100000")

@@ -10,8 +10,8 @@ from replay_parts import Receiver, Start
 from yarl import URL
 
 from listener import webhooks_proof
-from replay import recording
-from replay.messages import Standing
+from webhooks.replay import recording
+from webhooks.replay.messages import Standing
 
 
 async def recorder(start: Start, forward: str, out: Path) -> str:

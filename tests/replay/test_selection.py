@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from replay_parts import message
 
-from replay.messages import Attempt, Standing
-from replay.selection import Mode, Selection
+from webhooks.replay.messages import Attempt, Standing
+from webhooks.replay.selection import Mode, Selection
 
 
 def at(hour: int) -> datetime:

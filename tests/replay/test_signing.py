@@ -11,7 +11,7 @@ from replay_parts import SECRET, Receiver, Replay, message
 from standardwebhooks import Webhook
 
 from adapters import signatures
-from replay.messages import Message
+from webhooks.replay.messages import Message
 
 
 OLD = 3600

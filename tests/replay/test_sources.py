@@ -12,9 +12,9 @@ from replay_parts import SECRET, Receiver, Replay
 
 from adapters.rest import Rest
 from devstack.testing import Stack
-from replay import outbox, rows
-from replay.messages import Standing
-from replay.selection import Mode, Selection
+from webhooks.replay import outbox, rows
+from webhooks.replay.messages import Standing
+from webhooks.replay.selection import Mode, Selection
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from replay_parts import Receiver, Replay, message
 
-from replay.errors import TargetRefused, UsageError
-from replay.targets import checked, named
+from webhooks.replay.errors import TargetRefused, UsageError
+from webhooks.replay.targets import checked, named
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from replay_parts import Replay, message
 
-from replay import arguments, sources
-from replay.errors import UsageError
+from webhooks.replay import arguments, sources
+from webhooks.replay.errors import UsageError
 
 
 @pytest.mark.parametrize(

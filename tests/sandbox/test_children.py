@@ -22,7 +22,7 @@ from adapters import objects
 from api.inspection import Inspector
 from api.problems import Problem
 from api.rethresholding import Rethresholder
-from pipeline.decode_pool import DecodePool
+from pipeline.decode.pool import DecodePool
 from pipeline.errors import Refused
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.bodies import RethresholdRequest
@@ -53,12 +53,12 @@ class Told:
     def load(self): pass
     def getexif(self): return {}
 
-if "pipeline.decode_child" in sys.orig_argv:
-    import pipeline.decode
+if "pipeline.decode.child" in sys.orig_argv:
+    from pipeline.decode import picture
     from pipeline.errors import Refused
     def decode(*_, **__):
         raise Refused(found())
-    pipeline.decode.decode = decode
+    picture.decode = decode
 if "api.inspection_child" in sys.orig_argv:
     from PIL import PngImagePlugin
     PngImagePlugin.PngImageFile = Told
@@ -172,7 +172,7 @@ print(*sorted(set(sys.modules) - before))
 """
 
 WORK = {
-    "pipeline.decode_child": """
+    "pipeline.decode.child": """
     try:
         child._write(child.os.memfd_create("x"), child.decode(path.read_bytes()).picture)
     except (child.Refused, MemoryError):

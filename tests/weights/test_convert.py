@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from ai.weights.__main__ import main
 from ai.weights.convert import convert
 from ai.weights.errors import NotConvertible
-from pipeline import weights
+from pipeline.model import weights
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fake_hub import GOOD, UNAPPROVED, FakeHub, fake_hub
 from weights_command import s3_weights
 
 from ai.weights.__main__ import main
-from pipeline import weights
+from pipeline.model import weights
 
 
 @pytest.fixture

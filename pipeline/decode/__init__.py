@@ -1,0 +1,1 @@
+"""Unchecked bytes to upright RGB pictures, in child processes."""

@@ -1,0 +1,1 @@
+"""SAM3 and what runs it: weights, batches, features, masks."""

@@ -1,0 +1,218 @@
+"""
+The seam between the pipeline and a model: what a backend must give, and SAM3 giving it.
+
+A picture is seen once (`see`), a text is read once (`read`), and the detector's heads answer any
+number of rows of one picture part and one prompt each (`detect`). Everything around it — prompts,
+memories, batches, masks — is the same for every backend; `pipeline/README.md` says how to add one.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import torch
+
+from pipeline.model import preprocess
+from pipeline.model.text_features import TextFeatures
+from s3_sam3.contracts.manifest import ModelInfo
+
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer, Sam3Model
+    from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+#: Feature maps that the detector uses, finest first; the model makes a fourth that nobody reads.
+LEVELS: Final = 3
+
+
+class Raw(NamedTuple):
+    """What the heads answer to n rows with q queries each: float32, on the model's device."""
+
+    logits: torch.Tensor
+    """(n, q): whether a query is an instance, given that the concept occurs."""
+    presence: torch.Tensor
+    """(n, 1): whether the concept occurs at all."""
+    boxes: torch.Tensor
+    """(n, q, 4): xyxy in 0..1 of the square."""
+    masks: torch.Tensor
+    """(n, q, c, c): logits, c cells to a side."""
+
+
+class Detector(Protocol):
+    """
+    One model on one device, and no memory of pictures.
+
+    `check` may be called from any thread, all else from the model's own. Errors of torch pass
+    through as they are; the caller translates them.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies and its answers come from."""
+        ...
+
+    @property
+    def side(self) -> int:
+        """Pixels to a side of the square that the model looks at."""
+        ...
+
+    def see(self, squares: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """
+        Look at n squares, (n, 3, side, side) uint8 on any device.
+
+        The answer is three maps, (n, width, cells, cells) each, finest first, in the model's own
+        precision. A row depends on its square alone.
+        """
+        ...
+
+    def read(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Give each text's features (32, width) float32 and mask (32,); equal texts cost once."""
+        ...
+
+    def check(self, text: str) -> None:
+        """
+        Count the tokens of *text*.
+
+        Raises:
+            Refused: prompt_too_long.
+
+        """
+        ...
+
+    def detect(
+        self,
+        features: tuple[torch.Tensor, ...],
+        text: torch.Tensor,
+        mask: torch.Tensor,
+        boxes: torch.Tensor | None,
+        labels: torch.Tensor | None,
+    ) -> Raw:
+        """
+        Answer n rows at once; a row's answer does not depend on its neighbours.
+
+        *features* are the three maps of `see` with one row per prompt (expanded or gathered),
+        *text* (n, 32, width) and *mask* (n, 32) come from `read`. *boxes* (n, b, 4) are centre and
+        size in 0..1 of the square, *labels* (n, b) 1, 0, or -10 for padding; both None together.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Give back what can be computed again."""
+        ...
+
+
+class Sam3Detector:
+    """Any checkpoint of `Sam3Model`: facebook/sam3, a fine-tuned one, or the tiny demo model."""
+
+    def __init__(self, *, model: "Sam3Model", tokenizer: "CLIPTokenizer", info: ModelInfo) -> None:
+        """Use a model in evaluation mode and float32, already on its device."""
+        self.info = info
+        self.device: torch.device = model.device
+        self.side = int(model.config.image_size)
+        self._model = model
+        self._texts = TextFeatures(model, tokenizer)
+        self._bfloat16 = info.dtype == "bfloat16"
+        cells = self.side // int(model.config.vision_config.backbone_config.patch_size)
+        self._places = _encoded_places(model, cells)
+        _fix_grid(model, cells)
+
+    def see(self, squares: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run the vision encoder; in bfloat16 if the model's information says so."""
+        pixels = preprocess.normalize(squares.to(self.device, non_blocking=True))
+        # Scoped: a global autocast would reach the heads, whose boxes drift by pixels in bfloat16.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            output = self._model.get_vision_features(pixel_values=pixels)
+        return tuple(output.fpn_hidden_states[:LEVELS])
+
+    def read(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Run the text encoder over strings that are not remembered."""
+        return list(zip(*self._texts(texts), strict=True))
+
+    def check(self, text: str) -> None:
+        """Count the tokens; see `Detector.check`."""
+        self._texts.check(text)
+
+    def detect(
+        self,
+        features: tuple[torch.Tensor, ...],
+        text: torch.Tensor,
+        mask: torch.Tensor,
+        boxes: torch.Tensor | None,
+        labels: torch.Tensor | None,
+    ) -> Raw:
+        """Run the heads in float32; *mask* always goes along, or padding would be attended to."""
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        output = self._model(
+            vision_embeds=self._vision_output(features),
+            text_embeds=BaseModelOutputWithPooling(pooler_output=text),
+            attention_mask=mask,
+            input_boxes=boxes,
+            input_boxes_labels=labels,
+        )
+        return Raw(
+            logits=output.pred_logits,
+            presence=output.presence_logits,
+            boxes=output.pred_boxes,
+            masks=output.pred_masks,
+        )
+
+    def _vision_output(self, features: tuple[torch.Tensor, ...]) -> "Sam3VisionEncoderOutput":
+        """Dress feature maps as what the vision encoder gives."""
+        maps = [_float(one) for one in features]
+        rows = maps[-1].shape[0]
+        places = self._places.expand(rows, -1, -1, -1)
+        # The model drops the last level of what it is given, and reads the place of the one before.
+        output: Sam3VisionEncoderOutput = self.vision_output_class()(
+            fpn_hidden_states=(*maps, maps[-1]),
+            fpn_position_encoding=(places,) * (len(maps) + 1),
+        )
+        return output
+
+    @staticmethod
+    def vision_output_class() -> Any:
+        """Give transformers' class of what the vision encoder answers."""
+        from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+        return Sam3VisionEncoderOutput
+
+    def forget(self) -> None:
+        """Drop the remembered texts."""
+        self._texts.forget()
+
+
+def _float(features: torch.Tensor) -> torch.Tensor:
+    """In float32, without a copy for each row when all rows are one picture's."""
+    if features.stride(0) == 0:
+        return features[:1].float().expand_as(features)
+    return features.float()
+
+
+def _encoded_places(model: "Sam3Model", cells: int) -> torch.Tensor:
+    """
+    Encode the places of the coarsest map's cells, (1, width, cells, cells), once for all requests.
+
+    In float32: counting in bfloat16 loses the odd numbers from 256 on.
+    """
+    shape = (1, int(model.config.vision_config.fpn_hidden_size), cells, cells)
+    encoded: torch.Tensor = model.vision_encoder.neck.position_encoding(
+        shape, model.device, torch.float32
+    )
+    return encoded
+
+
+def _fix_grid(model: "Sam3Model", cells: int) -> None:
+    """
+    Tell the decoder the size of its grid as a number.
+
+    It takes it from a tensor otherwise, which waits for the GPU in each layer and breaks a
+    compiled graph. The answer is the same to the last bit.
+    """
+    decoder = model.detr_decoder
+    # The class's own, whoever fixed this model before.
+    matrix = partial(type(decoder)._get_rpb_matrix, decoder)  # noqa: SLF001 - there is no public way
+    decoder._get_rpb_matrix = lambda boxes, _: matrix(boxes, (cells, cells))  # noqa: SLF001

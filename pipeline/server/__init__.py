@@ -1,0 +1,1 @@
+"""The internal HTTP server: routes, admission, one model, one picture's way."""

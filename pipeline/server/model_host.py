@@ -1,0 +1,87 @@
+"""Holds the one model of this process and knows how it is."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from pipeline.errors import NotReady, PipelineError, SetupFailed
+from pipeline.model.executor import Lane
+from pipeline.model.segmenter import Segmenter
+from pipeline.server.admission import Admission
+from s3_sam3.contracts.pipeline import Health, HealthAnswer
+
+
+log = structlog.get_logger(__name__)
+
+
+class ModelHost:
+    """
+    starting → ready ⇄ busy → defunct, or starting → setup_failed.
+
+    The last two are final: the process goes on answering `/health` so that a supervisor can read
+    the reason before it starts another.
+    """
+
+    def __init__(self, lane: Lane, admission: Admission) -> None:
+        """Have no model yet."""
+        self._lane = lane
+        self._admission = admission
+        self._segmenter: Segmenter | None = None
+        self._failure: tuple[Health, str] | None = None
+
+    async def setup(self, load: Callable[[], Segmenter]) -> None:
+        """Load the model in the lane's own thread, while the loop answers `/health`."""
+        log.info("setup_started")
+        try:
+            self._segmenter = await self._lane.in_model(load)
+        except SetupFailed as error:
+            self._fail(Health.SETUP_FAILED, error.message)
+        except Exception as error:  # a setup that died must be told, not leave "starting" forever
+            log.exception("setup_crashed")
+            self._fail(Health.SETUP_FAILED, f"Setup crashed: {type(error).__name__}: {error}")
+        else:
+            log.info("setup_done", **self._segmenter.info.model_dump())
+
+    def died(self, error: PipelineError) -> None:
+        """Remember that no later call can succeed."""
+        self._fail(Health.DEFUNCT, f"{error.message} Start the pipeline again.")
+
+    def _fail(self, state: Health, reason: str) -> None:
+        """Take a final state."""
+        self._failure = (state, reason)
+        log.error(state.value, reason=reason)
+
+    @property
+    def health(self) -> HealthAnswer:
+        """What `GET /health` answers."""
+        model = self._segmenter.info if self._segmenter else None
+        if self._failure:
+            state, reason = self._failure
+            return HealthAnswer(status=state, reason=reason, model=model)
+        if model is None:
+            return HealthAnswer(status=Health.STARTING)
+        status = Health.BUSY if self._admission.inside else Health.READY
+        return HealthAnswer(status=status, model=model)
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """
+        Give the model.
+
+        Raises:
+            NotReady: there is none yet, or never will be.
+
+        """
+        if self._failure:
+            raise NotReady(self._failure[1])
+        if self._segmenter is None:
+            message = "The model is still loading. Ask /health and try again."
+            raise NotReady(message)
+        return self._segmenter
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    """End a task and wait until it has ended."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

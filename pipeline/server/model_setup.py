@@ -1,0 +1,125 @@
+"""Chooses and builds the model that serves, once, in a thread of its own."""
+
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.model import standin
+from pipeline.model.segmenter import Segmenter
+from pipeline.settings import Settings
+from s3_sam3.contracts.manifest import ModelInfo
+
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.model.choices import Choices
+    from pipeline.model.detector import Detector
+    from pipeline.model.sam3 import Sam3Segmenter
+    from pipeline.model.weights import Checkpoint
+
+
+def open_segmenter(settings: Settings) -> Segmenter:
+    """
+    Load the model that the settings name. Blocking: seconds to minutes.
+
+    Raises:
+        SetupFailed: there is none, or it fails its self-test; the message says what to do.
+
+    """
+    # Before any import of torch, so that a stand-in starts at once and needs none.
+    if settings.sam3_weights_path == standin.PATH:
+        return standin.StandinSegmenter()
+    # Read when torch loads. Its threads would spin while they wait, and take the cores away from
+    # those that decode and outline.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from pipeline.model.sam3 import Sam3Segmenter
+
+    segmenter = Sam3Segmenter(
+        detector=open_detector(settings),
+        chunk_bytes=settings.pipeline_chunk_bytes,
+        gpu_cache_bytes=settings.pipeline_gpu_cache_bytes,
+        host_cache_bytes=settings.pipeline_host_cache_bytes,
+        mask_bytes=settings.pipeline_mask_bytes,
+    )
+    if segmenter.info.memory_mb:
+        warm_up(segmenter)
+    return segmenter
+
+
+def open_detector(settings: Settings) -> "Detector":
+    """
+    Load, shape, compile and question the model that the settings name.
+
+    Raises:
+        SetupFailed: as `open_segmenter`.
+
+    """
+    from pipeline.model import choices, device, hub, self_test, weights
+
+    wanted = chosen(settings)
+    there = device.choose(settings.sam3_device)
+    choices.check(wanted, there)
+    token = settings.hf_token.get_secret_value() if settings.hf_token else None
+    path = settings.sam3_weights_path
+    checkpoint = weights.locate(Path(path).expanduser() if path else hub.fetch(token))
+    model, tokenizer = weights.load(checkpoint)
+    choices.apply(wanted, model)
+    detector: Detector = checkpoint.backend.open(
+        model=device.occupy(there, model),
+        tokenizer=tokenizer,
+        info=_describe(settings, checkpoint, there),
+    )
+    if wanted.compile != "off":
+        detector = _compile(detector, wanted)
+    self_test.run(detector, settings.sam3_self_test)
+    return detector
+
+
+def chosen(settings: Settings) -> "Choices":
+    """Gather the settings that say how the model computes."""
+    from pipeline.model.choices import Choices
+
+    return Choices(
+        attention=settings.sam3_attention,
+        compile=settings.sam3_compile,
+        cuda_graphs=settings.sam3_cuda_graphs == "on",
+        channels_last=settings.sam3_channels_last == "on",
+        tf32=settings.sam3_tf32 == "on",
+    )
+
+
+def _describe(settings: Settings, checkpoint: "Checkpoint", there: "torch.device") -> ModelInfo:
+    """What `GET /api/v1/model/info` and every manifest say about the model."""
+    from pipeline.model import device, revision
+
+    return ModelInfo(
+        name="tiny" if checkpoint.demo else "sam3",
+        revision=revision.revision(checkpoint.files, cache_dir=settings.s3_cache_dir),
+        backend=checkpoint.backend.name,
+        dtype=device.choose_dtype(settings.sam3_dtype, there),
+        device=str(there),
+        code_version=metadata.version("s3-sam3"),
+        demo=checkpoint.demo,
+        memory_mb=device.memory_mb(there),
+    )
+
+
+def _compile(detector: "Detector", wanted: "Choices") -> "Detector":
+    """Compile every shape there will be."""
+    from pipeline.model.compiled import CompiledDetector
+
+    compiled = CompiledDetector(detector, wanted)
+    compiled.warm_up()
+    return compiled
+
+
+def warm_up(segmenter: "Sam3Segmenter") -> None:
+    """Run one grey picture through, so that the first request finds kernels chosen and loaded."""
+    from PIL import Image
+
+    from pipeline.model.segmenter import segment
+    from s3_sam3.contracts.prompts import Prompt
+
+    segment(segmenter, Image.new("RGB", (64, 64), "grey"), (Prompt(text="object"),))

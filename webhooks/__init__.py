@@ -1,0 +1,1 @@
+"""Customers' webhooks: delivery sends them, replay sends them again."""
