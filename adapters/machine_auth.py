@@ -18,10 +18,10 @@ from supabase_auth import AsyncGoTrueClient
 from supabase_auth.errors import AuthApiError, AuthError
 from supabase_auth.types import Session
 
-from adapters import settings, telemetry
+from runtime import logs, settings
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _TIMEOUT: Final = httpx.Timeout(10.0)
 _DICE: Final = random.SystemRandom()

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from adapters import telemetry
 from adapters.realtime_link import (
     ChannelFault,
     ChannelSettings,
@@ -22,6 +21,7 @@ from adapters.realtime_link import (
     Notice,
     RowChanges,
 )
+from runtime import logs
 
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "SupervisedChannel",
 ]
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _DICE: Final = random.SystemRandom()
 

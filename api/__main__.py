@@ -7,13 +7,13 @@ from typing import Final
 
 from aiohttp import web
 
-from adapters import settings, telemetry
 from api import keys
 from api.app import build_app
 from api.settings import ApiSettings
+from runtime import logs, settings
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 _CLOSING_SECONDS: Final = 2.0
@@ -53,7 +53,7 @@ async def drain(runner: web.AppRunner, seconds: float) -> None:
 def main() -> None:
     """Read the settings, or say which are missing and leave with status 78."""
     config = settings.load_or_exit(ApiSettings)
-    telemetry.configure(config.s3_log_format)
+    logs.configure(config.s3_log_format)
     try:
         asyncio.run(serve(config))
     except OSError as error:

@@ -8,10 +8,10 @@ from typing import Any, Final
 import aiohttp
 import jwt
 
-from adapters import telemetry
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _LIFE_SECONDS: Final = 600.0
 """As long as Supabase's edge keeps the set; a revoked key is unknown here after that."""

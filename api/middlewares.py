@@ -8,13 +8,13 @@ from uuid import uuid4
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from adapters import telemetry
 from api import answers, cors, keys
 from api.problems import Problem, problem_of
+from runtime import logs
 from s3_sam3.contracts.errors import ErrorCode
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"get_health", "get_ready", "get_metrics"})
@@ -30,7 +30,7 @@ async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
     metrics = request.app[keys.METRICS]
     operation = request.match_info.route.name or "none"
     started = time.perf_counter()
-    with telemetry.bound(request_id=request_id), request.app[keys.OPEN_REQUESTS]:
+    with logs.bound(request_id=request_id), request.app[keys.OPEN_REQUESTS]:
         response = await handler(request)
         seconds = time.perf_counter() - started
         metrics.requests.labels(operation, str(response.status)).inc()

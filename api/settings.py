@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from adapters import settings, telemetry
+from runtime import logs, settings
 from s3_sam3.contracts import limits
 
 
@@ -23,7 +23,7 @@ class ApiSettings(settings.SupabaseSettings, settings.R2Settings):
     api_max_image_pixels: int = Field(default=limits.MAX_IMAGE_PIXELS, gt=0)
     api_shutdown_seconds: float = Field(default=20.0, ge=0)
     api_tokenizer_path: Path | None = None
-    s3_log_format: telemetry.LogFormat = "auto"
+    s3_log_format: logs.LogFormat = "auto"
 
     @property
     def cors_origins(self) -> frozenset[str]:

@@ -8,12 +8,12 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, Final
 
-from adapters import settings, telemetry
 from adapters.objects import ObjectError
 from adapters.rest import RestError
 from janitor import commands
 from janitor.serve import serve
 from janitor.settings import JanitorSettings
+from runtime import logs, settings
 
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -53,7 +53,7 @@ def main() -> None:
     """Run; EX_CONFIG when the settings or the keys are wrong, commands.Ended for the rest."""
     asked = arguments()
     config = settings.load_or_exit(JanitorSettings)
-    telemetry.configure(config.s3_log_format)
+    logs.configure(config.s3_log_format)
     try:
         raise SystemExit(asyncio.run(_work(asked, config)))
     except settings.SettingsError as error:

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from adapters import rest, telemetry
+from adapters import rest
 from adapters.objects import ObjectNotFound, ObjectRefused, ObjectStore, ObjectStoreUnavailable
-from adapters.settings import SettingsError
 from janitor.chores import Chore
 from janitor.deletions import Deletions
 from janitor.housekeeping import Housekeeping
@@ -18,9 +17,11 @@ from janitor.settings import JanitorSettings, SweepMode
 from janitor.state import State
 from janitor.sweep import SweepPlan
 from janitor.sweeping import Sweeping
+from runtime import logs
+from runtime.settings import SettingsError
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from adapters import telemetry
 from adapters.objects import ObjectStoreUnavailable
 from adapters.rest import RestUnavailable
 from janitor.state import ChoreState, State
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _DICE: Final = random.SystemRandom()
 LONGEST_BACKOFF_SECONDS: Final = 60.0

@@ -3,14 +3,14 @@
 import asyncio
 from typing import Final
 
-from adapters import telemetry
 from adapters.objects import ObjectStore
 from janitor.housekeeping import Deletion, Housekeeping
 from janitor.places import is_deletable_folder
 from janitor.state import State
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 BATCH: Final = 32
 """Lines taken at once. Few, so that a lease seldom ends before its line's turn."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from aiohttp import web
 
-from adapters.settings import SettingsError
 from janitor.state import State
+from runtime.settings import SettingsError
 
 
 _HOST: Final = "127.0.0.1"

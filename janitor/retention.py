@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from adapters import telemetry
 from janitor.housekeeping import Housekeeping
 from janitor.state import State
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 BATCH: Final = 500
 

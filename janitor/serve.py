@@ -5,14 +5,14 @@ import contextlib
 import signal
 from typing import Final
 
-from adapters import telemetry
 from janitor import build, door
 from janitor.chores import keep
 from janitor.settings import JanitorSettings
 from janitor.state import State
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 GRACE_SECONDS: Final = 5.0
 """For rounds that run when a stop is asked for."""

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 
-from adapters import settings, telemetry
+from runtime import logs, settings
 
 
 class SweepMode(StrEnum):
@@ -34,4 +34,4 @@ class JanitorSettings(settings.R2Settings):
     janitor_results_age_hours: float = Field(default=48.0, ge=0)
     janitor_uploads_age_hours: float = Field(default=168.0, ge=0)
     janitor_port: int | None = Field(default=None, ge=0, le=65535)
-    s3_log_format: telemetry.LogFormat = "auto"
+    s3_log_format: logs.LogFormat = "auto"

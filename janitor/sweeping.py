@@ -1,13 +1,13 @@
 """The daily sweep of the running process."""
 
-from adapters import telemetry
 from adapters.objects import ObjectStore
 from janitor.housekeeping import Housekeeping
 from janitor.state import State
 from janitor.sweep import SweepPlan, sweep
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 class Sweeping:

@@ -4,9 +4,10 @@ import asyncio
 import signal
 import sys
 
-from adapters import machine_auth, settings, telemetry
+from adapters import machine_auth
 from listener.build import built
 from listener.settings import ListenerSettings
+from runtime import logs, settings
 
 
 async def serve(config: ListenerSettings) -> None:
@@ -21,7 +22,7 @@ async def serve(config: ListenerSettings) -> None:
 def main() -> None:
     """Run, and leave with EX_CONFIG when the settings or the credentials are wrong."""
     config = settings.load_or_exit(ListenerSettings)
-    telemetry.configure(config.s3_log_format)
+    logs.configure(config.s3_log_format)
     try:
         asyncio.run(serve(config))
     except (settings.SettingsError, machine_auth.SignInRefused) as error:

@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 from dataclasses import dataclass
 
-from adapters import telemetry
 from listener import errors, settle
 from listener.capabilities import Capabilities
 from listener.lease import Lease
@@ -17,10 +16,11 @@ from listener.shielded import to_the_end
 from listener.stopwatch import Stopwatch
 from listener.task_objects import TaskObjects
 from listener.work import work
+from runtime import logs
 from s3_sam3.contracts.tasks import ReleaseReason
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ async def attempt(claim: Claim, bench: Bench, ride: Ride) -> None:
         renew_seconds=bench.renew_seconds,
     )
     watch = Stopwatch(_queue_ms(claim, bench.lease_seconds))
-    with telemetry.bound(task_id=str(claim.id), token=claim.token):
+    with logs.bound(task_id=str(claim.id), token=claim.token):
         try:
             outcome = await _outcome(claim, bench, ride, lease, watch)
         except errors.LeaseLost as error:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from adapters import edge_functions, machine_auth, objects, rest, signed_urls, telemetry
+from adapters import edge_functions, machine_auth, objects, rest, signed_urls
 from listener import segment
 from listener.attempt import Bench
 from listener.capabilities import Capabilities
@@ -18,9 +18,10 @@ from listener.task_objects import BucketObjects, TaskObjects
 from listener.wake import Wake
 from listener.webhooks import WebhookDoor
 from listener.worker import Worker
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager

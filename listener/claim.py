@@ -4,15 +4,16 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from adapters import machine_auth, rest, telemetry
+from adapters import machine_auth, rest
 from listener.attempt import Bench, attempt_together
 from listener.lease_store import Claim
 from listener.ride import rides
 from listener.shielded import to_the_end
 from listener.wake import Wake, WakeSource
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _FORBIDDEN: Final = 403
 

@@ -4,12 +4,13 @@ import asyncio
 import random
 from typing import Final
 
-from adapters import machine_auth, rest, telemetry
+from adapters import machine_auth, rest
 from listener.lease_store import LeaseStore
 from listener.wake import Wake, WakeSource
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _DICE: Final = random.SystemRandom()
 

@@ -4,13 +4,14 @@ import asyncio
 import random
 from typing import Final
 
-from adapters import machine_auth, rest, telemetry
+from adapters import machine_auth, rest
 from listener.errors import LeaseLost
 from listener.lease_store import Claim, LeaseStore
+from runtime import logs
 from s3_sam3.contracts.tasks import Settlement
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _DICE: Final = random.SystemRandom()
 SURE_SHARE: Final = 0.8

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from adapters import machine_auth, rest, telemetry
+from adapters import machine_auth, rest
+from runtime import logs
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.contracts.tasks import MediaKind, ReleaseReason, Settlement
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _UNAUTHENTICATED: Final = 401
 

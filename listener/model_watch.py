@@ -3,13 +3,13 @@
 import asyncio
 from typing import Final
 
-from adapters import telemetry
 from listener.segment import Segmenter
+from runtime import logs
 from s3_sam3.contracts.manifest import ModelInfo
 from s3_sam3.contracts.pipeline import Health, HealthAnswer
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _LOOK_SECONDS: Final = 1.0
 _WORKING: Final = frozenset({Health.READY, Health.BUSY})

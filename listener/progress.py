@@ -4,15 +4,16 @@ import asyncio
 from enum import Enum
 from typing import Final
 
-from adapters import machine_auth, rest, telemetry
+from adapters import machine_auth, rest
 from listener.errors import LeaseLost
 from listener.lease_store import Claim, LeaseStore
 from listener.segment import Segmenter
+from runtime import logs
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.tasks import Settlement
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _GAP_SECONDS: Final = 0.5
 """Least time between two reports; an attempt shorter than this reports nothing."""

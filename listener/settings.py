@@ -6,9 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
-from adapters import settings, signatures, telemetry
+from adapters import signatures
 from listener.lease import SURE_SHARE
 from listener.webhooks_proof import Secrets
+from runtime import logs, settings
 
 
 class ListenerSettings(settings.SupabaseServiceSettings):
@@ -40,7 +41,7 @@ class ListenerSettings(settings.SupabaseServiceSettings):
     r2_bucket: str | None = None
     s3_machine_email: str | None = None
     s3_machine_password: SecretStr | None = None
-    s3_log_format: telemetry.LogFormat = "auto"
+    s3_log_format: logs.LogFormat = "auto"
 
     @model_validator(mode="after")
     def _renews_in_time(self) -> Self:

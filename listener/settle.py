@@ -7,14 +7,15 @@ from typing import Any, Final, assert_never
 
 import tenacity
 
-from adapters import machine_auth, rest, telemetry
+from adapters import machine_auth, rest
 from listener.deposit import Deposit
 from listener.lease_store import LeaseStore
+from runtime import logs
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.tasks import ReleaseReason, Settlement
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _NO_ANSWER: Final = (rest.RestUnavailable, machine_auth.AuthUnavailable, TimeoutError)
 

@@ -16,14 +16,15 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 from pydantic import ValidationError
 
-from adapters import machine_auth, rest, settings, telemetry
+from adapters import machine_auth, rest
 from listener.wake import Wake, WakeSource
 from listener.webhooks_proof import Change, NotProven, Secrets
+from runtime import logs, settings
 from s3_sam3.contracts.envelope import Envelope, ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 PATH: Final = "/webhooks/supabase"
 

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any, Final
 
-from adapters import telemetry
 from listener import errors, settle
 from listener.deposit import deposit
 from listener.lease_store import Claim
@@ -12,11 +11,12 @@ from listener.ride import Ride
 from listener.segment import Segmented, Segmenter
 from listener.stopwatch import Stopwatch
 from listener.task_objects import TaskObjects
+from runtime import logs
 from s3_sam3.contracts import pipeline, prompts
 from s3_sam3.contracts.errors import ErrorCode
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _MODEL_SHARE: Final = 0.95
 """Of the time left, what the pipeline may take; the rest is for its answer and for storing it."""

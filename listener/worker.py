@@ -5,12 +5,13 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
-from adapters import realtime, telemetry
+from adapters import realtime
 from listener.claim import Claimer
 from listener.webhooks import WebhookDoor
+from runtime import logs
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 class Worker:

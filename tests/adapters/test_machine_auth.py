@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 from supabase_auth import AsyncGoTrueClient
 
-from adapters import machine_auth, settings
+from adapters import machine_auth
+from runtime import settings
 
 
 class FakeAuth:

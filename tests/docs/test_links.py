@@ -32,6 +32,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize(
     "folder",
     [
+        "runtime",
         "sandbox",
         "sdk/s3_sam3",
         "sdk/s3_sam3/contracts",

@@ -18,6 +18,7 @@ from webhooks.replay.settings import DatabaseSettings, ReplaySettings
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "adapters",
+    "runtime",
     "api",
     "janitor",
     "webhooks",

@@ -11,9 +11,9 @@ from task_queue import Queue, until
 
 from adapters import realtime
 from adapters.machine_auth import machine_tokens
-from adapters.settings import SupabaseServiceSettings
 from devstack.testing import SignedUpUser, Stack
 from listener.wake import WakeSource
+from runtime.settings import SupabaseServiceSettings
 from s3_sam3.contracts import notices
 from s3_sam3.contracts.tasks import TaskStatus
 

@@ -13,11 +13,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from webhook_door import INSERT, OTHER, SECRET, SHARED, Door, MemoryReceipts, opened
 
 from adapters import rest, signatures
-from adapters.settings import SettingsError
 from listener import webhooks
 from listener.wake import Wake
 from listener.webhooks import MAX_BODY_BYTES, PATH, WebhookDoor
 from listener.webhooks_proof import Secrets
+from runtime.settings import SettingsError
 
 
 VECTORS: list[dict[str, Any]] = json.loads(

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from adapters import settings, telemetry
+from runtime import logs, settings
 from webhooks.delivery.serve import serve
 from webhooks.delivery.settings import DispatcherSettings
 
@@ -11,7 +11,7 @@ from webhooks.delivery.settings import DispatcherSettings
 def main() -> None:
     """Run; EX_CONFIG when the settings or the key are wrong."""
     config = settings.load_or_exit(DispatcherSettings)
-    telemetry.configure(config.s3_log_format)
+    logs.configure(config.s3_log_format)
     try:
         asyncio.run(serve(config))
     except settings.SettingsError as error:

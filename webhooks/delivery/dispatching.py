@@ -5,15 +5,15 @@ import contextlib
 import random
 from typing import Final
 
-from adapters import telemetry
 from adapters.rest import RestError
+from runtime import logs
 from webhooks.delivery.answers import Answer
 from webhooks.delivery.lines import AHEAD, Lines
 from webhooks.delivery.outbox import Delivery, Outbox
 from webhooks.delivery.sending import Sender
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _DICE: Final = random.SystemRandom()
 LONGEST_BACKOFF_SECONDS: Final = 30.0

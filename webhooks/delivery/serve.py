@@ -5,8 +5,9 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from adapters import rest, telemetry
-from adapters.settings import SettingsError
+from adapters import rest
+from runtime import logs
+from runtime.settings import SettingsError
 from webhooks.delivery.dispatching import Dispatcher
 from webhooks.delivery.lines import Lines
 from webhooks.delivery.outbox import Outbox
@@ -14,7 +15,7 @@ from webhooks.delivery.sending import Sender
 from webhooks.delivery.settings import DispatcherSettings
 
 
-log = telemetry.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 RESOLVING_THREADS: Final = 64
 """Names are resolved in threads; one customer's slow name server must not hold them all."""

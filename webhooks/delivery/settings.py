@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
-from adapters import settings, telemetry
+from runtime import logs, settings
 
 
 class DispatcherSettings(settings.EnvironmentSettings):
@@ -20,7 +20,7 @@ class DispatcherSettings(settings.EnvironmentSettings):
     dispatcher_timeout_seconds: PositiveFloat = 15.0
     dispatcher_grace_seconds: PositiveFloat = 20.0
     dispatcher_allow_private: bool = False
-    s3_log_format: telemetry.LogFormat = "auto"
+    s3_log_format: logs.LogFormat = "auto"
 
     @model_validator(mode="after")
     def _lease_outlives_an_attempt(self) -> Self:

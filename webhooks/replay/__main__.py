@@ -8,8 +8,8 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from adapters import settings
 from adapters.rest import RestError
+from runtime import settings
 from webhooks.replay import arguments, recorder, relay
 from webhooks.replay.errors import ReplayError
 from webhooks.replay.replaying import Ended, replay

@@ -5,7 +5,7 @@ from pathlib import Path
 import platformdirs
 from pydantic import Field, SecretStr
 
-from adapters import settings
+from runtime import settings
 
 
 def state_folder() -> Path:

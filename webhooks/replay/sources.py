@@ -6,8 +6,8 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from adapters import settings
 from adapters.rest import Rest
+from runtime import settings
 from webhooks.replay import arguments, outbox, recording, rows
 from webhooks.replay.errors import UsageError
 from webhooks.replay.messages import Message, Standing

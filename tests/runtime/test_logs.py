@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from adapters import telemetry
+from runtime import logs
 
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
@@ -29,7 +29,7 @@ def test_a_secret_is_hidden(what: str) -> None:
     """By its name or by its looks, at any depth."""
     event, secret = SECRETS[what]
 
-    told = json.dumps(telemetry.redact(None, "info", dict(event)))
+    told = json.dumps(logs.redact(None, "info", dict(event)))
 
     assert secret not in told
     assert JWT not in told
@@ -39,28 +39,28 @@ def test_what_is_no_secret_stays() -> None:
     """A fencing token is a number that operators need."""
     event = {"event": "task_claimed", "token": 17, "task_id": "x", "path": "/api/v1/me"}
 
-    assert telemetry.redact(None, "info", dict(event)) == event
+    assert logs.redact(None, "info", dict(event)) == event
 
 
 def test_a_signed_url_stays_readable_but_for_its_signature() -> None:
     """What was asked remains to be seen."""
-    told = telemetry.redact(None, "info", {"url": URL})["url"]
+    told = logs.redact(None, "info", {"url": URL})["url"]
 
     assert told == URL.replace("0a1b2c3d", "***")
 
 
 PROGRAM = """
 import logging
-from adapters import telemetry
-telemetry.configure("json")
-with telemetry.bound(task_id="t1"):
-    telemetry.get_logger("ours").info("task_claimed", token=1)
+from runtime import logs
+logs.configure("json")
+with logs.bound(task_id="t1"):
+    logs.get_logger("ours").info("task_claimed", token=1)
     logging.getLogger("theirs").warning("said %s", "so")
     logging.getLogger("httpx").info("every request")
 try:
     raise ValueError("Bearer abcdef")
 except ValueError:
-    telemetry.get_logger("ours").exception("failed")
+    logs.get_logger("ours").exception("failed")
 """
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters import settings
+from runtime import settings
 
 
 class Group(settings.SupabaseServiceSettings, settings.R2Settings):
