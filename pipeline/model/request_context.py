@@ -1,4 +1,4 @@
-"""What goes with one request through the model: how sparingly, for whom, how far it is."""
+"""What goes with one request through the threads: its scope, its memory needs, its progress."""
 
 from dataclasses import dataclass, field
 from threading import Event
@@ -11,25 +11,25 @@ class RequestContext:
     """
     One request on its way through the threads.
 
-    The server's loop abandons it when the caller has gone; the model's thread asks between
-    batches of prompts, since nothing can stop a pass that runs.
+    The server's loop abandons it when the caller has gone; the model's thread checks between
+    batches, since nothing can stop a pass that runs.
     """
 
     scope: str = ""
-    """Whose picture it is: what was seen of a picture is remembered for its scope alone."""
+    """Whose picture it is; features of a picture are only shared within its scope."""
     frugal: bool = False
-    """Slower, with as little memory as there is a way to."""
+    """Use as little memory as possible, and be slower."""
     computed: int = 0
-    """Prompts that the model is done with; written by the model's thread, read by any."""
+    """Prompts that are done; written by the model's thread, read by any."""
     _gone: Event = field(default_factory=Event)
 
     def abandon(self) -> None:
-        """Say that nobody waits for the answer. Harmless after the end."""
+        """Note that nobody waits for the answer. Harmless after the end."""
         self._gone.set()
 
     def check(self) -> None:
         """
-        Go on only if somebody waits for the answer.
+        Raise if nobody waits for the answer any more.
 
         Raises:
             Withdrawn: the caller has gone.

@@ -177,7 +177,7 @@ def test_what_comes_off_the_gpu_is_what_lay_there(
     """Values, kinds and layout of all maps, though they lie in one piece."""
     one = torch.arange(90, dtype=torch.bfloat16).reshape(1, 5, 6, 3).to(memory_format=layout)
     other = torch.arange(7, dtype=torch.float32).reshape(1, 7, 1, 1)
-    copied = module._to_host((one, other))
+    copied = module._pinned_copy((one, other))
     assert pinned.pieces == 1
     for was, now in zip((one, other), copied, strict=True):
         assert torch.equal(was, now)
