@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from asked_sam3 import close, fail_when, model_of, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING
+from random_sam3_calls import close, fail_when, model_of, noise, passes
 
 from pipeline.errors import ModelDied, ModelFailed, NotReady, OutOfMemory, Withdrawn
 from pipeline.model.errand import Errand

@@ -9,8 +9,8 @@ from threading import Event, Thread
 
 import pytest
 import torch
+from fake_detector import ROW_BYTES, FakeDetector
 from PIL import Image
-from wide_detector import ROW_BYTES, WideDetector
 
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
 from pipeline.model import outlining, postprocess
@@ -34,16 +34,16 @@ def ordered(segmenter: Sam3Segmenter, prompts: int, name: str = "thing") -> Sam3
     return segmenter.prepare(Image.new("RGB", (96, 72)), asked, ALL, Errand())
 
 
-def wide(mask_bytes: int) -> tuple[Sam3Segmenter, WideDetector]:
+def wide(mask_bytes: int) -> tuple[Sam3Segmenter, FakeDetector]:
     """SAM3's masks within a bound, and the detector behind it."""
-    detector = WideDetector()
+    detector = FakeDetector()
     segmenter = Sam3Segmenter(detector=detector, chunk_bytes=2**20, mask_bytes=mask_bytes)
     return segmenter, detector
 
 
 def grown(mask_bytes: int) -> int:
     """MiB that two requests of one prompt in five views, 660 MB of masks, take in a process."""
-    child = Path(__file__).parents[1] / "mask_peak.py"
+    child = Path(__file__).parents[1] / "mask_memory_child.py"
     root = str(Path(__file__).parents[2])
     asked = [sys.executable, str(child), str(mask_bytes)]
     done = subprocess.run(asked, capture_output=True, check=True, env={"PYTHONPATH": root})

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from asked_sam3 import close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING, KEY, SIDE
+from random_sam3_calls import close, fail_when, look, noise, passes
 
 from pipeline import settings
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError, Refused

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from asked_sam3 import ask_for, close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING
+from random_sam3_calls import ask_for, close, fail_when, look, noise, passes
 
 from pipeline.errors import OutOfMemory, Withdrawn
 from pipeline.model.detector import Raw, Sam3Detector

@@ -1,13 +1,13 @@
-"""`python mask_peak.py MASK_BYTES`: MiB by which two requests of five views make it grow."""
+"""`python mask_memory_child.py MASK_BYTES`: MiB that two requests of five views take."""
 
 import asyncio
 import os
 import sys
 from threading import Event
 
+from fake_detector import FakeDetector
 from PIL import Image
 from process_table import peak
-from wide_detector import WideDetector
 
 from pipeline.model.errand import Errand
 from pipeline.model.executor import Lane
@@ -27,7 +27,7 @@ def held() -> int:
 
 async def main(mask_bytes: int) -> None:
     """Have everything found at once, with side threads that are late; drop what is left."""
-    segmenter = Sam3Segmenter(detector=WideDetector(), chunk_bytes=2**20, mask_bytes=mask_bytes)
+    segmenter = Sam3Segmenter(detector=FakeDetector(), chunk_bytes=2**20, mask_bytes=mask_bytes)
     lane, picture = Lane(side_threads=_SIDE), Image.new("RGB", (96, 72))
 
     async def find(options: SegmentOptions) -> Sam3Order:

@@ -1,4 +1,4 @@
-"""Asking the random SAM3, counting its passes, making it fail."""
+"""Calls of the random SAM3: ask it, count its passes, make it fail."""
 
 from typing import Any
 
