@@ -11,6 +11,7 @@ import aiohttp
 import psycopg
 import pytest
 import structlog
+from hypothesis import settings
 from psycopg.rows import TupleRow
 
 from devstack import testing
@@ -21,6 +22,8 @@ Database = psycopg.AsyncConnection[TupleRow]
 
 def pytest_configure() -> None:
     """Programs that tests start hear Ctrl-C, also where a shell ignores it for this one (`&`)."""
+    settings.register_profile("suite", deadline=None)  # a busy machine is slow, not wrong
+    settings.load_profile("suite")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A traceback with the values of all variables, structlog's default, takes seconds for a model.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
