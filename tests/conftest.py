@@ -43,14 +43,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[testing.Stack]:
 @pytest.fixture
 def new_devstack(tmp_path: Path) -> Iterator[Callable[..., testing.DevstackProcess]]:
     """
-    Start a devstack of one's own: `new_devstack("state", *flags, **environ)`.
+    Start a devstack of the test's own with more flags of `up`.
 
-    Two of the same name share their state directory. Each that still runs is stopped at the end.
+    All of one test share a state directory. Each that still runs is stopped at the end.
     """
     started: list[testing.DevstackProcess] = []
 
-    def start(name: str = "state", *flags: str, **environ: str) -> testing.DevstackProcess:
-        process = testing.DevstackProcess(tmp_path / name, *flags, **environ)
+    def start(*flags: str) -> testing.DevstackProcess:
+        process = testing.DevstackProcess(tmp_path / "state", *flags)
         started.append(process)
         return process
 
