@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 from fake_phoenix import TOPIC, FakePhoenix
-from hearing import QUICK, Listening, hearing
 from leaping_loop import leaping
+from supervised_channel import QUICK, Listening, listening_to
 
 from adapters import rest
 from listener import clock
@@ -186,11 +186,11 @@ async def test_while_the_channel_is_deaf_the_poll_is_in_time(
     At a scale of 1:20: the 40 s without hints (the outage among them) last 2 s, the poll's 10 s
     last half a second. Afterwards the channel hears again.
     """
-    async with hearing(phoenix, QUICK) as listening:
+    async with listening_to(phoenix, QUICK) as listening:
         assert await _waits(listening, fault, POLL_SECONDS) <= BOUND_SECONDS
 
 
 async def test_without_the_poll_a_task_waits_as_long_as_the_fault(phoenix: FakePhoenix) -> None:
     """Negative control: with the clock far away the outage of 40 s (at 1:20) is waited out."""
-    async with hearing(phoenix, QUICK) as listening:
+    async with listening_to(phoenix, QUICK) as listening:
         assert await _waits(listening, _outage, 3600) >= 40

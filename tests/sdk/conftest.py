@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fake_phoenix import FakePhoenix
-from hearing import QUICK, Listening, hearing
+from supervised_channel import QUICK, Listening, listening_to
 
 
 @pytest.fixture
@@ -19,5 +19,5 @@ async def phoenix() -> AsyncIterator[FakePhoenix]:
 @pytest.fixture
 async def listening(phoenix: FakePhoenix) -> AsyncIterator[Listening]:
     """A supervised channel that is live and has heard hint 1."""
-    async with hearing(phoenix, QUICK) as one:
+    async with listening_to(phoenix, QUICK) as one:
         yield one
