@@ -1,8 +1,8 @@
 """
-Masks to polygons that keep their holes.
+Contours of masks: polygons that keep their holes.
 
 Coordinates are pixels of the upright original: x to the right, y downwards, and the first pixel
-covers 0..1. An outline runs halfway between the centres of pixels inside and outside (marching
+covers 0..1. A contour runs halfway between the centres of pixels inside and outside (marching
 squares), so that drawing it again gives the mask back, pixel by pixel.
 """
 
@@ -21,20 +21,20 @@ from s3_sam3.imaging import rle as run_lengths
 
 
 DEFAULT_TOLERANCE: Final = 1.0
-"""Pixels that a simplified outline may run beside the exact one."""
+"""Pixels that a simplified contour may differ from the exact one."""
 
 LEAST_OVERLAP: Final = 0.98
-"""IoU of the mask and its polygons, drawn again; below it less is simplified."""
+"""IoU of the mask and its polygons, drawn again; below it the polygons are simplified less."""
 
-#: The tolerance is halved so often before the exact outline is taken: small and thin masks need it.
+#: How often the tolerance is halved before the exact contour is taken, which thin masks need.
 _HALVINGS: Final = 4
 
 Ring = NDArray[np.float64]
 
 
-def outline(rle: Rle, *, tolerance: float = DEFAULT_TOLERANCE) -> MultiPolygon:
+def polygons_of(rle: Rle, *, tolerance: float = DEFAULT_TOLERANCE) -> MultiPolygon:
     """
-    Give the polygons of a mask, valid and each with its holes, at most *tolerance* pixels off.
+    Trace a mask: valid polygons with their holes, at most *tolerance* pixels off.
 
     Drawn again by pycocotools they overlap the mask by at least LEAST_OVERLAP (IoU).
     """
@@ -47,10 +47,10 @@ def outline(rle: Rle, *, tolerance: float = DEFAULT_TOLERANCE) -> MultiPolygon:
 
 def one_ring(polygons: MultiPolygon) -> Ring:
     """
-    Join parts and holes to one ring, for formats that have one ring per instance: (n, 2), open.
+    Join parts and holes to one open ring, (n, 2), for formats with one ring per instance.
 
-    A hole or a further part hangs on a seam without width, walked there and back; so the area
-    stays, where dropping holes would fill them.
+    A seam without width leads to each hole or further part and back, so that the area stays:
+    dropping holes would fill them.
     """
     parts = sorted(polygons.geoms, key=lambda part: -part.area)
     rings = [_bridged(shapely.orient_polygons(part)) for part in parts]
@@ -61,19 +61,19 @@ def one_ring(polygons: MultiPolygon) -> Ring:
 
 
 def rings_of_parts(polygons: MultiPolygon) -> list[Ring]:
-    """Give one ring for each part, its holes joined to it as in `one_ring`."""
+    """Give one ring per part, its holes joined to it as in `one_ring`."""
     return [_bridged(shapely.orient_polygons(part)) for part in polygons.geoms]
 
 
 def _exact(found: run_lengths.Crop) -> MultiPolygon:
-    """Outline a crop, in the crop's coordinates."""
-    framed = np.pad(found.inside, 1).astype(np.float64)  # outlines close at the picture's edge
-    contours = contourpy.contour_generator(
+    """Trace a crop, in the crop's coordinates."""
+    framed = np.pad(found.inside, 1).astype(np.float64)  # contours close at the picture's edge
+    generator = contourpy.contour_generator(
         z=framed, name="serial", fill_type=contourpy.FillType.OuterOffset
     )
     # The type of `filled` is a union over all fill types; this one has points and offsets.
     points, offsets = cast(
-        "tuple[list[Ring], list[NDArray[np.uint32]]]", contours.filled(0.5, np.inf)
+        "tuple[list[Ring], list[NDArray[np.uint32]]]", generator.filled(0.5, np.inf)
     )
     parts: list[Polygon] = []
     for corners, ends in zip(points, offsets, strict=True):
@@ -96,7 +96,7 @@ def _simplified(exact: MultiPolygon, found: run_lengths.Crop, tolerance: float) 
 
 
 def _overlap(polygons: MultiPolygon, mask: NDArray[np.bool_]) -> float:
-    """IoU of a mask and of what pycocotools draws of its polygons."""
+    """IoU of a mask and its polygons as pycocotools draws them."""
     height, width = mask.shape
     drawn = np.zeros(mask.shape, np.bool_)
     for ring in rings_of_parts(polygons):
@@ -106,7 +106,7 @@ def _overlap(polygons: MultiPolygon, mask: NDArray[np.bool_]) -> float:
 
 
 def _bridged(part: Polygon) -> Ring:
-    """One ring of an outer ring and its holes; a hole runs the other way round."""
+    """Join an outer ring and its holes, which run the other way round."""
     ring = _open(part.exterior)
     for hole in part.interiors:
         ring = _join(ring, _open(hole))
@@ -119,7 +119,7 @@ def _open(ring: shapely.LinearRing) -> Ring:
 
 
 def _join(ring: Ring, other: Ring) -> Ring:
-    """Walk *ring*, go over at the nearest corners, walk *other*, go back, walk on."""
+    """Insert *other* into *ring*, there and back at their nearest corners."""
     nearest = shapely.shortest_line(MultiPoint(ring), MultiPoint(other))
     here, there = (
         int(np.abs(corners - point).sum(axis=1).argmin())

@@ -1,4 +1,4 @@
-"""A supervised Realtime channel connected to the fake server, and what it received."""
+"""A supervised Realtime channel at a fake server, and what it heard."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,7 @@ from typing import Any
 
 from fake_phoenix import TOPIC, FakePhoenix
 
-from adapters import realtime
-from adapters.realtime import ChannelState
+from s3_sam3 import realtime
 
 
 QUICK = realtime.ChannelTimings(
@@ -23,7 +22,7 @@ QUICK = realtime.ChannelTimings(
 
 
 class FakeTokens:
-    """Hands out whatever token it holds."""
+    """Gives the token that it holds."""
 
     def __init__(self) -> None:
         self.value = "token-1"
@@ -46,7 +45,7 @@ class ChannelUnderTest:
             url=f"http://127.0.0.1:{phoenix.port}", apikey="anon", topic=TOPIC, timings=timings
         )
         self.channel = realtime.SupervisedChannel(
-            settings, self.tokens, on_notice=self._notice, on_live=self._live
+            settings, self.tokens.token, on_notice=self._notice, on_live=self._live
         )
 
     def _notice(self, notice: realtime.Notice) -> None:
@@ -88,7 +87,7 @@ async def live_channel(
     yield one
     await one.channel.close()
     assert running.done()
-    assert one.channel.state is ChannelState.CLOSED
+    assert not one.channel.live.is_set()
     assert not client_tasks(), "the official client left tasks behind"
 
 

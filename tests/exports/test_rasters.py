@@ -109,7 +109,7 @@ def test_results_of_one_name_do_not_write_over_each_other(tmp_path: Path) -> Non
 def test_every_format_is_in_the_table() -> None:
     """The registry has an entry with a sentence for each name."""
     assert set(FORMATS) == set(FormatName)
-    assert all(chosen.sentence.endswith(".") for chosen in FORMATS.values())
+    assert all(chosen.description.endswith(".") for chosen in FORMATS.values())
 
 
 def test_a_segmentation_exports_itself(tmp_path: Path) -> None:

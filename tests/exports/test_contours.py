@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from s3_sam3.exports import outlines
+from s3_sam3.exports import contours
 
 
 SIZE = (80, 60)
@@ -36,9 +36,9 @@ tolerances = st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])
 
 @settings(deadline=None)
 @given(mask=masks, tolerance=tolerances)
-def test_outlines_are_valid_and_drawn_again_they_are_the_mask(mask: Mask, tolerance: float) -> None:
+def test_polygons_are_valid_and_drawn_again_they_are_the_mask(mask: Mask, tolerance: float) -> None:
     """Whatever the mask and the tolerance: valid, and IoU of at least 0.98."""
-    found = outlines.outline(run_lengths(mask), tolerance=tolerance)
+    found = contours.polygons_of(run_lengths(mask), tolerance=tolerance)
     shape = np.zeros(mask.shape, np.bool_)
     for part in found.geoms:
         inside = drawn([_flat(part.exterior)], mask.shape)
@@ -54,24 +54,24 @@ def test_outlines_are_valid_and_drawn_again_they_are_the_mask(mask: Mask, tolera
 @given(mask=masks, tolerance=tolerances)
 def test_one_ring_keeps_parts_and_holes(mask: Mask, tolerance: float) -> None:
     """Seams have no width: the one ring, drawn, is the mask with an IoU of at least 0.98."""
-    whole = outlines.one_ring(outlines.outline(run_lengths(mask), tolerance=tolerance))
+    whole = contours.one_ring(contours.polygons_of(run_lengths(mask), tolerance=tolerance))
 
     assert overlap(drawn([whole.ravel().tolist()], mask.shape), mask) >= 0.98
 
 
 @given(mask=noise)
 @settings(deadline=None)
-def test_without_tolerance_outlines_are_exact(mask: Mask) -> None:
+def test_without_tolerance_polygons_are_exact(mask: Mask) -> None:
     """Tolerance 0 gives every pixel back."""
-    found = outlines.outline(run_lengths(mask), tolerance=0)
-    rings = [each.ravel().tolist() for each in outlines.rings_of_parts(found)]
+    found = contours.polygons_of(run_lengths(mask), tolerance=0)
+    rings = [each.ravel().tolist() for each in contours.rings_of_parts(found)]
 
     assert overlap(drawn(rings, mask.shape), mask) == 1
 
 
 def test_a_hole_stays_a_hole() -> None:
     """A ring is one polygon with one hole, whose middle is outside."""
-    [part] = outlines.outline(run_lengths(ring(SIZE, (40, 30), 20))).geoms
+    [part] = contours.polygons_of(run_lengths(ring(SIZE, (40, 30), 20))).geoms
 
     assert len(part.interiors) == 1
     assert not part.contains(shapely.Point(40.5, 30.5))
@@ -80,7 +80,7 @@ def test_a_hole_stays_a_hole() -> None:
 def test_simplifying_saves_corners() -> None:
     """With the default tolerance a large disc has a tenth of its exact corners."""
     mask = run_lengths(disc((800, 800), (400, 400), 350))
-    exact, simple = outlines.outline(mask, tolerance=0), outlines.outline(mask)
+    exact, simple = contours.polygons_of(mask, tolerance=0), contours.polygons_of(mask)
 
     assert shapely.get_num_coordinates(simple) < shapely.get_num_coordinates(exact) / 10
 
@@ -89,9 +89,9 @@ def test_control_small_masks_would_be_lost_without_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Negative control: simplified as far as allowed, a small disc falls under 0.98."""
-    monkeypatch.setattr(outlines, "LEAST_OVERLAP", 0.0)
+    monkeypatch.setattr(contours, "LEAST_OVERLAP", 0.0)
     mask = disc((11, 11), (5, 5), 5)
-    whole = outlines.one_ring(outlines.outline(run_lengths(mask), tolerance=1))
+    whole = contours.one_ring(contours.polygons_of(run_lengths(mask), tolerance=1))
 
     assert overlap(drawn([whole.ravel().tolist()], mask.shape), mask) < 0.95
 
