@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_phoenix import TOPIC, FakePhoenix
 from realtime import AsyncRealtimeClient
-from supervised_channel import QUICK, client_tasks, listening_to, until
+from realtime_channel import QUICK, client_tasks, live_channel, until
 
 
 @contextlib.asynccontextmanager
@@ -90,7 +90,7 @@ async def test_the_bare_client_stays_deaf_after_a_long_outage(phoenix: FakePhoen
 
 async def test_without_canaries_a_mute_server_goes_unnoticed(phoenix: FakePhoenix) -> None:
     """Negative control: the supervisor too is deaf to silence, if it sends no canaries."""
-    async with listening_to(phoenix, replace(QUICK, canary_seconds=3600)) as listening:
+    async with live_channel(phoenix, replace(QUICK, canary_seconds=3600)) as listening:
         phoenix.mute = True
 
         with pytest.raises(TimeoutError):
