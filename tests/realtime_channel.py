@@ -1,4 +1,4 @@
-"""A supervised Realtime channel at a fake server, and what it heard."""
+"""A supervised Realtime channel connected to the fake server, and what it received."""
 
 import asyncio
 import contextlib
