@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fake_phoenix import FakePhoenix
-from hearing import QUICK, Listening, hearing
+from realtime_channel import QUICK, ChannelUnderTest, live_channel
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ async def phoenix() -> AsyncIterator[FakePhoenix]:
 
 
 @pytest.fixture
-async def listening(phoenix: FakePhoenix) -> AsyncIterator[Listening]:
+async def listening(phoenix: FakePhoenix) -> AsyncIterator[ChannelUnderTest]:
     """A supervised channel that is live and has heard hint 1."""
-    async with hearing(phoenix, QUICK) as one:
+    async with live_channel(phoenix, QUICK) as one:
         yield one

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 from fake_phoenix import TOPIC, FakePhoenix
-from hearing import Listening, client_tasks, hearing, until
+from realtime_channel import ChannelUnderTest, client_tasks, live_channel, until
 
 from adapters import realtime
 from adapters.realtime import ChannelState
 
 
-async def test_joins_the_private_channel_with_the_token(listening: Listening) -> None:
+async def test_joins_the_private_channel_with_the_token(listening: ChannelUnderTest) -> None:
     """A join is private and carries the machine's token, and the channel says it is live."""
     assert listening.phoenix.joins[0]["private"] is True
     assert listening.phoenix.tokens[0] == "token-1"
@@ -18,7 +18,7 @@ async def test_joins_the_private_channel_with_the_token(listening: Listening) ->
     assert listening.channel.seconds_since_last_hint is not None
 
 
-async def test_canaries_are_not_passed_on(listening: Listening) -> None:
+async def test_canaries_are_not_passed_on(listening: ChannelUnderTest) -> None:
     """The channel's own canary proves the ear and reaches nobody else."""
     echoes = len(listening.heard)
 
@@ -28,14 +28,14 @@ async def test_canaries_are_not_passed_on(listening: Listening) -> None:
     assert listening.channel.rebuild_count == 0
 
 
-async def _quiet(listening: Listening, *, seconds: float) -> None:
+async def _quiet(listening: ChannelUnderTest, *, seconds: float) -> None:
     """Let several canaries pass."""
     ends_at = asyncio.get_running_loop().time() + seconds
     await until(lambda: asyncio.get_running_loop().time() >= ends_at)
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1012])
-async def test_hears_again_after_a_clean_close(listening: Listening, code: int) -> None:
+async def test_hears_again_after_a_clean_close(listening: ChannelUnderTest, code: int) -> None:
     """A close by the server, however polite, is followed by a new join."""
     for connection in list(listening.phoenix.connections):
         await connection.close(code)
@@ -44,7 +44,7 @@ async def test_hears_again_after_a_clean_close(listening: Listening, code: int) 
     assert listening.lives >= 2
 
 
-async def test_hears_again_after_a_cut_connection(listening: Listening) -> None:
+async def test_hears_again_after_a_cut_connection(listening: ChannelUnderTest) -> None:
     """A connection that vanishes without a closing handshake is replaced."""
     for connection in list(listening.phoenix.connections):
         connection.transport.abort()
@@ -52,7 +52,7 @@ async def test_hears_again_after_a_cut_connection(listening: Listening) -> None:
     await listening.hears(2)
 
 
-async def test_hears_again_after_a_long_outage(listening: Listening) -> None:
+async def test_hears_again_after_a_long_outage(listening: ChannelUnderTest) -> None:
     """
     An outage of eight failed rebuilds does not end the supervision.
 
@@ -68,7 +68,7 @@ async def test_hears_again_after_a_long_outage(listening: Listening) -> None:
     await listening.hears(2)
 
 
-async def test_hears_on_after_a_callback_failed(listening: Listening) -> None:
+async def test_hears_on_after_a_callback_failed(listening: ChannelUnderTest) -> None:
     """An exception in the receiver's callback is logged, and the next hint arrives."""
     listening.fail = True
     await listening.hears(2)
@@ -78,7 +78,7 @@ async def test_hears_on_after_a_callback_failed(listening: Listening) -> None:
     assert listening.channel.rebuild_count == 0
 
 
-async def test_hears_again_after_the_token_ended(listening: Listening) -> None:
+async def test_hears_again_after_the_token_ended(listening: ChannelUnderTest) -> None:
     """A channel closed for an old token is joined again, with the new one."""
     listening.tokens.value = "token-2"
     await listening.phoenix.send(
@@ -96,7 +96,7 @@ async def test_hears_again_after_the_token_ended(listening: Listening) -> None:
     assert listening.phoenix.tokens[-1] == "token-2"
 
 
-async def test_hears_again_after_a_bare_close_of_the_channel(listening: Listening) -> None:
+async def test_hears_again_after_a_bare_close_of_the_channel(listening: ChannelUnderTest) -> None:
     """`phx_close` alone, the socket staying open, is followed by a new join."""
     await listening.phoenix.send("phx_close", {})
 
@@ -104,7 +104,7 @@ async def test_hears_again_after_a_bare_close_of_the_channel(listening: Listenin
     assert listening.channel.rebuild_count >= 1
 
 
-async def test_a_new_token_is_told_without_a_rebuild(listening: Listening) -> None:
+async def test_a_new_token_is_told_without_a_rebuild(listening: ChannelUnderTest) -> None:
     """A token refreshed early reaches the server on the joined channel."""
     listening.tokens.value = "token-2"
 
@@ -113,7 +113,7 @@ async def test_a_new_token_is_told_without_a_rebuild(listening: Listening) -> No
     assert listening.channel.rebuild_count == 0
 
 
-async def test_hears_again_after_the_server_fell_mute(listening: Listening) -> None:
+async def test_hears_again_after_the_server_fell_mute(listening: ChannelUnderTest) -> None:
     """An open socket that no longer answers is noticed by its missing canaries."""
     listening.phoenix.mute = True
     await until(lambda: listening.channel.rebuild_count >= 1)
@@ -122,7 +122,7 @@ async def test_hears_again_after_the_server_fell_mute(listening: Listening) -> N
     await listening.hears(2)
 
 
-async def test_hears_after_a_refused_join(listening: Listening) -> None:
+async def test_hears_after_a_refused_join(listening: ChannelUnderTest) -> None:
     """A join the server refuses is tried again until it is granted."""
     listening.phoenix.refusing = True
     await listening.phoenix.send("phx_close", {})
@@ -132,7 +132,7 @@ async def test_hears_after_a_refused_join(listening: Listening) -> None:
     await listening.hears(2)
 
 
-async def test_hears_again_after_the_listening_task_died(listening: Listening) -> None:
+async def test_hears_again_after_the_listening_task_died(listening: ChannelUnderTest) -> None:
     """A client whose reading task ended is rebuilt at once."""
     assert listening.channel.rebuild_count == 0
     next(task for task in client_tasks() if "_listen" in repr(task)).cancel()
@@ -145,12 +145,12 @@ async def test_an_old_client_is_replaced(phoenix: FakePhoenix) -> None:
     timings = realtime.ChannelTimings(
         check_seconds=0.02, max_age_seconds=0.1, backoff_seconds=0.01, max_backoff_seconds=0.02
     )
-    async with hearing(phoenix, timings) as listening:
+    async with live_channel(phoenix, timings) as listening:
         await until(lambda: listening.channel.rebuild_count >= 2)
         await listening.hears(2)
 
 
-async def test_a_new_connection_speaks_with_the_new_token(listening: Listening) -> None:
+async def test_a_new_connection_speaks_with_the_new_token(listening: ChannelUnderTest) -> None:
     """After a cut the channel is joined with the token of now, not with the one it began with."""
     listening.tokens.value = "token-2"
     for connection in list(listening.phoenix.connections):
@@ -160,7 +160,7 @@ async def test_a_new_connection_speaks_with_the_new_token(listening: Listening) 
     assert listening.phoenix.tokens[-1] == "token-2"
 
 
-async def test_hears_again_after_joins_that_nobody_answered(listening: Listening) -> None:
+async def test_hears_again_after_joins_that_nobody_answered(listening: ChannelUnderTest) -> None:
     """A join that times out is tried again, however often."""
     listening.phoenix.mute = True
     for connection in list(listening.phoenix.connections):
@@ -173,7 +173,7 @@ async def test_hears_again_after_joins_that_nobody_answered(listening: Listening
 
 
 @pytest.mark.parametrize("text", ["no json", "{}", "[]", '{"event": "phx_reply"}', "null"])
-async def test_hears_again_after_a_senseless_frame(listening: Listening, text: str) -> None:
+async def test_hears_again_after_a_senseless_frame(listening: ChannelUnderTest, text: str) -> None:
     """A frame that the client cannot read may end the client, but not the channel."""
     for connection in list(listening.phoenix.connections):
         await connection.send(text)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from fake_phoenix import TOPIC, FakePhoenix
-from hearing import QUICK, client_tasks, hearing, until
 from realtime import AsyncRealtimeClient
+from realtime_channel import QUICK, client_tasks, live_channel, until
 
 
 @contextlib.asynccontextmanager
@@ -90,7 +90,7 @@ async def test_the_bare_client_stays_deaf_after_a_long_outage(phoenix: FakePhoen
 
 async def test_without_canaries_a_mute_server_goes_unnoticed(phoenix: FakePhoenix) -> None:
     """Negative control: the supervisor too is deaf to silence, if it does not sing."""
-    async with hearing(phoenix, replace(QUICK, canary_seconds=3600)) as listening:
+    async with live_channel(phoenix, replace(QUICK, canary_seconds=3600)) as listening:
         phoenix.mute = True
 
         with pytest.raises(TimeoutError):

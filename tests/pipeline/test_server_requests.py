@@ -7,7 +7,7 @@ import pytest
 from pictures import shapes
 from pipeline_client import HEADERS, Gated, Open, code_of, predict, predicted
 
-from pipeline.model.standin import StandinSegmenter
+from pipeline.model.fake_model import FakeSegmenter
 from pipeline.server.metrics import Metrics
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
@@ -38,7 +38,7 @@ async def test_hostile_forms_are_refused(
     open_client: Open, headers: dict[str, str], body: bytes
 ) -> None:
     """Whatever is sent instead of the form is a 400 with a reason, never a 500."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     answer = await client.post("/api/v1/predict", data=body, headers=headers)
     assert await code_of(answer) is ErrorCode.INVALID_REQUEST
 
@@ -60,7 +60,7 @@ async def test_hostile_forms_are_refused(
 )
 async def test_requests_that_do_not_fit_are_refused(open_client: Open, request_json: str) -> None:
     """A wrong request names what is wrong."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     answer = await predict(client, request=request_json)
     assert await code_of(answer) is ErrorCode.INVALID_REQUEST
 
@@ -76,13 +76,13 @@ async def test_requests_that_do_not_fit_are_refused(open_client: Open, request_j
 )
 async def test_bad_pictures_are_refused(open_client: Open, image: bytes, code: ErrorCode) -> None:
     """Empty, of another kind, cut off, or too large: each has its code."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     assert await code_of(await predict(client, image=image)) is code
 
 
 async def test_prompts_have_their_own_codes(open_client: Open) -> None:
     """An empty and a too long prompt are told apart."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     empty = await predict(client, request='{"prompts": [{"text": " "}]}')
     assert await code_of(empty) is ErrorCode.PROMPT_EMPTY
     assert await code_of(await predict(client, "x" * 401)) is ErrorCode.PROMPT_TOO_LONG
@@ -98,14 +98,14 @@ async def test_prompts_have_their_own_codes(open_client: Open) -> None:
 )
 async def test_what_lies_outside_is_refused(open_client: Open, request_json: str) -> None:
     """A box or a region outside of the picture, and a box outside of the region."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     answer = await predict(client, request=request_json)
     assert await code_of(answer) is ErrorCode.PROMPT_INVALID
 
 
 async def test_unknown_paths_and_methods(open_client: Open) -> None:
     """404 and 405 have the same form; the latter names what is allowed."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     assert await code_of(await client.get("/nothing", headers=HEADERS)) is ErrorCode.NOT_FOUND
     answer = await client.get("/api/v1/predict", headers=HEADERS)
     assert await code_of(answer) is ErrorCode.METHOD_NOT_ALLOWED
@@ -143,7 +143,7 @@ async def test_the_ids_of_prompts_differ(
 
     Negative control: names that differ are served.
     """
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     prompts = [{"id": name, "text": "red"} for name in ids]
     answer = await predict(client, request=json.dumps({"prompts": prompts}))
     assert answer.status == 200 if differ else await code_of(answer) is ErrorCode.INVALID_REQUEST
@@ -155,7 +155,7 @@ async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
 
     Negative control: by default they are there.
     """
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     prompts = (Prompt(text="red circle"),)
     answers = []
     for pictures in (True, False):
@@ -171,7 +171,7 @@ async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
 
 async def test_the_manifest_says_what_was_asked(open_client: Open) -> None:
     """The options come back with the answer, so that it can be cut anew."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     options = SegmentOptions(threshold=0.9, region=(10, 10, 300, 200), nms=0.7)
     asked = contract.PredictRequest(prompts=(Prompt(text="red"),), options=options)
     answer = await predict(client, request=asked.model_dump_json())
@@ -181,7 +181,7 @@ async def test_the_manifest_says_what_was_asked(open_client: Open) -> None:
 
 async def test_metrics_count(open_client: Open) -> None:
     """Pictures, instances and refusals appear in Prometheus' text format."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     await predict(client, "shape")
     await predict(client, image=b"GIF89a")
     answer = await client.get("/metrics", headers=HEADERS)
@@ -196,9 +196,9 @@ async def test_metrics_count(open_client: Open) -> None:
 
 async def test_model_info_is_the_contracts(open_client: Open) -> None:
     """Who asks for the model gets what manifests carry."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     answer = await client.get("/api/v1/model/info", headers=HEADERS)
-    assert await answer.json() == StandinSegmenter().info.model_dump()
+    assert await answer.json() == FakeSegmenter().info.model_dump()
 
 
 def test_figures_are_written_by_family() -> None:

@@ -2,8 +2,8 @@
 What the server needs of a model, in the three steps that run on different threads.
 
 `prepare` (any thread: tokens, resizing) → `find` (the model's one thread, batch by batch over all
-orders that wait) → `trace` (any thread: masks to run lengths). So the GPU never waits for a resize
-or for run lengths, and requests share its batches.
+requests that wait) → `trace` (any thread: masks to run lengths). So the GPU never waits for a
+resize or for run lengths, and requests share its batches.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from pipeline.errors import Refused
-from pipeline.model.errand import Errand
+from pipeline.model.request_context import RequestContext
 from pipeline.model.views import View
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.errors import ErrorCode
@@ -20,8 +20,8 @@ from s3_sam3.contracts.manifest import ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import Box, Prompt, SegmentOptions
 
 
-class Segmenter(Protocol):
-    """Finds and outlines what the prompts describe; the orders that it hands out are its own."""
+class SegmentationModel(Protocol):
+    """Finds and outlines what the prompts describe; the requests that it hands out are its own."""
 
     @property
     def info(self) -> ModelInfo:
@@ -38,10 +38,10 @@ class Segmenter(Protocol):
         picture: Image.Image,
         prompts: tuple[Prompt, ...],
         options: SegmentOptions,
-        errand: Errand,
+        context: RequestContext,
     ) -> Any:
         """
-        Check the prompts and bring them and the picture into the model's form: an `Order`.
+        Check the prompts and bring them and the picture into the model's form: an `ModelRequest`.
 
         Any thread.
 
@@ -52,18 +52,18 @@ class Segmenter(Protocol):
         """
         ...
 
-    def find(self, orders: Sequence[Any]) -> None:
+    def find(self, requests: Sequence[Any]) -> None:
         """
-        Get on with *orders* by one batch; the first of them at least, in the model's one thread.
+        Get on with *requests* by one batch; the first of them at least, in the model's one thread.
 
         All are open, in the order they came, and each is closed as soon as it is done or has
-        failed. Asked again until the first one is closed. What went wrong closes the orders that
+        failed. Asked again until the first one is closed. What went wrong closes the requests that
         it belongs to, with OutOfMemory (even in smaller steps), ModelFailed, or ModelDied (no
         later call can succeed in this process).
         """
         ...
 
-    def trace(self, order: Any) -> tuple[PromptResult, ...]:
+    def trace(self, request: Any) -> tuple[PromptResult, ...]:
         """
         Outline what was found at the picture's own size, one result per prompt. Any thread.
 
@@ -75,23 +75,23 @@ class Segmenter(Protocol):
         ...
 
 
-def find(segmenter: Segmenter, order: Any) -> None:
-    """Take one order through the model, alone, in the caller's thread; raise what closed it."""
-    while order.wanted():
-        segmenter.find([order])
-    order.answer.result()
+def find(segmenter: SegmentationModel, request: Any) -> None:
+    """Take one request through the model, alone, in the caller's thread; raise what closed it."""
+    while request.wanted():
+        segmenter.find([request])
+    request.answer.result()
 
 
 def segment(
-    segmenter: Segmenter,
+    segmenter: SegmentationModel,
     picture: Image.Image,
     prompts: tuple[Prompt, ...],
     options: SegmentOptions | None = None,
 ) -> tuple[PromptResult, ...]:
     """Do all three steps in the caller's thread: for tests, benchmarks and training."""
-    order = segmenter.prepare(picture, prompts, options or SegmentOptions(), Errand())
-    find(segmenter, order)
-    return segmenter.trace(order)
+    request = segmenter.prepare(picture, prompts, options or SegmentOptions(), RequestContext())
+    find(segmenter, request)
+    return segmenter.trace(request)
 
 
 def prompt_text(prompt: Prompt) -> str | None:

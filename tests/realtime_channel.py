@@ -1,4 +1,4 @@
-"""A supervised Realtime channel at a fake server, and what it heard."""
+"""A supervised Realtime channel connected to the fake server, and what it received."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ class FakeTokens:
         return self.value
 
 
-class Listening:
+class ChannelUnderTest:
     """A supervised channel at the fake server, and what it heard."""
 
     def __init__(self, phoenix: FakePhoenix, timings: realtime.ChannelTimings) -> None:
@@ -78,11 +78,11 @@ async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
 
 
 @contextlib.asynccontextmanager
-async def hearing(
+async def live_channel(
     phoenix: FakePhoenix, timings: realtime.ChannelTimings
-) -> AsyncIterator[Listening]:
+) -> AsyncIterator[ChannelUnderTest]:
     """A supervised channel that is live and has heard hint 1; it ends cleanly."""
-    one = Listening(phoenix, timings)
+    one = ChannelUnderTest(phoenix, timings)
     running = asyncio.create_task(one.channel.run())
     await one.hears(1)
     yield one

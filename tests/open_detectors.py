@@ -1,4 +1,4 @@
-"""Opening a backend without the server around it."""
+"""Detectors opened without the server around them."""
 
 from pathlib import Path
 

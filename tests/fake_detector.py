@@ -1,4 +1,4 @@
-"""A detector with SAM3's own number and size of masks, and no model behind them."""
+"""A fake detector with SAM3's number and size of masks."""
 
 import torch
 
@@ -13,7 +13,7 @@ QUERIES, CELLS = 200, 288
 ROW_BYTES = QUERIES * CELLS**2 * 4
 
 
-class WideDetector:
+class FakeDetector:
     """Every prompt finds 200 masks, each a square in a corner."""
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ class Canvas:
         return self.width * self.height + 1
 
 
-def outline(
+def trace_contours(
     logits: torch.Tensor, canvas: Canvas, *, mask_threshold: float, chunk_bytes: int
 ) -> list[tuple[Rle, int]]:
     """
@@ -61,11 +61,11 @@ def outline(
     return [
         encoded
         for chunk in torch.split(logits, step)
-        for encoded in _outline_chunk(chunk, canvas, mask_threshold, chunk_bytes)
+        for encoded in _trace_chunk(chunk, canvas, mask_threshold, chunk_bytes)
     ]
 
 
-def _outline_chunk(
+def _trace_chunk(
     logits: torch.Tensor, canvas: Canvas, cut: float, room: int
 ) -> list[tuple[Rle, int]]:
     """Outline masks at once; halve them as long as the GPU has no room, then take the CPU."""
@@ -73,11 +73,11 @@ def _outline_chunk(
     if encoded is not None:
         return encoded
     if len(logits) == 1:
-        return _outline_chunk(logits.cpu(), canvas, cut, room)
+        return _trace_chunk(logits.cpu(), canvas, cut, room)
     return [
         encoded
         for half in logits.tensor_split(2)
-        for encoded in _outline_chunk(half, canvas, cut, room // 2)
+        for encoded in _trace_chunk(half, canvas, cut, room // 2)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Transactions that have got only half-way, so that a race is met on purpose and not by luck."""
+"""Transactions that hold a lock until the test goes on, so that a race happens every time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,14 +8,14 @@ from typing import Any
 
 @asynccontextmanager
 async def holding(operator: Any, lock: str, *values: Any) -> AsyncIterator[Any]:
-    """A transaction that has got only as far as *lock*, as one of the others does half-way."""
+    """An open transaction that has run the statement *lock*."""
     async with operator.pool.connection() as connection, connection.transaction():
         await connection.execute(lock, values)
         yield connection
 
 
 async def somebody_waits_for(connection: Any, operator: Any) -> None:
-    """Return when another transaction is blocked by that one."""
+    """Return once another transaction waits for a lock of *connection*."""
     query = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
     async with asyncio.timeout(20):
         while not await operator.value(query, connection.info.backend_pid):

@@ -14,7 +14,7 @@ from devstack.testing import Stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class Account:
     """Somebody with an access token; anon has the public key instead."""
 
     role: Role
@@ -22,14 +22,14 @@ class Person:
     token: str
 
 
-class People:
+class Accounts:
     """All five, made once per module."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.http = httpx.Client(base_url=stack.url, headers={"apikey": stack.anon_key})
-        self.everybody = {
-            Role.ANON: Person(role=Role.ANON, id=str(uuid.UUID(int=0)), token=stack.anon_key),
+        self.by_role = {
+            Role.ANON: Account(role=Role.ANON, id=str(uuid.UUID(int=0)), token=stack.anon_key),
             Role.OWNER: self._user(Role.OWNER),
             Role.OTHER: self._user(Role.OTHER),
             Role.MACHINE: self._machine(Role.MACHINE, enabled=True),
@@ -37,9 +37,9 @@ class People:
         }
 
     @property
-    def owner(self) -> Person:
+    def owner(self) -> Account:
         """User A."""
-        return self.everybody[Role.OWNER]
+        return self.by_role[Role.OWNER]
 
     def ask(
         self, role: Role, method: str, path: str, *, json_body: Any = None, **headers: str
@@ -49,7 +49,7 @@ class People:
             method,
             f"/rest/v1/{path}",
             json=json_body,
-            headers={"Authorization": f"Bearer {self.everybody[role].token}", **headers},
+            headers={"Authorization": f"Bearer {self.by_role[role].token}", **headers},
         )
 
     def row_of(self, table: str, database: psycopg.Connection[Any]) -> str:
@@ -101,12 +101,12 @@ class People:
         assert row is not None
         return str(row[0])
 
-    def _user(self, role: Role) -> Person:
+    def _user(self, role: Role) -> Account:
         body = {"email": f"{uuid.uuid4().hex}@example.com", "password": uuid.uuid4().hex}
         answer = self.http.post("/auth/v1/signup", json=body).raise_for_status().json()
-        return Person(role=role, id=answer["user"]["id"], token=answer["access_token"])
+        return Account(role=role, id=answer["user"]["id"], token=answer["access_token"])
 
-    def _machine(self, role: Role, *, enabled: bool) -> Person:
+    def _machine(self, role: Role, *, enabled: bool) -> Account:
         body = {
             "email": f"{uuid.uuid4().hex}@machines.invalid",
             "password": uuid.uuid4().hex,
@@ -125,7 +125,7 @@ class People:
             "/auth/v1/token?grant_type=password",
             json={"email": body["email"], "password": body["password"]},
         ).raise_for_status()
-        return Person(role=role, id=identity, token=signed_in.json()["access_token"])
+        return Account(role=role, id=identity, token=signed_in.json()["access_token"])
 
     def _operate(self, function: str, arguments: dict[str, Any], key: dict[str, str]) -> None:
         self.http.post(f"/rest/v1/rpc/{function}", json=arguments, headers=key).raise_for_status()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.model import outline as module
-from pipeline.model.outline import Canvas, outline
+from pipeline.model import contours as module
+from pipeline.model.contours import Canvas, trace_contours
 from pipeline.model.views import View
 from s3_sam3.contracts.manifest import Rle
 from s3_sam3.imaging import rle
@@ -45,8 +45,8 @@ def whole(width: int, height: int) -> Canvas:
 def ours(
     logits: torch.Tensor, canvas: Canvas, cut: float = 0.5, chunk: int = CHUNK
 ) -> list[tuple[Rle, int]]:
-    """Outlined."""
-    return outline(logits, canvas, mask_threshold=cut, chunk_bytes=chunk)
+    """TracedView."""
+    return trace_contours(logits, canvas, mask_threshold=cut, chunk_bytes=chunk)
 
 
 SIDES = [1, 2, 7, 30, 31, 100, 333]

@@ -1,4 +1,4 @@
-"""Batches that several orders share: what fails together is tried again in halves."""
+"""Batches that several requests share: what fails together is tried again in halves."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory
 from pipeline.model import full_memory
-from pipeline.model.order import Order
+from pipeline.model.model_request import ModelRequest
 
 
 log = structlog.get_logger(__name__)
@@ -19,10 +19,10 @@ _PATIENCE: Final = 32
 
 
 class Shared(Protocol):
-    """A part of a batch, which belongs to one order."""
+    """A part of a batch, which belongs to one request."""
 
     @property
-    def order(self) -> Order:
+    def request(self) -> ModelRequest:
         """Who is answered, or blamed."""
         ...
 
@@ -65,16 +65,16 @@ def share(
     make_room: Callable[[], None],
 ) -> ModelDied | None:
     """
-    Do *work* for all items, *size* at once; an order is closed by an error that is its own alone.
+    Do *work* for all items, *size* at once; a request is closed by an error that is its own alone.
 
     What runs out of memory together is tried in halves, after *make_room*. What fails otherwise
-    is too, until a failing part belongs to one order. After a lost GPU nothing is tried: those
+    is too, until a failing part belongs to one request. After a lost GPU nothing is tried: those
     whose batch it was are closed, and the error is given back.
     """
     waiting = [list(items[start : start + size.now]) for start in range(0, len(items), size.now)]
     waiting.reverse()
     while waiting:
-        some = [item for item in waiting.pop() if not item.order.closed]
+        some = [item for item in waiting.pop() if not item.request.closed]
         error = _attempt(work, some) if some else None
         if isinstance(error, OutOfMemory):
             size.failed(len(some))
@@ -95,7 +95,7 @@ def _may_be_split(some: list[Item], error: Exception) -> bool:
     """Whether a part of a failed batch may do better alone."""
     if isinstance(error, OutOfMemory):
         return len(some) > 1
-    return not isinstance(error, ModelDied) and len({id(item.order) for item in some}) > 1
+    return not isinstance(error, ModelDied) and len({id(item.request) for item in some}) > 1
 
 
 def _close(some: list[Item], error: Exception) -> None:
@@ -103,7 +103,7 @@ def _close(some: list[Item], error: Exception) -> None:
     if not isinstance(error, OutOfMemory):
         log.error("model_failed", exc_info=error)
     for item in some:
-        item.order.close(error)
+        item.request.close(error)
 
 
 def _attempt(work: Callable[[list[Item]], None], some: list[Item]) -> Exception | None:

@@ -1,4 +1,4 @@
-"""The webhooks' door of a listener, open, with a sender in front of it."""
+"""A listener's webhook server on a free port, and a sender for it."""
 
 import asyncio
 import contextlib
@@ -47,8 +47,8 @@ class MemoryReceipts:
         return new
 
 
-class Door:
-    """An open door, and a sender in front of it."""
+class OpenServer:
+    """The running server, and how to post to it."""
 
     def __init__(self, wake: Wake, door: WebhookDoor, http: aiohttp.ClientSession) -> None:
         self.wake = wake
@@ -86,13 +86,13 @@ class Door:
 @contextlib.asynccontextmanager
 async def opened(
     receipts: MemoryReceipts, *signing: str, shared: str | None = None, **options: Any
-) -> AsyncIterator[Door]:
-    """A door on a free port."""
+) -> AsyncIterator[OpenServer]:
+    """A server on a free port."""
     wake = Wake()
     door = WebhookDoor(wake, receipts, Secrets(signing=signing, shared=shared), **options)
     runner = await door.open("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession() as http:
-            yield Door(wake, door, http)
+            yield OpenServer(wake, door, http)
     finally:
         await runner.cleanup()

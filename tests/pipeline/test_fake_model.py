@@ -1,4 +1,4 @@
-"""The stand-in finds plain colours, the same way every time, without torch."""
+"""The fake model finds plain colours, the same way every time, without torch."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ from pictures import shapes
 from PIL import Image
 
 from pipeline.errors import Refused
-from pipeline.model.segmenter import segment
-from pipeline.model.standin import StandinSegmenter
+from pipeline.model.fake_model import FakeSegmenter
+from pipeline.model.segmentation_model import segment
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
@@ -19,9 +19,9 @@ from s3_sam3.imaging import rle
 
 
 def found(*prompts: Prompt, options: SegmentOptions | None = None) -> tuple[PromptResult, ...]:
-    """What the stand-in finds in a picture of a red circle and a blue square."""
+    """What the fake model finds in a picture of a red circle and a blue square."""
     picture = Image.open(BytesIO(shapes())).convert("RGB")
-    return segment(StandinSegmenter(), picture, prompts, options)
+    return segment(FakeSegmenter(), picture, prompts, options)
 
 
 def test_a_colour_word_finds_the_shape_of_that_colour() -> None:
@@ -99,13 +99,13 @@ def test_bad_prompts_are_refused(prompt: Prompt, code: ErrorCode) -> None:
 
 
 def test_it_is_chosen_without_torch_or_transformers() -> None:
-    """The server with the stand-in imports neither, so it starts at once."""
+    """The server with the fake model imports neither, so it starts at once."""
     code = (
-        "import sys; from pipeline import server, settings, model_setup;"
-        "s = settings.Settings(api_secret_key='k', sam3_weights_path='standin:');"
+        "import sys; from pipeline import settings; from pipeline.server import app, model_setup;"
+        "s = settings.Settings(api_secret_key='k', sam3_weights_path='fake:');"
         "print(model_setup.open_segmenter(s).info.name, {'torch', 'transformers'} & {*sys.modules})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
     )
-    assert done.stdout.strip() == "standin set()", done.stderr
+    assert done.stdout.strip() == "fake set()", done.stderr

@@ -16,16 +16,16 @@ import torch
 
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
 from pipeline.model import postprocess
+from pipeline.model.batching import translated
 from pipeline.model.device import one_core
-from pipeline.model.postprocess import Kept, Outlined
-from pipeline.model.sharing import translated
+from pipeline.model.postprocess import Kept, TracedView
 from s3_sam3.contracts import limits
 
 
 log = structlog.get_logger(__name__)
 
 
-class Outlining:
+class ContourTrace:
     """
     One row's masks until they are outlined, its candidates from then on.
 
@@ -33,11 +33,11 @@ class Outlining:
     that asks for the result. Nobody who outlines waits for anybody, so whoever waits is served.
     """
 
-    def __init__(self, masks: "MaskRoom", work: Callable[[Kept], Outlined]) -> None:
+    def __init__(self, masks: "ContourQueue", work: Callable[[Kept], TracedView]) -> None:
         """Do *work* when it is called; it may raise."""
         self._masks = masks
         self._work = work
-        self._end: Future[Outlined] = Future()
+        self._end: Future[TracedView] = Future()
 
     def __call__(self) -> None:
         """Outline, unless somebody has begun; what goes wrong is raised by `result`."""
@@ -54,7 +54,7 @@ class Outlining:
             del kept
             self._masks.done(size)
 
-    def result(self) -> Outlined:
+    def result(self) -> TracedView:
         """
         Outline here, or wait for who has begun.
 
@@ -66,7 +66,7 @@ class Outlining:
         return self._end.result()
 
 
-class MaskRoom:
+class ContourQueue:
     """Bytes of masks that are found and not yet outlined, wherever they lie."""
 
     def __init__(self, most_bytes: int) -> None:
@@ -74,7 +74,7 @@ class MaskRoom:
         self._most = most_bytes
         self._bytes = 0
         self._row = 0
-        self._waiting: dict[Outlining, Kept] = {}
+        self._waiting: dict[ContourTrace, Kept] = {}
         self._changed = Condition()
 
     @property
@@ -86,18 +86,18 @@ class MaskRoom:
         """Learn from one row's *masks*, (queries, cells, cells), how much a row may leave."""
         self._row = min(len(masks), limits.MAX_INSTANCES) * masks[0].numel() * 4  # float32
 
-    def add(self, kept: Kept, work: Callable[[Kept], Outlined]) -> Outlining:
+    def add(self, kept: Kept, work: Callable[[Kept], TracedView]) -> ContourTrace:
         """Hold *kept* until *work* has outlined it."""
-        outlining = Outlining(self, work)
+        contour_trace = ContourTrace(self, work)
         with self._changed:
-            self._waiting[outlining] = kept
+            self._waiting[contour_trace] = kept
             self._bytes += kept.nbytes
-        return outlining
+        return contour_trace
 
-    def take(self, outlining: Outlining) -> Kept | None:
+    def take(self, contour_trace: ContourTrace) -> Kept | None:
         """Give the masks to whoever outlines them, once."""
         with self._changed:
-            return self._waiting.pop(outlining, None)
+            return self._waiting.pop(contour_trace, None)
 
     def done(self, size: int) -> None:
         """Take note that masks of *size* bytes are gone."""
@@ -123,10 +123,10 @@ class MaskRoom:
             oldest()
 
     def lighten(self) -> None:
-        """Move off the GPU what waits, whichever order it belongs to, open or closed."""
+        """Move off the GPU what waits, whichever request it belongs to, open or closed."""
         with self._changed:
-            for outlining, kept in self._waiting.items():
-                self._waiting[outlining] = postprocess.on_cpu(kept)
+            for contour_trace, kept in self._waiting.items():
+                self._waiting[contour_trace] = postprocess.on_cpu(kept)
 
 
 def _bare(error: Exception) -> Exception:

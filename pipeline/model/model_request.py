@@ -6,22 +6,22 @@ from contextlib import contextmanager
 from time import perf_counter
 
 from pipeline.errors import PipelineError
-from pipeline.model.errand import Errand
+from pipeline.model.request_context import RequestContext
 from s3_sam3.contracts.prompts import SegmentOptions
 
 
-class Order:
+class ModelRequest:
     """
-    A request that `Segmenter.prepare` has brought into its model's form.
+    A request that `SegmentationModel.prepare` has brought into its model's form.
 
-    Each segmenter adds what it needs. The model's thread works on many orders at once and closes
+    Each segmenter adds what it needs. The model's thread works on many requests at once and closes
     each as soon as it is done; nobody else writes to one.
     """
 
-    def __init__(self, options: SegmentOptions, errand: Errand) -> None:
+    def __init__(self, options: SegmentOptions, context: RequestContext) -> None:
         """Be open."""
         self.options = options
-        self.errand = errand
+        self.context = context
         self.model_ms = 0.0
         #: Has work done in a side thread while the model goes on, where there is one.
         self.beside: Callable[[Callable[[], None]], None] = _left_undone
@@ -32,7 +32,7 @@ class Order:
 
     @property
     def answer(self) -> Future[None]:
-        """Done when the order is closed; raises what it was closed with."""
+        """Done when the request is closed; raises what it was closed with."""
         return self._answer
 
     @property
@@ -59,14 +59,14 @@ class Order:
         """Say whether somebody still waits for it in time; else close it."""
         if not self.closed:
             try:
-                self.errand.check()
+                self.context.check()
             except PipelineError as error:
                 self.close(error)
         return not self.closed
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Close the order with whatever goes wrong inside."""
+        """Close the request with whatever goes wrong inside."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whoever waits for the answer raises it

@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from pipeline.model.segmenter import clip_box, prompt_text
+from pipeline.model.segmentation_model import clip_box, prompt_text
 from pipeline.model.views import View
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
 
@@ -22,7 +22,7 @@ _SHOWN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class WorkItem:
     """One prompt about one view, in the model's terms."""
 
     place: int
@@ -43,7 +43,7 @@ class Asked:
         return self.text or BOXES_ONLY_TEXT
 
 
-def ask(prompt: Prompt, *, place: int, views: Sequence[View]) -> Iterator[Asked]:
+def work_items(prompt: Prompt, *, place: int, views: Sequence[View]) -> Iterator[WorkItem]:
     """
     Translate one prompt: for the first view always, for each tile behind it if it makes sense.
 
@@ -59,7 +59,7 @@ def ask(prompt: Prompt, *, place: int, views: Sequence[View]) -> Iterator[Asked]
         boxes = prompt.boxes if number == 0 else _shown(prompt.boxes, view)
         if number and text is None and not any(_is_positive(box) for box in boxes):
             continue
-        yield Asked(
+        yield WorkItem(
             place=place,
             view=number,
             id=prompt.id or f"p{place}",
@@ -100,7 +100,7 @@ def _scaled(box: Box, view: View) -> tuple[float, float, float, float]:
 
 
 def box_rows(
-    rows: Sequence[Asked], device: torch.device
+    rows: Sequence[WorkItem], device: torch.device
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Box prompts padded to the same number: (n, most, 4) float32 and labels (n, most)."""
     most = max(len(row.boxes) for row in rows)

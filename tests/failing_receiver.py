@@ -1,4 +1,4 @@
-"""A receiver of webhooks that fails as it is told, and messages to replay to it."""
+"""A webhook receiver that fails as a test tells it, and messages to replay to it."""
 
 import asyncio
 import json

@@ -9,17 +9,17 @@ from threading import Event, Thread
 
 import pytest
 import torch
+from fake_detector import ROW_BYTES, FakeDetector
 from PIL import Image
-from wide_detector import ROW_BYTES, WideDetector
 
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
-from pipeline.model import outlining, postprocess
-from pipeline.model.errand import Errand
-from pipeline.model.outlining import MaskRoom
-from pipeline.model.postprocess import Kept, Outlined
+from pipeline.model import contour_queue, postprocess
+from pipeline.model.contour_queue import ContourQueue
+from pipeline.model.postprocess import Kept, TracedView
+from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.sam3_order import Sam3Order
-from pipeline.model.segmenter import find
+from pipeline.model.sam3_request import Sam3Request
+from pipeline.model.segmentation_model import find
 from pipeline.model.views import View
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.imaging.choose import Found
@@ -28,22 +28,22 @@ from s3_sam3.imaging.choose import Found
 ALL = SegmentOptions(floor=0)
 
 
-def ordered(segmenter: Sam3Segmenter, prompts: int, name: str = "thing") -> Sam3Order:
+def prepared(segmenter: Sam3Segmenter, prompts: int, name: str = "thing") -> Sam3Request:
     """A request about a small picture."""
     asked = tuple(Prompt(id=f"{name}{one}", text=f"{name} {one}") for one in range(prompts))
-    return segmenter.prepare(Image.new("RGB", (96, 72)), asked, ALL, Errand())
+    return segmenter.prepare(Image.new("RGB", (96, 72)), asked, ALL, RequestContext())
 
 
-def wide(mask_bytes: int) -> tuple[Sam3Segmenter, WideDetector]:
+def wide(mask_bytes: int) -> tuple[Sam3Segmenter, FakeDetector]:
     """SAM3's masks within a bound, and the detector behind it."""
-    detector = WideDetector()
+    detector = FakeDetector()
     segmenter = Sam3Segmenter(detector=detector, chunk_bytes=2**20, mask_bytes=mask_bytes)
     return segmenter, detector
 
 
 def grown(mask_bytes: int) -> int:
     """MiB that two requests of one prompt in five views, 660 MB of masks, take in a process."""
-    child = Path(__file__).parents[1] / "mask_peak.py"
+    child = Path(__file__).parents[1] / "mask_memory_child.py"
     root = str(Path(__file__).parents[2])
     asked = [sys.executable, str(child), str(mask_bytes)]
     done = subprocess.run(asked, capture_output=True, check=True, env={"PYTHONPATH": root})
@@ -70,10 +70,10 @@ def test_with_little_room_the_answers_are_the_same(mask_bytes: int) -> None:
     answers, passes = [], []
     for most in (mask_bytes, 2**40):
         segmenter, detector = wide(most)
-        find(segmenter, ordered(segmenter, 1))  # tells how large a row's masks are
-        order = ordered(segmenter, 5)
-        find(segmenter, order)
-        answers.append(segmenter.trace(order))
+        find(segmenter, prepared(segmenter, 1))  # tells how large a row's masks are
+        request = prepared(segmenter, 5)
+        find(segmenter, request)
+        answers.append(segmenter.trace(request))
         passes.append(max(detector.rows))
     assert answers[0] == answers[1]
     assert passes[0] < passes[1]
@@ -95,12 +95,12 @@ def test_memory_that_runs_out_moves_masks_of_closed_orders_too(
 
     monkeypatch.setattr(postprocess, "on_cpu", on_cpu)
     segmenter, detector = wide(2**40)
-    outlined, waits = ordered(segmenter, 1, "outlined"), ordered(segmenter, 2, "waits")
-    for order in (outlined, waits):
-        find(segmenter, order)
+    outlined, waits = prepared(segmenter, 1, "outlined"), prepared(segmenter, 2, "waits")
+    for request in (outlined, waits):
+        find(segmenter, request)
     segmenter.trace(outlined)
     detector.most = 1
-    find(segmenter, ordered(segmenter, 2, "new"))
+    find(segmenter, prepared(segmenter, 2, "new"))
     assert moved == ["waits0", "waits1"]
 
 
@@ -112,13 +112,13 @@ def test_masks_that_nobody_wants_are_let_go(end: type[PipelineError]) -> None:
     Negative control: one that is wanted is outlined.
     """
     segmenter, _ = wide(2**40)
-    gone, stays = ordered(segmenter, 17), ordered(segmenter, 1)
-    helped: list[outlining.Outlining] = []
-    for order in (gone, stays):
-        order.beside = helped.append  # type: ignore[assignment]
+    gone, stays = prepared(segmenter, 17), prepared(segmenter, 1)
+    helped: list[contour_queue.ContourTrace] = []
+    for request in (gone, stays):
+        request.beside = helped.append  # type: ignore[assignment]
     segmenter.find([gone])
     if end is Withdrawn:
-        gone.errand.abandon()
+        gone.context.abandon()
     else:
         gone.close(end())
     find(segmenter, stays)
@@ -140,20 +140,20 @@ def test_nobody_merges_for_a_caller_who_has_gone(
     Negative control: for one who stays all three are.
     """
     segmenter, _ = wide(2**40)
-    order, done = ordered(segmenter, 3), []
-    order.beside = lambda work: work()
-    find(segmenter, order)
+    request, done = prepared(segmenter, 3), []
+    request.beside = lambda work: work()
+    find(segmenter, request)
     merge = postprocess.merged
 
-    def leaving(views: Sequence[Outlined], options: SegmentOptions) -> Found:
+    def leaving(views: Sequence[TracedView], options: SegmentOptions) -> Found:
         done.append(views[0].id)
         if leaves and len(done) == 2:
-            order.errand.abandon()
+            request.context.abandon()
         return merge(views, options)
 
     monkeypatch.setattr(postprocess, "merged", leaving)
     with pytest.raises(Withdrawn) if leaves else nullcontext():
-        segmenter.trace(order)
+        segmenter.trace(request)
     assert len(done) == merged
 
 
@@ -172,9 +172,9 @@ def kept(rows: int = 1) -> Kept:
     )
 
 
-def nothing(one: Kept) -> Outlined:
+def nothing(one: Kept) -> TracedView:
     """Outline nothing."""
-    return Outlined(
+    return TracedView(
         id=one.id,
         text=one.text,
         presence=one.presence,
@@ -191,11 +191,11 @@ def test_the_model_waits_for_those_who_are_at_the_last_masks() -> None:
 
     Negative control: it is not done before.
     """
-    room = MaskRoom(16)
+    room = ContourQueue(16)
     room.expect(torch.zeros(1, 2, 2))
     begun, go_on, cleared = Event(), Event(), Event()
 
-    def slow(one: Kept) -> Outlined:
+    def slow(one: Kept) -> TracedView:
         begun.set()
         assert go_on.wait(20)
         return nothing(one)
@@ -215,9 +215,9 @@ def test_the_model_waits_for_those_who_are_at_the_last_masks() -> None:
 
 def test_masks_are_outlined_once_whoever_asks() -> None:
     """A helper, the model and the one who wants the result: one of them does it."""
-    room, done = MaskRoom(0), []
+    room, done = ContourQueue(0), []
 
-    def work(one: Kept) -> Outlined:
+    def work(one: Kept) -> TracedView:
         done.append(one)
         return nothing(one)
 
@@ -233,9 +233,9 @@ def test_masks_are_outlined_once_whoever_asks() -> None:
 
 def test_an_outline_that_fails_gives_its_room_back_and_says_so_once_asked() -> None:
     """Whoever outlined it goes on; whoever wants the result hears what was wrong, in our words."""
-    room = MaskRoom(0)
+    room = ContourQueue(0)
 
-    def work(_: Kept) -> Outlined:
+    def work(_: Kept) -> TracedView:
         raise torch.OutOfMemoryError
 
     row = room.add(kept(), work)

@@ -1,14 +1,14 @@
 """
-A stand-in for SAM3 that needs no weights, no torch and no time: for tests of the other packages.
+A fake model for SAM3 that needs no weights, no torch and no time: for tests of the other packages.
 
 It is no model. It finds areas of one plain colour: the words of a prompt that name a colour choose
 it, no colour word but "shape", "object" or "thing" means any colour, and a positive box means the
 colour in the middle of the box. Everything else is found nowhere. The same picture and prompt give
-the same answer always. Chosen by `SAM3_WEIGHTS_PATH=standin:`; says so in `ModelInfo`.
+the same answer always. Chosen by `SAM3_WEIGHTS_PATH=fake:`; says so in `ModelInfo`.
 
-Four words make it behave as a GPU may: `standin:wait=0.5` keeps the model busy for half a second,
-`standin:oom` runs out of memory, `standin:oom-once` runs out of memory unless asked to be frugal,
-`standin:die` loses the GPU.
+Four words make it behave as a GPU may: `fake:wait=0.5` keeps the model busy for half a second,
+`fake:oom` runs out of memory, `fake:oom-once` runs out of memory unless asked to be frugal,
+`fake:die` loses the GPU.
 """
 
 import re
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import ModelDied, OutOfMemory
-from pipeline.model.errand import Errand
-from pipeline.model.order import Order
-from pipeline.model.segmenter import clip_box, prompt_text
+from pipeline.model.model_request import ModelRequest
+from pipeline.model.request_context import RequestContext
+from pipeline.model.segmentation_model import clip_box, prompt_text
 from pipeline.model.views import View, views
 from s3_sam3.contracts.manifest import Candidate, ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
@@ -33,8 +33,8 @@ from s3_sam3.imaging import rle
 from s3_sam3.imaging.choose import Found, choose
 
 
-#: Value of `SAM3_WEIGHTS_PATH` that chooses the stand-in.
-PATH: Final = "standin:"
+#: Value of `SAM3_WEIGHTS_PATH` that chooses the fake model.
+PATH: Final = "fake:"
 
 #: Hue in degrees of each colour word.
 _HUES: Final = {
@@ -48,12 +48,12 @@ _HUES: Final = {
     "pink": 320,
 }
 
-_WAIT: Final = re.compile(r"standin:wait=(\d{1,4}(?:\.\d+)?)")
-_OOM: Final = "standin:oom"
-_OOM_ONCE: Final = "standin:oom-once"
-_DIE: Final = "standin:die"
+_WAIT: Final = re.compile(r"fake:wait=(\d{1,4}(?:\.\d+)?)")
+_OOM: Final = "fake:oom"
+_OOM_ONCE: Final = "fake:oom-once"
+_DIE: Final = "fake:die"
 
-#: Longest wait of one prompt, in seconds: a stand-in shall not be hung by a word.
+#: Longest wait of one prompt, in seconds: a fake model shall not be hung by a word.
 _LONGEST_WAIT: Final = 60.0
 
 _ANY: Final = {"shape", "shapes", "object", "objects", "thing", "things"}
@@ -67,19 +67,19 @@ _SMALLEST: Final = 1e-4
 Mask = NDArray[np.bool_]
 
 
-class StandinOrder(Order):
+class FakeRequest(ModelRequest):
     """Which colour each pixel has, and which colours each prompt wants."""
 
     def __init__(
         self,
         options: SegmentOptions,
-        errand: Errand,
+        context: RequestContext,
         *,
         colours: NDArray[np.int8],
         asked: tuple[tuple[Prompt, frozenset[int]], ...],
     ) -> None:
         """Take *colours*, (height, width): index into _HUES, -1 without colour."""
-        super().__init__(options, errand)
+        super().__init__(options, context)
         self.colours = colours
         self.asked = asked
 
@@ -93,13 +93,13 @@ class Area:
     inside: Mask
 
 
-class StandinSegmenter:
+class FakeSegmenter:
     """Finds areas of one plain colour."""
 
     def __init__(self) -> None:
         """Need nothing."""
         self.info = ModelInfo(
-            name="standin",
+            name="fake",
             revision="none",
             dtype="float32",
             device="cpu",
@@ -117,40 +117,40 @@ class StandinSegmenter:
         picture: Image.Image,
         prompts: tuple[Prompt, ...],
         options: SegmentOptions,
-        errand: Errand,
-    ) -> StandinOrder:
+        context: RequestContext,
+    ) -> FakeRequest:
         """Name the colour of each pixel; outside of the region there is none."""
         view = views(picture.width, picture.height, options)[0]
         colours = np.full((picture.height, picture.width), -1, np.int8)
         inside = np.s_[view.top : view.bottom, view.left : view.right]
         colours[inside] = _colours(picture)[inside]
         asked = tuple((prompt, _wanted(prompt, colours, view)) for prompt in with_ids(prompts))
-        return StandinOrder(options, errand, colours=colours, asked=asked)
+        return FakeRequest(options, context, colours=colours, asked=asked)
 
-    def find(self, orders: Sequence[StandinOrder]) -> None:
-        """Take the first order's prompts one by one; the work is in the other steps."""
-        order = orders[0]
-        order.begin()
-        with order.blamed():
-            for prompt, _ in order.asked:
-                order.errand.check()
-                _behave(prompt, order.errand)
-                order.errand.advance(1)
-            order.close()
+    def find(self, requests: Sequence[FakeRequest]) -> None:
+        """Take the first request's prompts one by one; the work is in the other steps."""
+        request = requests[0]
+        request.begin()
+        with request.blamed():
+            for prompt, _ in request.asked:
+                request.context.check()
+                _behave(prompt, request.context)
+                request.context.advance(1)
+            request.close()
 
-    def trace(self, order: StandinOrder) -> tuple[PromptResult, ...]:
+    def trace(self, request: FakeRequest) -> tuple[PromptResult, ...]:
         """Outline the areas of the wanted colours and choose among them, as for the real model."""
         found: list[Found] = []
-        for prompt, colours in order.asked:
-            order.errand.check()
-            found.append(_found(prompt, colours, order.colours))
-        return choose(found, order.options)
+        for prompt, colours in request.asked:
+            request.context.check()
+            found.append(_found(prompt, colours, request.colours))
+        return choose(found, request.options)
 
 
-def _behave(prompt: Prompt, errand: Errand) -> None:
-    """Do what the stand-in's own words say."""
+def _behave(prompt: Prompt, context: RequestContext) -> None:
+    """Do what the fake model's own words say."""
     for word in (prompt.text or "").lower().split():
-        if word == _OOM or (word == _OOM_ONCE and not errand.frugal):
+        if word == _OOM or (word == _OOM_ONCE and not context.frugal):
             raise OutOfMemory
         if word == _DIE:
             raise ModelDied

@@ -1,4 +1,4 @@
-"""A TCP cable between a program and a server, which a test may cut or hold at a given word."""
+"""A TCP proxy between a program and a server, which a test may cut or hold at a given word."""
 
 import asyncio
 import contextlib
@@ -7,12 +7,12 @@ from typing import Self
 from urllib.parse import urlsplit
 
 
-class Cable:
+class TcpProxy:
     """
     Listens on a port of its own and passes bytes on to *target*, an http URL.
 
     `hold_at(word)` lets everything through until a chunk towards the server has that word; that
-    chunk and what follows stay in the cable, so the program waits for an answer that never comes.
+    chunk and what follows stay in the proxy, so the program waits for an answer that never comes.
     """
 
     def __init__(self, target: str) -> None:

@@ -1,4 +1,4 @@
-"""Calls of `s3 segment` with many pictures."""
+"""`s3 segment` with many pictures, called in this process."""
 
 from pathlib import Path
 

@@ -7,7 +7,7 @@ from pipeline.errors import Withdrawn
 
 
 @dataclass(slots=True, kw_only=True)
-class Errand:
+class RequestContext:
     """
     One request on its way through the threads.
 

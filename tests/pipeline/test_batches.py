@@ -7,24 +7,24 @@ import pytest
 import torch
 
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory
-from pipeline.model.errand import Errand
-from pipeline.model.order import Order
-from pipeline.model.sharing import BatchSize, share
+from pipeline.model.batching import BatchSize, share
+from pipeline.model.model_request import ModelRequest
+from pipeline.model.request_context import RequestContext
 from s3_sam3.contracts.prompts import SegmentOptions
 
 
 @dataclass(frozen=True)
 class Part:
-    """One number of an order."""
+    """One number of a request."""
 
-    order: Order
+    request: ModelRequest
     number: int
 
 
 def parts(*owners: int) -> list[Part]:
-    """Parts 0, 1, …, each of the order with the given number."""
-    orders = [Order(SegmentOptions(), Errand()) for _ in range(max(owners) + 1)]
-    return [Part(orders[owner], number) for number, owner in enumerate(owners)]
+    """Parts 0, 1, …, each of the request with the given number."""
+    requests = [ModelRequest(SegmentOptions(), RequestContext()) for _ in range(max(owners) + 1)]
+    return [Part(requests[owner], number) for number, owner in enumerate(owners)]
 
 
 class Work:
@@ -57,8 +57,8 @@ def run(work: Work, items: list[Part], size: BatchSize | None = None) -> ModelDi
 
 
 def ends(items: list[Part]) -> list[BaseException | None]:
-    """How each part's order ended; those that go on count as well."""
-    return [part.order.answer.exception() if part.order.closed else None for part in items]
+    """How each part's request ended; those that go on count as well."""
+    return [part.request.answer.exception() if part.request.closed else None for part in items]
 
 
 def test_memory_that_runs_out_halves_the_batch() -> None:
@@ -84,9 +84,9 @@ def test_memory_that_runs_out_halves_the_batch() -> None:
 
 def test_who_does_not_fit_alone_is_out_of_memory() -> None:
     """
-    One part never fits: its order is closed, the others are done.
+    One part never fits: its request is closed, the others are done.
 
-    Negative control: an order that could have been blamed in its batch is still open.
+    Negative control: a request that could have been blamed in its batch is still open.
     """
     work, items = Work(torch.OutOfMemoryError(), lambda some: 2 in some), parts(0, 0, 1, 2)
     run(work, items)
@@ -95,7 +95,7 @@ def test_who_does_not_fit_alone_is_out_of_memory() -> None:
 
 
 def test_an_error_of_one_does_not_fail_its_neighbours() -> None:
-    """A batch of three orders that raises is taken apart until it is one order's own failure."""
+    """A batch of three that raises is taken apart until it is one request's own failure."""
     work, items = (
         Work(RuntimeError("shapes do not match"), lambda some: 3 in some),
         parts(0, 0, 1, 1, 2, 2),
@@ -141,10 +141,10 @@ def test_a_batch_grows_again() -> None:
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError("no")])
 def test_who_has_gone_is_left_out(error: Exception) -> None:
-    """An order closed meanwhile takes no part in the halves."""
+    """A request closed meanwhile takes no part in the halves."""
     items = parts(0, 1, 2, 3)
     work = Work(error, lambda some: len(some) > 2)
-    items[1].order.close()
-    items[0].order.close()
+    items[1].request.close()
+    items[0].request.close()
     run(work, items)
     assert work.done == [2, 3]

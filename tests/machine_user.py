@@ -1,4 +1,4 @@
-"""A machine user's hands, for tests of what `job-urls` gives it."""
+"""A signed-in machine user that asks `job-urls` for URLs and uses them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from asked_sam3 import ask_for, close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING
+from random_sam3_calls import ask_for, close, fail_when, look, noise, passes
 
 from pipeline.errors import OutOfMemory, Withdrawn
 from pipeline.model.detector import Raw, Sam3Detector
-from pipeline.model.errand import Errand
 from pipeline.model.feature_memory import FeatureMemory, Features
+from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
 
@@ -30,11 +30,11 @@ def test_tasks_on_one_picture_share_its_vision_pass(
     """
     seen = passes(segmenter, "vision_encoder")
     for letter in "abcd":
-        ask_for(segmenter, picture, Errand(scope="anna"), letter)
+        ask_for(segmenter, picture, RequestContext(scope="anna"), letter)
     assert seen == [1]
     segmenter._vision._memory = FeatureMemory(torch.device("cpu"), gpu_bytes=0, host_bytes=0)
     for letter in "abcd":
-        ask_for(segmenter, picture, Errand(scope="anna"), letter)
+        ask_for(segmenter, picture, RequestContext(scope="anna"), letter)
     assert seen == [1] * 5
 
 
@@ -52,11 +52,11 @@ def test_pictures_that_take_turns_are_forgotten_between(
     seen = passes(segmenter, "vision_encoder")
     for letter in "ab":
         for one in pictures:
-            ask_for(segmenter, one, Errand(), letter)
+            ask_for(segmenter, one, RequestContext(), letter)
     assert len(seen) == 10
     for one in reversed(pictures):
         for letter in "ab":
-            ask_for(segmenter, one, Errand(), letter)
+            ask_for(segmenter, one, RequestContext(), letter)
     assert len(seen) == 14 - 3
 
 
@@ -66,7 +66,7 @@ def test_what_was_seen_for_one_user_is_not_used_for_another(
     """Whoever sends a picture learns nothing, not even by the clock, of who else sent it."""
     seen = passes(segmenter, "vision_encoder")
     for scope in ("anna", "ben", ""):
-        ask_for(segmenter, picture, Errand(scope=scope), "a")
+        ask_for(segmenter, picture, RequestContext(scope=scope), "a")
     assert seen == [1, 1, 1]
 
 
@@ -79,22 +79,22 @@ def test_an_abandoned_request_stops_at_the_next_batch(
     Negative control: the same sixteen, not abandoned, take all four batches.
     """
     sixteen = "abcdefghijklmnop"
-    errand = Errand()
+    context = RequestContext()
     batches = passes(segmenter, "detr_decoder")
 
     def abandon_in_the_second(*_: object) -> None:
         if len(batches) == 2:
-            errand.abandon()
+            context.abandon()
 
     detector = segmenter._detector
     assert isinstance(detector, Sam3Detector)
     hook = detector._model.detr_decoder.register_forward_hook(abandon_in_the_second)
     with pytest.raises(Withdrawn):
-        ask_for(segmenter, picture, errand, *sixteen)
-    assert (batches, errand.computed) == ([4, 4], 8)
+        ask_for(segmenter, picture, context, *sixteen)
+    assert (batches, context.computed) == ([4, 4], 8)
     hook.remove()
-    ask_for(segmenter, picture, errand := Errand(), *sixteen)
-    assert (batches[2:], errand.computed) == ([4] * 4, 16)
+    ask_for(segmenter, picture, context := RequestContext(), *sixteen)
+    assert (batches[2:], context.computed) == ([4] * 4, 16)
 
 
 def test_a_frugal_request_goes_one_by_one_and_keeps_nothing(
@@ -108,7 +108,7 @@ def test_a_frugal_request_goes_one_by_one_and_keeps_nothing(
     prompts = tuple(Prompt(text=letter) for letter in "abcd")
     expected = look(segmenter, picture, *prompts)
     batches = passes(segmenter, "detr_decoder")
-    found = ask_for(segmenter, picture, Errand(frugal=True), *"abcd")
+    found = ask_for(segmenter, picture, RequestContext(frugal=True), *"abcd")
     assert batches == [1] * 4
     assert len(segmenter._vision._memory) == 0
     for result, one in zip(found, expected, strict=True):
@@ -145,8 +145,8 @@ QUESTIONS = (
 
 def remembered(segmenter: Sam3Segmenter, picture: Image.Image) -> list[torch.Tensor]:
     """A copy of all that is remembered: of a picture's views, and of the texts."""
-    order = segmenter.prepare(picture, QUESTIONS[0], EVERYTHING, Errand())
-    maps = segmenter._vision._memory.get(order.sights[0].digest)
+    request = segmenter.prepare(picture, QUESTIONS[0], EVERYTHING, RequestContext())
+    maps = segmenter._vision._memory.get(request.view_inputs[0].digest)
     assert maps is not None
     texts = segmenter._detector.read(["a", "b"])
     return [one.clone() for one in (*maps, *(part for text in texts for part in text))]
@@ -177,10 +177,10 @@ def test_what_is_remembered_is_never_written_to(
         again = look(segmenter, picture, *prompts)
     after = remembered(segmenter, picture)
     together = [
-        segmenter.prepare(one, QUESTIONS[2], EVERYTHING, Errand())
+        segmenter.prepare(one, QUESTIONS[2], EVERYTHING, RequestContext())
         for one in (picture, picture.rotate(180))
     ]
-    while wanted := [order for order in together if order.wanted()]:
+    while wanted := [request for request in together if request.wanted()]:
         segmenter.find(wanted)
     last = remembered(segmenter, picture)
     assert len(seen) == 1  # of the other picture

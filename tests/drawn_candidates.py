@@ -1,4 +1,4 @@
-"""Candidates of drawn rectangles, for what chooses, merges and draws masks."""
+"""Candidates whose masks are rectangles, for tests of choosing, merging and drawing."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ SIZE = (24, 16)  # width, height in pixels
 SCORES = [0.1, 0.25, 0.3, 0.5, 0.6, 0.9]
 
 
-def blot(
+def rectangle(
     score: float, left: int, top: int, right: int, bottom: int, size: tuple[int, int] = SIZE
 ) -> Candidate:
     """A rectangle in a picture of width x height."""
@@ -40,11 +40,11 @@ def found(
 
 
 @st.composite
-def blots(draw: st.DrawFn) -> Candidate:
+def rectangles(draw: st.DrawFn) -> Candidate:
     """Any rectangle."""
     left, top = draw(st.integers(0, SIZE[0] - 2)), draw(st.integers(0, SIZE[1] - 2))
     right, bottom = draw(st.integers(left + 1, SIZE[0])), draw(st.integers(top + 1, SIZE[1]))
-    return blot(draw(st.sampled_from(SCORES)), left, top, right, bottom)
+    return rectangle(draw(st.sampled_from(SCORES)), left, top, right, bottom)
 
 
 @st.composite
@@ -52,7 +52,7 @@ def findings(draw: st.DrawFn, floor: float = 0) -> tuple[Found, ...]:
     """What up to three prompts found."""
     return tuple(
         found(
-            *draw(st.lists(blots(), max_size=8)),
+            *draw(st.lists(rectangles(), max_size=8)),
             id_=f"p{place}",
             threshold=draw(st.none() | st.sampled_from([s for s in SCORES if s >= floor])),
             more=draw(st.booleans()),
