@@ -9,10 +9,10 @@ from fake_detector import FakeDetector
 from PIL import Image
 from process_table import peak
 
-from pipeline.model.errand import Errand
-from pipeline.model.executor import Lane
+from pipeline.model.executor import ModelExecutor
+from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.sam3_order import Sam3Order
+from pipeline.model.sam3_request import Sam3Request
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
@@ -28,24 +28,24 @@ def held() -> int:
 async def main(mask_bytes: int) -> None:
     """Have everything found at once, with side threads that are late; drop what is left."""
     segmenter = Sam3Segmenter(detector=FakeDetector(), chunk_bytes=2**20, mask_bytes=mask_bytes)
-    lane, picture = Lane(side_threads=_SIDE), Image.new("RGB", (96, 72))
+    executor, picture = ModelExecutor(side_threads=_SIDE), Image.new("RGB", (96, 72))
 
-    async def find(options: SegmentOptions) -> Sam3Order:
-        order = segmenter.prepare(picture, (Prompt(text="thing"),), options, Errand())
-        await lane.find(segmenter, order)
-        return order
+    async def find(options: SegmentOptions) -> Sam3Request:
+        request = segmenter.prepare(picture, (Prompt(text="thing"),), options, RequestContext())
+        await executor.find(segmenter, request)
+        return request
 
     first = await find(SegmentOptions(floor=0))
-    assert await lane.beside(lambda: segmenter.trace(first))
+    assert await executor.beside(lambda: segmenter.trace(first))
     # On quick side threads no mask would wait, and no bound be needed.
     go_on, before = Event(), held()
-    late = [asyncio.ensure_future(lane.beside(go_on.wait)) for _ in range(_SIDE)]
+    late = [asyncio.ensure_future(executor.beside(go_on.wait)) for _ in range(_SIDE)]
     options = SegmentOptions(floor=0, tiles=2)
     for found in await asyncio.gather(*(find(options) for _ in range(2))):
-        found.errand.abandon()
+        found.context.abandon()
     go_on.set()
     await asyncio.gather(*late)
-    lane.close()
+    executor.close()
     sys.stdout.write(str(held() - before))
 
 

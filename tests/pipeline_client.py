@@ -1,6 +1,7 @@
 """The internal contract over HTTP, as its tests speak it."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from pictures import shapes
 from random_sam3 import KEY
 from typing_extensions import override
 
-from pipeline.model.standin import StandinOrder, StandinSegmenter
+from pipeline.model.fake_model import FakeRequest, FakeSegmenter
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.prompts import Prompt
@@ -23,8 +24,14 @@ Open = Callable[..., Awaitable[Client]]
 HEADERS = {contract.API_KEY_HEADER: KEY}
 
 
-class Gated(StandinSegmenter):
-    """A stand-in whose model step waits for a gate, or raises what it is told."""
+def command(**bounds: int) -> list[str]:
+    """`python -m pipeline` with other bounds than its own."""
+    imports = "from pipeline.__main__ import main; from pipeline.server.bounds import Bounds"
+    return [sys.executable, "-c", f"{imports}; raise SystemExit(main(Bounds(**{bounds})))"]
+
+
+class Gated(FakeSegmenter):
+    """A fake model whose model step waits for a gate, or raises what it is told."""
 
     def __init__(self) -> None:
         """Be open."""
@@ -36,14 +43,14 @@ class Gated(StandinSegmenter):
         self.found: list[str] = []
 
     @override
-    def find(self, orders: Sequence[StandinOrder]) -> None:
+    def find(self, requests: Sequence[FakeRequest]) -> None:
         """Wait, then raise or pass on."""
         self.entered.release()
         assert self.gate.wait(20)
-        self.found.append(orders[0].asked[0][0].text or "")
+        self.found.append(requests[0].asked[0][0].text or "")
         if self.error:
             raise self.error
-        super().find(orders)
+        super().find(requests)
 
 
 async def until(client: Client, *states: contract.Health) -> contract.HealthAnswer:

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 from random_sam3 import EVERYTHING
 
-from pipeline.model.errand import Errand
+from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.segmenter import find, segment
+from pipeline.model.segmentation_model import find, segment
 from s3_sam3.contracts.manifest import Instance, PromptResult
 from s3_sam3.contracts.prompts import Prompt
 from s3_sam3.imaging import rle
@@ -28,13 +28,13 @@ def look(
 
 
 def ask_for(
-    segmenter: Sam3Segmenter, picture: Image.Image, errand: Errand, *texts: str
+    segmenter: Sam3Segmenter, picture: Image.Image, context: RequestContext, *texts: str
 ) -> tuple[PromptResult, ...]:
     """All three steps of one request."""
     prompts = tuple(Prompt(text=text) for text in texts)
-    order = segmenter.prepare(picture, prompts, EVERYTHING, errand)
-    find(segmenter, order)
-    return segmenter.trace(order)
+    request = segmenter.prepare(picture, prompts, EVERYTHING, context)
+    find(segmenter, request)
+    return segmenter.trace(request)
 
 
 def model_of(segmenter: Sam3Segmenter) -> Any:

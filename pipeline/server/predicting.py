@@ -9,12 +9,12 @@ import structlog
 from aiohttp import web
 
 from pipeline.errors import ModelDied, PipelineError
-from pipeline.model.errand import Errand
+from pipeline.model.request_context import RequestContext
 from pipeline.server import forms
 from pipeline.server.admission import Admission
 from pipeline.server.answers import METRICS, error_body, json_answer
 from pipeline.server.model_host import ModelHost
-from pipeline.server.predict import Job, Studio
+from pipeline.server.predict import Job, Predictor
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.pipeline import REQUEST_ID_HEADER, PredictAnswer, PredictProgress
@@ -23,9 +23,9 @@ from s3_sam3.contracts.pipeline import REQUEST_ID_HEADER, PredictAnswer, Predict
 log = structlog.get_logger(__name__)
 
 ADMISSION: Final = web.AppKey("admission", Admission)
-STUDIO: Final = web.AppKey("studio", Studio)
+PREDICTOR: Final = web.AppKey("predictor", Predictor)
 HOST: Final = web.AppKey("host", ModelHost)
-ERRANDS: Final = web.AppKey("errands", dict[str, Errand])
+CONTEXTS: Final = web.AppKey("contexts", dict[str, RequestContext])
 
 
 async def predict_one(request: web.Request) -> web.Response:
@@ -35,32 +35,32 @@ async def predict_one(request: web.Request) -> web.Response:
     with request.app[ADMISSION].place(size) as decoded:
         request.app[HOST].segmenter  # noqa: B018 - refuse before 50 MB are read
         image, body = await forms.read_one(request)
-        errand = Errand()
-        with _named(request, errand):
-            answer = await _predict(request.app, image, body, errand, decoded)
-        return json_answer(await request.app[STUDIO].lane.beside(answer.model_dump_json))
+        context = RequestContext()
+        with _named(request, context):
+            answer = await _predict(request.app, image, body, context, decoded)
+        return json_answer(await request.app[PREDICTOR].executor.beside(answer.model_dump_json))
 
 
 @contextlib.contextmanager
-def _named(request: web.Request, errand: Errand) -> Iterator[None]:
-    """Let `predict_progress` find the errand while it runs, if the caller gave it a name."""
-    errands, name = request.app[ERRANDS], request.headers.get(REQUEST_ID_HEADER)
-    if name is None or name in errands:
+def _named(request: web.Request, context: RequestContext) -> Iterator[None]:
+    """Let `predict_progress` find the context while it runs, if the caller gave it a name."""
+    contexts, name = request.app[CONTEXTS], request.headers.get(REQUEST_ID_HEADER)
+    if name is None or name in contexts:
         yield
         return
-    errands[name] = errand
+    contexts[name] = context
     try:
         yield
     finally:
-        del errands[name]
+        del contexts[name]
 
 
 async def predict_progress(request: web.Request) -> web.Response:
     """Say how far a request is; 404 when none of that name is under way."""
-    errand = request.app[ERRANDS].get(request.match_info["request_id"])
-    if errand is None:
+    context = request.app[CONTEXTS].get(request.match_info["request_id"])
+    if context is None:
         raise web.HTTPNotFound
-    return json_answer(PredictProgress(computed=errand.computed).model_dump_json())
+    return json_answer(PredictProgress(computed=context.computed).model_dump_json())
 
 
 async def predict_batch(request: web.Request) -> web.Response:
@@ -78,28 +78,28 @@ async def predict_batch(request: web.Request) -> web.Response:
 async def _batch_item(app: web.Application, image: bytes, body: bytes) -> str:
     """One element of the answer: `{"result": …}` or `{"error": …}`, as JSON."""
     try:
-        answer = await _predict(app, image, body, Errand())
+        answer = await _predict(app, image, body, RequestContext())
     except PipelineError as error:
         return web.json_response(error_body(error)).text or ""
     except Exception:  # it belongs to this picture, so it must not fail the others
         log.exception("picture_crashed")
         return web.json_response(error_body(PipelineError(code=ErrorCode.INTERNAL))).text or ""
-    return f'{{"result":{await app[STUDIO].lane.beside(answer.model_dump_json)}}}'
+    return f'{{"result":{await app[PREDICTOR].executor.beside(answer.model_dump_json)}}}'
 
 
 async def _predict(
     app: web.Application,
     image: bytes,
     body: bytes,
-    errand: Errand,
+    context: RequestContext,
     decoded: Callable[[], None] = lambda: None,
 ) -> PredictAnswer:
     """Segment, count, and take note of a lost GPU."""
     asked = forms.parse(body)
-    errand.scope, errand.frugal = asked.scope, asked.frugal
-    job = Job(data=image, request=asked, errand=errand, decoded=decoded)
+    context.scope, context.frugal = asked.scope, asked.frugal
+    job = Job(data=image, request=asked, context=context, decoded=decoded)
     try:
-        answer = await app[STUDIO].predict(app[HOST].segmenter, job)
+        answer = await app[PREDICTOR].predict(app[HOST].segmenter, job)
     except ModelDied as error:
         app[HOST].died(error)
         raise

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from odd_pictures.jpegs import jpeg
 from odd_pictures.making import quarters, saved
-from pipeline_client import become
+from pipeline_client import become, command
 from process_table import alive, descendants, gone
 
 from pipeline.decode.picture import decode
@@ -246,11 +246,10 @@ def test_none_outlives_a_pipeline_that_is_killed() -> None:
         "PATH": os.environ["PATH"],
         "API_SECRET_KEY": "key",
         "PIPELINE_PORT": "0",
-        "PIPELINE_DECODERS": "3",
-        "SAM3_WEIGHTS_PATH": "standin:",
+        "SAM3_WEIGHTS_PATH": "fake:",
     }
-    command = [sys.executable, "-m", "pipeline"]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as server:
+    started = command(decoders=3)
+    with subprocess.Popen(started, env=environ, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         while "pipeline_listening" not in server.stdout.readline():
             pass

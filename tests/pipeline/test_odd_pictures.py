@@ -7,7 +7,6 @@ The server is the process that an operator starts, around a tiny random model.
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,6 +19,7 @@ import pytest
 from odd_pictures import PICTURES, Odd
 from odd_pictures.pngs import header
 from PIL import Image
+from pipeline_client import command
 from process_table import descendants, peak
 from random_sam3 import KEY
 
@@ -69,13 +69,12 @@ class Server:
 def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all files: the bounds hold for the whole of them, one after the other."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline"],
+        command(decoders=2),
         env={
             "PATH": os.environ["PATH"],
             "API_SECRET_KEY": KEY,
             "HF_TOKEN": "hf_not_for_children",
             "PIPELINE_PORT": "0",
-            "PIPELINE_DECODERS": "2",
             "SAM3_WEIGHTS_PATH": str(checkpoint),
             "SAM3_DEVICE": "cpu",
             "SAM3_SELF_TEST": "finite",
