@@ -1,5 +1,5 @@
 """
-Sends what stands in `net.http_request_queue`, as pg_net's background worker does.
+What stands in for pg_net: the schema `net`, and the worker that sends its requests.
 
 A batch is one transaction: take, send all at once, keep the answers. So a worker that dies in the
 middle sends again, one slow receiver holds up the next batch, and nothing is tried twice. Unlike
@@ -17,10 +17,12 @@ import aiohttp
 import psycopg
 from aiohttp import web
 
-from devstack import context
+from devstack import context, migrations, sql
 
 
 log = logging.getLogger(__name__)
+
+SCHEMA = migrations.PLATFORM / "net" / "schema.sql"
 
 BATCH_COUNT = 200
 
@@ -51,6 +53,20 @@ KEEP = b"""
 FORGET = b"delete from net._http_response where created < now() - interval '6 hours'"
 
 Answer = dict[str, Any]
+
+
+async def settle(connection: migrations.Connection, *, wanted: bool) -> None:
+    """Have `net` exactly if *wanted*, as a project has pg_net or has it not. Idempotent."""
+    found = await connection.execute("select to_regnamespace('net') is not null")
+    present = await found.fetchone() == (True,)
+    if wanted == present:
+        return
+    async with connection.transaction():
+        if present:
+            await connection.execute("drop schema net cascade")
+        else:
+            for _, statement in sql.split(SCHEMA.read_text()):
+                await connection.execute(statement.encode())
 
 
 def add_to(app: web.Application) -> None:
