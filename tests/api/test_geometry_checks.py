@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import place_check
+from api import source_picture
 from api.problems import Problem
-from api.sources import Size
+from api.source_picture import Size
 from pipeline.errors import Refused
-from pipeline.model.segmenter import clip_box
+from pipeline.model.segmentation_model import clip_box
 from pipeline.model.views import views
 from s3_sam3.contracts.bodies import SegmentRequest
 from s3_sam3.contracts.prompts import Box
@@ -28,7 +28,7 @@ def asked(region: Any = None, *boxes: Any) -> SegmentRequest:
 def refuses(request: SegmentRequest) -> bool:
     """Whether the API refuses it."""
     try:
-        place_check.check(request, SIZE)
+        source_picture.check_geometry(request, SIZE)
     except Problem:
         return True
     return False
@@ -83,13 +83,13 @@ def test_what_hangs_out_is_taken_and_what_lies_beside_is_not(
 
 def test_a_picture_of_unknown_size_is_left_to_the_pipeline() -> None:
     """Nothing is refused on a guess."""
-    place_check.check(asked((1000, 1000, 1001, 1001), (5000, 0, 5001, 1)), None)
+    source_picture.check_geometry(asked((1000, 1000, 1001, 1001), (5000, 0, 5001, 1)), None)
 
 
 def test_the_details_say_which_box_and_what_is_looked_at() -> None:
     """The place of the prompt, the place of the box, and the rectangle it should meet."""
     with pytest.raises(Problem) as refusal:
-        place_check.check(asked((0, 0, 9.5, 9), (0, 0, 1, 1), (20, 20, 21, 21)), SIZE)
+        source_picture.check_geometry(asked((0, 0, 9.5, 9), (0, 0, 1, 1), (20, 20, 21, 21)), SIZE)
 
     assert refusal.value.details == {"prompt": 0, "box": 1, "looked_at": [0, 0, 10, 9]}
 

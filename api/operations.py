@@ -1,4 +1,4 @@
-"""What operators and machines ask: health, readiness, metrics, the OpenAPI document."""
+"""What operators and their programs ask: health, readiness, metrics, the OpenAPI document."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from adapters import objects, rest
 from api import answers, keys, metrics
 from api.problems import Problem
+from api.route import Route
 from s3_sam3.contracts.errors import ErrorCode
 
 
@@ -30,7 +31,7 @@ class Readiness(BaseModel):
 
 
 async def get_health(request: web.Request) -> web.Response:
-    """Answer that the process runs; it asks nobody else."""
+    """Answer that the process runs; nothing outside is asked."""
     return answers.ok(request, Health())
 
 
@@ -63,3 +64,17 @@ async def _reachable(probe: Awaitable[None]) -> bool:
     except (rest.RestError, objects.ObjectError, TimeoutError):
         return False
     return True
+
+
+ROUTES: Final = (
+    Route(method="GET", path="/health", handler=get_health, answer=Health),
+    Route(
+        method="GET",
+        path="/ready",
+        handler=get_ready,
+        answer=Readiness,
+        errors=(ErrorCode.UPSTREAM_UNAVAILABLE,),
+    ),
+    Route(method="GET", path="/metrics", handler=get_metrics, answer=None),
+    Route(method="GET", path="/openapi.json", handler=get_openapi, answer=None),
+)

@@ -1,11 +1,11 @@
 """
-Prompts that must not be queued: empty ones, and texts the model would have to cut.
+Prompts that must not be queued: empty ones, and texts that the model would have to cut.
 
 SAM3's text encoder holds 32 CLIP tokens, two of them its own. With a CLIP tokenizer.json
 (API_TOKENIZER_PATH) tokens are counted exactly. Without one they are bounded from below: CLIP
 first cuts a text into runs of letters, single digits and runs of other signs, and each piece is at
-least one token. What passes the bound and is too long after all is refused by the pipeline with
-the same code, and its credits go back.
+least one token. The pipeline refuses a text that passes this bound and is still too long, with the
+same code, and the credits go back.
 """
 
 import re
@@ -40,23 +40,23 @@ def counter(tokenizer_path: Path | None) -> TokenCount:
 
 
 def at_least(text: str) -> int:
-    """Tokens that *text* has at the least."""
+    """Count the tokens that *text* has at least."""
     return len(_PIECES.findall(text.lower())) + _OWN_TOKENS
 
 
 def check(prompts: Sequence[Prompt], count: TokenCount) -> None:
     """
-    Refuse prompts that cannot be answered; details name the place of the first.
+    Refuse prompts that cannot be answered; details give the index of the first.
 
     Raises: Problem with PROMPT_EMPTY, PROMPT_TOO_LONG or INVALID_REQUEST (ids not unique).
     """
-    for place, prompt in enumerate(prompts):
+    for index, prompt in enumerate(prompts):
         text = (prompt.text or "").strip()
         if not text and not prompt.boxes:
-            raise Problem(ErrorCode.PROMPT_EMPTY, {"prompt": place})
+            raise Problem(ErrorCode.PROMPT_EMPTY, {"prompt": index})
         # Characters first: they bound what the tokenizer is given to read.
         if len(text) > limits.MAX_TEXT_CHARACTERS or count(text) > limits.MAX_TEXT_TOKENS:
-            details = {"prompt": place, "max_tokens": limits.MAX_TEXT_TOKENS}
+            details = {"prompt": index, "max_tokens": limits.MAX_TEXT_TOKENS}
             raise Problem(ErrorCode.PROMPT_TOO_LONG, details)
     names = [prompt.id for prompt in prompts]
     if len(set(names)) < len(names):

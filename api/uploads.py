@@ -1,8 +1,8 @@
 """
-An upload's bytes on their way to a temporary file: counted, hashed and looked at as they pass.
+`POST /api/v1/upload`: the body goes to a temporary file, is checked, and then stored.
 
-The whole file is never in memory, and a sender who goes on past the limit, or whose first bytes
-are no picture, is refused there and then.
+The bytes are counted and hashed as they pass. The whole file is never in memory, and a sender that
+passes the limit, or whose first bytes are no picture, is refused at that moment.
 """
 
 import asyncio
@@ -11,12 +11,17 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import IO, Final
 
 from aiohttp import BodyPartReader, web
 
+from api import answers, keys, source_picture
 from api.problems import Problem
+from api.route import Route
+from s3_sam3.contracts import bodies, limits, object_keys
 from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.tasks import MediaKind
 from s3_sam3.imaging import sniff
 
 
@@ -37,6 +42,29 @@ class Received:
     size: int
     """Bytes."""
     sha256: str
+
+
+async def upload_image(request: web.Request) -> web.Response:
+    """Store one picture; the same bytes get the same `image_url` every time."""
+    app = request.app
+    who = request[keys.PRINCIPAL]
+    async with receive(request, limits.MAX_UPLOAD_BYTES) as received:
+        picture = await app[keys.UPLOAD_CHECKS].check(received.file)
+        key = object_keys.upload_key(who.user_id, received.sha256, picture.format)
+        received.file.seek(0)
+        size = source_picture.size_metadata(picture.width, picture.height)
+        await app[keys.OBJECTS].put(key, received.file, picture.content_type, size)
+    app[keys.METRICS].uploaded_bytes.inc(received.size)
+    upload = bodies.Upload(
+        image_url=key,
+        kind=MediaKind.IMAGE,
+        content_type=picture.content_type,
+        width=picture.width,
+        height=picture.height,
+        bytes=received.size,
+        sha256=received.sha256,
+    )
+    return answers.ok(request, upload, status=HTTPStatus.CREATED)
 
 
 @asynccontextmanager
@@ -112,3 +140,22 @@ def _must_look_like_picture(head: bytes) -> None:
 
 def _too_large(max_bytes: int) -> Problem:
     return Problem(ErrorCode.FILE_TOO_LARGE, {"max_bytes": max_bytes})
+
+
+ROUTES: Final = (
+    Route(
+        method="POST",
+        path="/api/v1/upload",
+        handler=upload_image,
+        answer=bodies.Upload,
+        status=HTTPStatus.CREATED,
+        errors=(
+            ErrorCode.EMPTY_BODY,
+            ErrorCode.INVALID_REQUEST,
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode.FILE_TOO_LARGE,
+            ErrorCode.IMAGE_TOO_LARGE,
+            ErrorCode.INVALID_IMAGE,
+        ),
+    ),
+)

@@ -1,4 +1,4 @@
-"""What a request brings, read into the types of the contract or refused field by field."""
+"""Body, query, path and headers of a request become types, or are refused field by field."""
 
 import json
 from typing import Any, Final, TypeVar
@@ -28,7 +28,7 @@ async def body(request: web.Request, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        raise _unfit(error) from None
+        raise _unreadable(error) from None
 
 
 def query(request: web.Request, model: type[Model]) -> Model:
@@ -38,11 +38,11 @@ def query(request: web.Request, model: type[Model]) -> Model:
     try:
         return model.model_validate(dict(request.query))
     except ValidationError as error:
-        raise _unfit(error) from None
+        raise _unreadable(error) from None
 
 
 def path_id(request: web.Request) -> UUID:
-    """Read `{id}`. Raises: Problem with NOT_FOUND: what is no id names nothing."""
+    """Read `{id}`. Raises: Problem with NOT_FOUND, since no row has such an id."""
     try:
         return UUID(request.match_info["id"])
     except ValueError:
@@ -62,7 +62,7 @@ def idempotency_key(request: web.Request) -> str | None:
     return key
 
 
-def _unfit(error: ValidationError) -> Problem:
+def _unreadable(error: ValidationError) -> Problem:
     """Name each field and what is wrong with it; the value itself is not sent back."""
     faults: list[dict[str, Any]] = [
         {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]}
