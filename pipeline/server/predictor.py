@@ -1,4 +1,4 @@
-"""One picture's way: decode, find, outline, draw, and the manifest over all of it."""
+"""One picture's way: decode, prepare, find, trace, draw, and the manifest over all of it."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from pipeline.errors import OutOfMemory, TooLate
 from pipeline.model.executor import ModelExecutor
 from pipeline.model.request_context import RequestContext
 from pipeline.model.segmentation_model import SegmentationModel
-from pipeline.server.admission import DRAWING_BYTES, PIXEL_BYTES, Hold, Room
+from pipeline.server.admission import DRAWING_BYTES, PIXEL_BYTES, ByteBudget, Reservation
 from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from s3_sam3.contracts.pipeline import PredictRequest
 from s3_sam3.imaging import label_map, overlay
@@ -28,7 +28,7 @@ class Decoder(Protocol):
 
     async def decode(self, data: bytes, during: Callable[[Future[Any]], None]) -> Decoded:
         """
-        Decode the first frame, upright and RGB; tell *during* what it is that runs.
+        Decode the first frame, upright and RGB; tell *during* of the work.
 
         Raises:
             Refused: the picture is at fault.
@@ -50,25 +50,25 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What was found in one picture; the two drawings are empty unless they were asked for."""
+    """What was found in one picture; both drawings are empty unless they were asked for."""
 
     manifest: Manifest
-    mask_png: bytes
-    overlay_webp: bytes
+    mask_png: bytes = b""
+    overlay_webp: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
-    """Where pictures are worked on: who decodes, who thinks, and how much may lie about."""
+    """What works on pictures, and how many bytes of them there may be."""
 
     decoder: Decoder
     executor: ModelExecutor
-    room: Room
+    pictures: ByteBudget
     """For decoded pictures."""
-    drawing: Room
-    """For what drawing takes beside them; who has room here waits for nobody."""
+    drawings: ByteBudget
+    """For what drawing takes beside the picture; who holds some waits for nothing else."""
 
-    async def predict(self, segmenter: SegmentationModel, job: Job) -> Prediction:
+    async def predict(self, model: SegmentationModel, job: Job) -> Prediction:
         """
         Segment one picture. Cancelled, it ends the model's work at the next batch.
 
@@ -83,7 +83,7 @@ class Predictor:
         limit = asyncio.timeout(job.request.seconds)
         try:
             async with limit:
-                return await self._predict(segmenter, job)
+                return await self._predict(model, job)
         except TimeoutError as error:
             if limit.expired():
                 raise TooLate from error
@@ -93,82 +93,77 @@ class Predictor:
         finally:
             job.context.abandon()
 
-    async def _predict(self, segmenter: SegmentationModel, job: Job) -> Prediction:
-        """Do what `predict` says."""
+    async def _predict(self, model: SegmentationModel, job: Job) -> Prediction:
         started = perf_counter()
-        request = job.request
+        asked = job.request
         job.context.check()
-        async with self.room.entered() as hold:
-            (picture, frames) = await self.decoder.decode(job.data, hold.during)
-            decoded = _milliseconds(started)
+        async with self.pictures.reserve() as reserved:
+            picture, frames = await self.decoder.decode(job.data, reserved.keep_during)
+            decode_ms = _milliseconds(started)
             job.decoded()
-            hold(PIXEL_BYTES * _pixels(picture))
-
-            def prepared() -> Any:
-                """Bring it into the model's form."""
-                return segmenter.prepare(picture, request.prompts, request.options, job.context)
-
-            model_request, prepare_ms = await self.executor.beside(_timed(prepared), hold.during)
-            await self.executor.find(segmenter, model_request)
-            results, trace_ms = await self.executor.beside(
-                _timed(lambda: segmenter.trace(model_request))
+            reserved.resize(PIXEL_BYTES * _pixels(picture))
+            request, prepare_ms = await self.executor.beside(
+                _timed(lambda: model.prepare(picture, asked.prompts, asked.options, job.context)),
+                reserved.keep_during,
             )
-            pictures, draw_ms = (b"", b""), 0.0
-            if request.pictures:
-                demo = segmenter.info.demo
-                pictures, draw_ms = await self._draw(picture, results, job.context, hold, demo=demo)
+            await self.executor.find(model, request)
+            results, trace_ms = await self.executor.beside(_timed(lambda: model.trace(request)))
+            drawn, draw_ms = (b"", b""), 0.0
+            if asked.pictures:
+                drawn, draw_ms = await self._draw(
+                    picture, results, job.context, reserved, demo=model.info.demo
+                )
         manifest = Manifest(
             image=ImageSize(width=picture.width, height=picture.height, frames=frames),
-            model=segmenter.info,
+            model=model.info,
             timings=Timings(
-                decode_ms=round(decoded + prepare_ms, 3),
-                model_ms=round(model_request.model_ms, 3),
+                decode_ms=round(decode_ms + prepare_ms, 3),
+                model_ms=round(request.model_ms, 3),
                 post_ms=round(trace_ms + draw_ms, 3),
                 total_ms=round(_milliseconds(started), 3),
             ),
-            options=request.options,
+            options=asked.options,
             prompts=results,
         )
-        return Prediction(manifest=manifest, mask_png=pictures[0], overlay_webp=pictures[1])
+        return Prediction(manifest=manifest, mask_png=drawn[0], overlay_webp=drawn[1])
 
     async def _draw(
         self,
         picture: Image.Image,
         results: tuple[PromptResult, ...],
         context: RequestContext,
-        hold: Hold,
+        reserved: Reservation,
         *,
         demo: bool,
     ) -> tuple[tuple[bytes, bytes], float]:
-        """Draw label map and overlay when there is room; give them with the milliseconds."""
+        """Draw label map and overlay within the budget; give them and the milliseconds it took."""
 
         def drawn() -> tuple[bytes, bytes]:
             """Draw, if that is still wanted."""
             context.check()
             labels = label_map.label_map(results, picture.width, picture.height)
-            seen = overlay.overlay_webp(picture, labels, results, demo=demo)
-            return label_map.mask_png(labels), seen
+            tinted = overlay.overlay_webp(picture, labels, results, demo=demo)
+            return label_map.mask_png(labels), tinted
 
-        async with self.drawing.entered(DRAWING_BYTES * _pixels(picture)) as room:
+        async with self.drawings.reserve(DRAWING_BYTES * _pixels(picture)) as beside:
 
             def during(work: Future[Any]) -> None:
-                """Hold the picture, and the room beside it."""
-                hold.during(work)
-                room.during(work)
+                """Keep the picture's bytes, and those beside it."""
+                reserved.keep_during(work)
+                beside.keep_during(work)
 
             return await self.executor.beside(_timed(drawn), during)
 
 
 def _pixels(picture: Image.Image) -> int:
-    """Count them."""
     return picture.width * picture.height
 
 
 def _timed(work: Callable[[], Result]) -> Callable[[], tuple[Result, float]]:
-    """Give *work*'s answer with the milliseconds it ran, without those it waited."""
+    """Give *work*'s result with the milliseconds it ran, without those it waited for a thread."""
 
     def timed() -> tuple[Result, float]:
-        """Measure this thread's part."""
+        """Measure in the thread that works."""
         started = perf_counter()
         return work(), _milliseconds(started)
 
@@ -176,5 +171,4 @@ def _timed(work: Callable[[], Result]) -> Callable[[], tuple[Result, float]]:
 
 
 def _milliseconds(started: float) -> float:
-    """Give the milliseconds since *started*."""
     return (perf_counter() - started) * 1000
