@@ -1,4 +1,4 @@
-"""What the command line says of a task that is not done yet."""
+"""What the command line says about a task that is not done."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -52,7 +52,7 @@ WAITS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("said", WAITS)
 def test_a_waiting_task_says_what_it_waits_for(said: str) -> None:
-    """The place and the time where they are known, and above all that nobody can do it."""
+    """Position and time if they are known; first of all that no machine can do it."""
     assert show.waits(task(**WAITS[said])) == said
 
 

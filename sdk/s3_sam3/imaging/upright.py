@@ -1,4 +1,4 @@
-"""From a picture's file to the picture that people see: the first one in it, upright, in sRGB."""
+"""Read the picture that people see in a file: the first one, upright, in sRGB."""
 
 import struct
 import zlib
@@ -25,8 +25,8 @@ DAMAGED: Final = (
     zlib.error,
 )
 
-#: The classes themselves, not `Image.open`: it would read a JPEG that holds several pictures (MPO,
-#: JPS) as an animation. Those are views or previews beside the picture, which is the first.
+#: The classes themselves, because `Image.open` reads a JPEG with several pictures (MPO, JPS) as an
+#: animation. The further ones are other views or previews of the first.
 _READERS: Final[dict[str, Callable[[BytesIO], Image.Image]]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -44,12 +44,12 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: Where a PNG keeps its bits per sample: behind signature, length, "IHDR", width and height.
+#: Offset of a PNG's bits per sample: after signature, length, "IHDR", width and height.
 _PNG_DEPTH: Final = 24
 
 
 def kind(data: bytes) -> str | None:
-    """Say "JPEG", "PNG" or "WEBP" by the first bytes; None: none of them."""
+    """The format by the first bytes: "JPEG", "PNG" or "WEBP"; None: another."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -64,7 +64,7 @@ def opened(data: bytes) -> Image.Image:
     Read the header of a JPEG, PNG or WebP; nothing is decoded.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: it is another format.
         Exception: one of DAMAGED, or Pillow's DecompressionBombError.
 
     """
@@ -77,7 +77,7 @@ def opened(data: bytes) -> Image.Image:
 
 def upright(picture: Image.Image, data: bytes) -> Image.Image:
     """
-    Give what `opened` read of *data* as RGB, turned as EXIF says.
+    Decode what `opened` read of *data* to RGB, turned as EXIF says.
 
     Raises:
         Exception: one of DAMAGED, or Pillow's DecompressionBombError.
@@ -90,7 +90,7 @@ def upright(picture: Image.Image, data: bytes) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """Read the EXIF orientation; a damaged EXIF block says nothing."""
+    """Read the EXIF orientation; 1 (upright) if the EXIF block is damaged."""
     try:
         orientation = picture.getexif().get(_ORIENTATION)
     except DAMAGED:
