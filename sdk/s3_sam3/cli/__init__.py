@@ -53,7 +53,7 @@ def exit_code(error: errors.S3Error) -> Exit:
             return Exit.REFUSED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Command:
     """One command of `s3`."""
 
@@ -79,36 +79,28 @@ class Command:
 
 USER_COMMANDS: Final = (
     Command(
-        name="segment",
-        target="s3_sam3.cli.segment:segment",
-        help="Find every instance of each concept in one picture or in many.",
+        "segment", "s3_sam3.cli.segment:segment", "Find each concept in one picture or in many."
     ),
     Command(
-        name="rethreshold",
-        target="s3_sam3.cli.rethreshold:rethreshold",
-        help="Choose a result's instances again, without the GPU and at no price.",
+        "rethreshold",
+        "s3_sam3.cli.rethreshold:rethreshold",
+        "Choose a result's instances again, at no price.",
     ),
     Command(
-        name="export",
-        target="s3_sam3.cli.export:export",
-        help="Write results in another format, without the GPU.",
+        "export", "s3_sam3.cli.export:export", "Write results in another format, without the GPU."
     ),
+    Command("results", "s3_sam3.cli.results:results", "List your results, newest first."),
     Command(
-        name="results",
-        target="s3_sam3.cli.results:results",
-        help="List your results, newest first.",
+        "status",
+        "s3_sam3.cli.results:status",
+        "Show a task's status, or the service's and your credits.",
     ),
+    Command("login", "s3_sam3.cli.config:login", "Sign in and stay signed in."),
+    Command("logout", "s3_sam3.cli.config:logout", "Sign out on this machine and at the service."),
     Command(
-        name="status",
-        target="s3_sam3.cli.results:status",
-        help="Show a task's status, or the service's and your credits.",
-    ),
-    Command(name="login", target="s3_sam3.cli.config:login", help="Sign in and stay signed in."),
-    Command(name="logout", target="s3_sam3.cli.config:logout", help="Sign out here and there."),
-    Command(
-        name="webhooks",
-        target="s3_sam3.cli.webhooks:app",
-        help="Have events of your tasks sent to an https address.",
+        "webhooks",
+        "s3_sam3.cli.webhooks:app",
+        "Have events of your tasks sent to an https address.",
     ),
 )
 
