@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typing_extensions import override
 
 from s3_sam3 import errors
 
@@ -65,7 +66,8 @@ class Command:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `typer.Typer.command`."""
 
-    def load(self) -> TyperCommand | TyperGroup:
+    def load(self) -> Any:
+        """Import its module; gives typer's form of the command."""
         module, _, name = self.target.partition(":")
         found = getattr(importlib.import_module(module), name)
         parent = typer.Typer()
@@ -134,6 +136,7 @@ class CommandTable(TyperGroup):
             panel = "Operator's commands" if command in operator else "Commands"
             self.add_command(TyperCommand(command.name, help=command.help, rich_help_panel=panel))
 
+    @override
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name = args[0]
         if name in self._table:
