@@ -1,4 +1,4 @@
-"""The worker's SQL: the eight functions that PostgREST shows to a machine."""
+"""The worker's SQL: the seven functions that PostgREST shows to a machine."""
 
 import asyncio
 from collections.abc import Mapping
@@ -118,10 +118,6 @@ class LeaseStore:
     async def reap(self) -> int:
         """End the attempts of silent workers: how many there were."""
         return int(await self._call("reap_tasks"))
-
-    async def accept_webhook(self, receipt: str) -> bool:
-        """Note that a webhook came; False: it came before, perhaps to another process."""
-        return bool(await self._call("accept_webhook", p_id=receipt) == "ok")
 
     async def _settlement(self, function: str, **params: Any) -> Settlement:
         return Settlement(await self._call(function, **params))

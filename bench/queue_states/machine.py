@@ -227,8 +227,8 @@ class QueueMachine(RuleBasedStateMachine):
         )
         assert answer == self.model.progress(token, computed)
 
-    @rule(token=tokens, charge=st.sampled_from([None, None, 0, 1]))
-    def complete(self, token: int, charge: int | None) -> None:
+    @rule(token=tokens)
+    def complete(self, token: int) -> None:
         """A worker, or its zombie, has a result."""
         attempt = self.model.attempts.get(token)
         prefix = f"results/{attempt.task.user}/{attempt.task.id}/{token}/" if attempt else "gone/"
@@ -241,9 +241,8 @@ class QueueMachine(RuleBasedStateMachine):
             p_overlay_image_url=None,
             p_instance_count=1,
             p_summary={},
-            p_charge=charge,
         )
-        assert answer == self.model.complete(token, charge)
+        assert answer == self.model.complete(token)
 
     @rule(token=tokens, code=st.sampled_from(CODES))
     def fail(self, token: int, code: ErrorCode) -> None:

@@ -125,13 +125,13 @@ class QueueModel:
         task.computed = max(task.computed, min(computed or 0, task.cost))
         return "ok"
 
-    def complete(self, token: int, charge: int | None) -> str:
+    def complete(self, token: int) -> str:
         """Store a result."""
         answer = self._end(token, "done")
         if answer == "ok":
             task = self.attempts[token].task
             task.winner = token
-            self._settle(task, TaskStatus.DONE, task.cost if charge is None else charge)
+            self._settle(task, TaskStatus.DONE, task.cost)
         return answer
 
     def fail(self, token: int, code: ErrorCode, now: float) -> str:

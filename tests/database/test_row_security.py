@@ -26,9 +26,7 @@ INTERNAL = (
     "spent_keys",
     "tiers",
     "turns",
-    "wake_outbox",
     "wake_targets",
-    "webhook_receipts",
     "webhook_secrets",
     "workers",
 )
@@ -49,7 +47,6 @@ WORKER_CALLS: dict[str, dict[str, Any]] = {
     "fail_task": {"p_token": 1, "p_error_code": "internal"},
     "release_task": {"p_token": 1},
     "reap_tasks": {},
-    "accept_webhook": {"p_id": "x"},
     "attempt_objects": {"p_token": 1},
 }
 
