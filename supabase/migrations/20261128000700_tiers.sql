@@ -12,7 +12,7 @@ create table segmentation.tiers (
     constraint tiers_head_start_not_negative check (head_start between 0 and 1000000),
     constraint tiers_max_in_flight_positive check (max_in_flight >= 1),
     constraint tiers_max_waiting_positive check (max_waiting >= 1),
-    -- An Idempotency-Key lives on its row and is promised for 24 hours.
+    -- So that a task outlives its idempotency key.
     constraint tiers_retention_at_least_a_day check (retention_days >= 1)
 );
 comment on table segmentation.tiers is 'What a tier is worth. Operators change it at psql.';

@@ -37,8 +37,6 @@ create table public.segmentation_results (
     cost integer not null,
     computed integer not null default 0,
     charged integer,
-    idempotency_key text,
-    request_hash text,
     attempt_count smallint not null default 0,
     max_attempts smallint not null default 3,
     needs jsonb not null default '{}',
@@ -79,7 +77,6 @@ create table public.segmentation_results (
     constraint segmentation_results_computed_within_cost check (computed between 0 and cost),
     constraint segmentation_results_charged_within_cost check (charged between 0 and cost),
     constraint segmentation_results_charged_when_final check ((charged is not null) = (finished_at is not null)),
-    constraint segmentation_results_idempotency_key_length check (char_length(idempotency_key) between 1 and 255),
     constraint segmentation_results_attempts_within_limit check (attempt_count between 0 and max_attempts),
     constraint segmentation_results_deadline_within_a_week check (deadline_seconds between 1 and 604800),
     constraint segmentation_results_finished_matches_status check (
@@ -123,8 +120,6 @@ comment on column public.segmentation_results.overlay_image_url is 'Object key o
 comment on column public.segmentation_results.cost is 'Prompts x passes: credits held, then captured or released.';
 comment on column public.segmentation_results.computed is 'Credits'' worth that the current attempt has computed.';
 comment on column public.segmentation_results.charged is 'Credits spent on it; set when it becomes final.';
-comment on column public.segmentation_results.idempotency_key is 'The client''s key: same user and key, same row.';
-comment on column public.segmentation_results.request_hash is 'What the key stood for; another hash is a conflict.';
 comment on column public.segmentation_results.attempt_count is
 'Attempts counted at the claim, so that a poison task ends.';
 comment on column public.segmentation_results.needs is
@@ -145,10 +140,6 @@ create index segmentation_results_by_user on public.segmentation_results (user_i
 -- Read by GET /api/v1/results?project_id=, and by the foreign key to projects. Most rows have none.
 create index segmentation_results_by_project on public.segmentation_results (project_id, user_id, created_at desc)
 where project_id is not null;
--- Read by submit_task: a key stands for one row of its user.
-create unique index segmentation_results_one_per_idempotency_key
-on public.segmentation_results (user_id, idempotency_key)
-where idempotency_key is not null;
 -- Read by claim_tasks and task_outlook: a user's line in a lane; and the count against max_waiting.
 create index segmentation_results_in_line on public.segmentation_results (user_id, lane_id, place, id)
 where status = 'pending';
@@ -185,7 +176,7 @@ alter table public.segmentation_results enable row level security;
 revoke all on public.segmentation_results from anon, authenticated, service_role;
 grant select on public.segmentation_results to authenticated, service_role;
 grant insert (
-    project_id, source_image_url, text_prompt, prompts, options, idempotency_key, request_hash, deadline_seconds, needs
+    project_id, source_image_url, text_prompt, prompts, options, deadline_seconds, needs
 ) on public.segmentation_results to authenticated;
 create policy "Users read their own results" on public.segmentation_results
 for select to authenticated

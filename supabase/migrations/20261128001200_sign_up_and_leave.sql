@@ -45,6 +45,8 @@ security definer
 set search_path = ''
 as $$
 begin
+    -- Before the clocks, as a submit does.
+    delete from segmentation.idempotency_keys as keys where keys.user_id = old.id;
     -- From here on nothing new is submitted.
     perform 1 from segmentation.fair_clocks as clock
     where clock.user_id = old.id

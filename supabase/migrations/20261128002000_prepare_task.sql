@@ -70,9 +70,6 @@ begin
     if not segmentation.are_options(p_task.options) then
         perform segmentation.refuse(400, 'invalid_request', 'options does not fit SegmentOptions.');
     end if;
-    if char_length(p_task.idempotency_key) not between 1 and 255 then
-        perform segmentation.refuse(400, 'invalid_request', 'idempotency_key must have 1 to 255 characters.');
-    end if;
     if not coalesce(
         p_task.source_image_url ~ ('^uploads/' || p_task.user_id || '/[^/[:cntrl:]]+$')
         and strpos(p_task.source_image_url, '..') = 0
@@ -123,8 +120,6 @@ declare
     tier segmentation.tiers;
     lane segmentation.lanes;
 begin
-    -- `on conflict` runs this also for a row that is then not inserted. Its only side effect is
-    -- then a place that nobody takes.
     new.user_id := auth.uid();
     if new.user_id is null then
         perform segmentation.refuse(401, 'unauthenticated', 'Only a signed-in user submits tasks.');

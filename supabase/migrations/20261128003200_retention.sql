@@ -13,7 +13,7 @@ begin
     if not coalesce(p_limit between 1 and 10000, false) then
         perform segmentation.refuse(400, 'invalid_request', 'Prune 1 to 10000 results at once.');
     end if;
-    delete from segmentation.spent_keys where spent_until < now();
+    delete from segmentation.idempotency_keys where expires_at <= now();
     delete from segmentation.object_deletions where done_at < now() - interval '7 days';
     delete from segmentation.workers where last_seen_at < now() - interval '30 days';
     perform segmentation.prune_lanes();
@@ -26,8 +26,6 @@ begin
         where
             tiers.retention_days is not null
             and old.finished_at < now() - make_interval(days => tiers.retention_days)
-            -- Its Idempotency-Key is promised for a day.
-            and old.created_at < now() - interval '24 hours'
         order by old.finished_at
         limit p_limit
         for update of old skip locked

@@ -23,7 +23,7 @@ INTERNAL = (
     "lanes",
     "machines",
     "object_deletions",
-    "spent_keys",
+    "idempotency_keys",
     "tiers",
     "turns",
     "wake_targets",

@@ -82,7 +82,7 @@ UNEXPOSED: Final = frozenset(
         "lanes",
         "machines",
         "object_deletions",
-        "spent_keys",
+        "idempotency_keys",
         "tiers",
         "turns",
         "wake_targets",
