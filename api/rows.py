@@ -11,7 +11,7 @@ from s3_sam3.contracts.tasks import TaskStatus
 Row = dict[str, Any]
 
 RESULT_COLUMNS: Final = (
-    "id,status,progress,cost,charged,attempt_count,error_code,error_message,blocked_by,"
+    "id,status,progress,cost,charged,attempt_count,error_code,error_message,"
     "created_at,expires_at,started_at,finished_at,"
     "project_id,source_image_url,text_prompt,prompts,options,needs,"
     "instance_count,summary,mask_image_url,overlay_image_url,manifest_url"
@@ -19,9 +19,16 @@ RESULT_COLUMNS: Final = (
 """Named, never `*`: columns are granted one by one."""
 
 
-def task(row: Row, outlook: Row | None = None) -> bodies.Task:
-    """A row as the state of a task, with what `task_outlook` says of it."""
-    return bodies.Task(**_state(row), **(outlook or {}))
+def task(row: Row, queue_status: Row | None = None) -> bodies.Task:
+    """A row as the state of a task, with the answer of `queue_status` while it is pending."""
+    waits = queue_status or {}
+    blocked_by = waits.get("blocked_by")
+    return bodies.Task(
+        **_state(row),
+        queue_position=waits.get("queue_position"),
+        eta_seconds=waits.get("eta_seconds"),
+        blocked_by=None if blocked_by is None else _told(blocked_by, None),
+    )
 
 
 def result(row: Row) -> bodies.Result:
@@ -39,7 +46,6 @@ def _state(row: Row) -> Row:
         "task_id": row["id"],
         "status": row["status"],
         "progress": row["progress"],
-        "blocked_by": _blocked_by(row),
         "credits": row["cost"],
         "credits_charged": row["charged"],
         "attempt_count": row["attempt_count"],
@@ -70,12 +76,6 @@ def _error(row: Row) -> bodies.TaskError | None:
         row["status"] == TaskStatus.CANCELLED and row["error_code"] is not None
     )
     return _told(row["error_code"], row["error_message"]) if ended_badly else None
-
-
-def _blocked_by(row: Row) -> bodies.TaskError | None:
-    """Why nobody can start it now."""
-    waits = row["status"] == TaskStatus.PENDING and row["blocked_by"] is not None
-    return _told(row["blocked_by"], None) if waits else None
 
 
 def _told(code_of_row: str | None, message: str | None) -> bodies.TaskError:

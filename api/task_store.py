@@ -118,12 +118,12 @@ async def read(rest: Rest, who: Principal, task_id: UUID) -> rows.Row:
     return row
 
 
-async def outlook(rest: Rest, who: Principal, row: rows.Row) -> rows.Row:
-    """Fields of a pending task that no row holds: `queue_position` and `eta_seconds`."""
+async def queue_status(rest: Rest, who: Principal, row: rows.Row) -> rows.Row:
+    """What no row holds of a pending task: `queue_position`, `eta_seconds` and `blocked_by`."""
     if row["status"] != TaskStatus.PENDING:
         return {}
     answer: rows.Row | None = await rest.rpc(
-        "task_outlook", {"p_id": row["id"]}, who.token, idempotent=True
+        "queue_status", {"p_id": row["id"]}, who.token, idempotent=True
     )
     return answer or {}
 

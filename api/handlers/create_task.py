@@ -42,8 +42,8 @@ async def create_task(request: web.Request) -> web.Response:
         app[keys.METRICS].submitted.inc()
     row = await waiting.until_final(request, submission.row, query.wait)
     status = 200 if row["status"] in FINAL_STATUSES else 202
-    outlook: rows.Row = {}
+    queue_status: rows.Row = {}
     # Cosmetic here, and the task is queued: no reason to fail.
     with suppress(rest.RestError):
-        outlook = await task_store.outlook(app[keys.REST], who, row)
-    return answers.ok(request, rows.task(row, outlook), status=status, headers=headers)
+        queue_status = await task_store.queue_status(app[keys.REST], who, row)
+    return answers.ok(request, rows.task(row, queue_status), status=status, headers=headers)

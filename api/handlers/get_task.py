@@ -10,5 +10,5 @@ async def get_task(request: web.Request) -> web.Response:
     rest = request.app[keys.REST]
     who = request[keys.PRINCIPAL]
     row = await task_store.read(rest, who, incoming.path_id(request))
-    outlook = await task_store.outlook(rest, who, row)
-    return answers.ok(request, rows.task(row, outlook))
+    queue_status = await task_store.queue_status(rest, who, row)
+    return answers.ok(request, rows.task(row, queue_status))

@@ -6,7 +6,7 @@ from typing import Final
 EMPTY: Final = (
     "truncate auth.users, realtime.messages cascade",
     "truncate segmentation.idempotency_keys, segmentation.object_deletions",
-    "delete from segmentation.lanes where id > 2",
+    "delete from segmentation.queue_classes where id > 2",
     "select setval('segmentation.virtual_time_image', 0)",
     "select setval('segmentation.virtual_time_video', 0)",
 )

@@ -36,10 +36,10 @@ from s3_sam3.contracts.tasks import ReleaseReason
 
 WORKERS: Final = {"small": 16 * 1024, "large": 32 * 1024}
 """Two workers and their memory, MiB."""
-NEEDS: Final = (0, 32 * 1024)
+NEEDS: Final = (0, 29491)
 CREDITS: Final = 100
 CAP: Final = 2
-"""Pictures of a free user in flight while the machine runs, so that it matters."""
+"""Tasks of a free user in flight while the machine runs, so that it matters."""
 SKIPS: Final = (23, 71, 307)
 """Seconds. No sum of them lies near a lease, a deadline or the two minutes of `online`."""
 CODES: Final = (ErrorCode.INVALID_IMAGE, ErrorCode.PIPELINE_FAILED, ErrorCode.OUT_OF_MEMORY)
@@ -85,7 +85,6 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(
         target=tasks,
         user=st.integers(0, 2),
-        picture=st.sampled_from("ab"),
         prompts=st.integers(1, 3),
         tiles=st.sampled_from([1, 1, 1, 2]),
         deadline=st.sampled_from([None, None, 50]),
@@ -95,7 +94,6 @@ class QueueMachine(RuleBasedStateMachine):
     def submit(
         self,
         user: int,
-        picture: str,
         prompts: int,
         tiles: int,
         deadline: int | None,
@@ -103,14 +101,13 @@ class QueueMachine(RuleBasedStateMachine):
         count: int,
     ) -> Any:
         """A user asks for something, or for the same several times, until the credits are gone."""
-        asked = (self.users[user], picture, prompts, tiles, deadline, memory_mb)
+        asked = (self.users[user], prompts, tiles, deadline, memory_mb)
         taken = [self._submit(*asked) for _ in range(count)]
         return multiple(*(task for task in taken if task is not None))
 
     def _submit(
         self,
         owner: str,
-        picture: str,
         prompts: int,
         tiles: int,
         deadline: int | None,
@@ -121,7 +118,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.door.call,
             owner,
             "submit_task",
-            p_source_image_url=f"uploads/{owner}/{picture}.png",
+            p_source_image_url=f"uploads/{owner}/a.png",
             p_prompts=[{"text": "cat"}] * prompts,
             p_options={"tiles": tiles},
             p_deadline_seconds=deadline,
@@ -137,14 +134,13 @@ class QueueMachine(RuleBasedStateMachine):
         task = Task(
             id=row["id"],
             user=owner,
-            picture=picture,
             cost=cost,
-            place=stored["place"],
+            virtual_start=stored["virtual_start"],
             run_after=stored["run_after"].timestamp(),
             expires_at=stored["expires_at"].timestamp() if deadline else None,
             memory_mb=memory_mb,
         )
-        self.model.submit(task, self.door.now())
+        self.model.submit(task)
         return task.id
 
     @staticmethod
@@ -165,7 +161,7 @@ class QueueMachine(RuleBasedStateMachine):
         lease=st.sampled_from([30, 60]),
     )
     def claim(self, worker: str, limit: int, lease: int) -> Any:
-        """A worker asks for pictures."""
+        """A worker asks for tasks."""
         before, memory_mb = self.door.now(), WORKERS[worker]
         rows = self.door.table(
             SERVICE,
@@ -176,7 +172,7 @@ class QueueMachine(RuleBasedStateMachine):
             p_deadline_seconds=90,
             p_capabilities={"memory_mb": memory_mb},
         )
-        self.model.arrive(worker, memory_mb, before)
+        self.model.note(worker, memory_mb, before)
         now = self.door.now()
         opened = []
         for row in rows:
@@ -185,7 +181,6 @@ class QueueMachine(RuleBasedStateMachine):
             attempt = Attempt(
                 token=row["token"],
                 task=task,
-                lead=row["lead_token"],
                 worker=worker,
                 memory_mb=memory_mb,
                 lease=row["lease_expires_at"].timestamp(),
@@ -193,8 +188,8 @@ class QueueMachine(RuleBasedStateMachine):
             )
             opened.append(attempt)
         self.model.claim(opened, limit, before, memory_mb)
-        # The database orders two users at one place by random ids.
-        opened.sort(key=lambda each: (each.task.place, each.task.user))
+        # The database orders two users at one virtual start by random ids.
+        opened.sort(key=lambda each: (each.task.virtual_start, each.task.user))
         return multiple(*(each.token for each in opened))
 
     @rule(token=tokens, lease=st.sampled_from([30, 60]))
@@ -254,9 +249,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(token=tokens, reason=st.sampled_from(ReleaseReason))
     def release(self, token: int, reason: ReleaseReason) -> None:
         """A worker that stops or cannot, or its zombie, gives a task back."""
-        now = self.door.now()
         answer = self.door.call(SERVICE, "release_task", p_token=token, p_reason=reason.value)
-        assert answer == self.model.release(token, reason, now)
+        assert answer == self.model.release(token, reason)
 
     @rule(task=tasks)
     def cancel(self, task: str) -> None:
@@ -290,7 +284,7 @@ class QueueMachine(RuleBasedStateMachine):
         for check in agreement.CHECKS:
             check(self.door, self.model)
 
-    def _cap(self, pictures: int) -> None:
+    def _cap(self, tasks: int) -> None:
         self.door.rows(
-            "update segmentation.tiers set max_in_flight = %s where tier = 'free'", pictures
+            "update segmentation.tiers set max_in_flight = %s where tier = 'free'", tasks
         )

@@ -19,7 +19,7 @@ comment on table segmentation.tiers is 'What a tier is worth. Operators change i
 comment on column segmentation.tiers.weight is 'Share of the machines against another user who waits.';
 comment on column segmentation.tiers.head_start is
 'Credits'' worth of others'' work that its tasks go ahead of. Bounded, so that nobody starves.';
-comment on column segmentation.tiers.max_in_flight is 'Pictures of one user in work at once; null: no bound.';
+comment on column segmentation.tiers.max_in_flight is 'Tasks of one user in work at once; null: no bound.';
 comment on column segmentation.tiers.max_waiting is 'Pending tasks of one user; null: no bound.';
 comment on column segmentation.tiers.retention_days is 'Final tasks older than that are pruned; null: never.';
 

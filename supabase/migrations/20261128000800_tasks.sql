@@ -40,9 +40,8 @@ create table public.segmentation_results (
     attempt_count smallint not null default 0,
     max_attempts smallint not null default 3,
     needs jsonb not null default '{}',
-    lane_id integer not null,
-    place bigint not null default 0,
-    blocked_by text,
+    queue_class_id integer not null,
+    virtual_start bigint not null default 0,
     deadline_seconds integer,
     expires_at timestamptz,
     run_after timestamptz not null default now(),
@@ -57,8 +56,6 @@ create table public.segmentation_results (
     foreign key (project_id, user_id) references public.projects (id, user_id) on delete set null (project_id),
     constraint segmentation_results_error_code_known
     foreign key (error_code) references segmentation.error_codes (code),
-    constraint segmentation_results_blocked_by_known
-    foreign key (blocked_by) references segmentation.error_codes (code),
     constraint segmentation_results_kind_known check (kind in ('image', 'video')),
     -- A regular expression per user is compiled for nearly every row, since Postgres keeps 32 of them.
     constraint segmentation_results_source_is_own_upload check (
@@ -109,7 +106,7 @@ comment on table public.segmentation_results is
 'One request to segment one picture, and its result. Only functions move it.';
 comment on column public.segmentation_results.source_image_url is 'Object key: uploads/{user}/{sha256}.{extension}.';
 comment on column public.segmentation_results.text_prompt is 'The short form of one text prompt, as it was sent.';
-comment on column public.segmentation_results.prompts is '1-16 of contracts.prompts.Prompt. One credit each.';
+comment on column public.segmentation_results.prompts is '1-16 of contracts.prompts.Prompt.';
 comment on column public.segmentation_results.options is
 'contracts.prompts.SegmentOptions; what is absent has its default.';
 comment on column public.segmentation_results.progress is '0 to 1, of the current attempt.';
@@ -124,15 +121,13 @@ comment on column public.segmentation_results.attempt_count is
 'Attempts counted at the claim, so that a poison task ends.';
 comment on column public.segmentation_results.needs is
 'What it asks of a machine: model_revision, dtype, memory_mb, pixels.';
-comment on column public.segmentation_results.lane_id is
-'Where it waits, or waited: its needs, and the memory that it turned out to need.';
-comment on column public.segmentation_results.place is 'Its place in the fair order; kept over retries.';
-comment on column public.segmentation_results.blocked_by is
-'Why nobody who is online can start it; null: somebody can.';
+comment on column public.segmentation_results.queue_class_id is
+'Its needs, and the memory that it turned out to need. No foreign key: classes are never deleted.';
+comment on column public.segmentation_results.virtual_start is 'Where it stands in the fair order; kept over retries.';
 comment on column public.segmentation_results.deadline_seconds is
 'Not begun within that many seconds, it is cancelled and costs nothing. Begun once, it may wait again.';
 comment on column public.segmentation_results.expires_at is 'created_at + deadline_seconds.';
-comment on column public.segmentation_results.run_after is 'Due from then on; also its place in the queue.';
+comment on column public.segmentation_results.run_after is 'Due from then on: a retry waits until then.';
 comment on column public.segmentation_results.started_at is 'First claim.';
 
 -- Read by GET /api/v1/results (newest first), and by the cascade from users_profile.
@@ -140,17 +135,14 @@ create index segmentation_results_by_user on public.segmentation_results (user_i
 -- Read by GET /api/v1/results?project_id=, and by the foreign key to projects. Most rows have none.
 create index segmentation_results_by_project on public.segmentation_results (project_id, user_id, created_at desc)
 where project_id is not null;
--- Read by claim_tasks and task_outlook: a user's line in a lane; and the count against max_waiting.
-create index segmentation_results_in_line on public.segmentation_results (user_id, lane_id, place, id)
+-- Read by pick_tasks and queue_status: a user's pending tasks of a class, in order.
+create index segmentation_results_in_queue
+on public.segmentation_results (user_id, queue_class_id, virtual_start, id)
 where status = 'pending';
--- Read by with_companions. Of the key only a hash, for keys are long; place and id, for the order.
--- What waits for a picture is looked for among what waits: among all tasks it took 50 ms where a
--- user had had the picture done a hundred thousand times, and claims take turns.
-create index segmentation_results_on_picture on public.segmentation_results (
-    user_id, lane_id, hashtextextended(source_image_url, 0), place, id
-)
+-- Read by backlog_end: a user's last pending task of a kind.
+create index segmentation_results_backlog on public.segmentation_results (user_id, kind, virtual_start)
 where status = 'pending';
--- Read by orphaned_objects. By hash, for the keys are long and only ever compared whole.
+-- Read by orphaned_objects. By hash, because the keys are long and only ever compared whole.
 create index segmentation_results_by_source on public.segmentation_results using hash (source_image_url);
 -- Read by expire_tasks.
 create index segmentation_results_expiring on public.segmentation_results (expires_at)
@@ -161,12 +153,6 @@ where finished_at is not null;
 -- Read by an operator who counts failures, and by the foreign key to error_codes.
 create index segmentation_results_by_error_code on public.segmentation_results (error_code)
 where error_code is not null;
--- Read by mark_blocked: does anybody in a lane say what is not so?
-create index segmentation_results_by_lane_and_mark on public.segmentation_results (lane_id, blocked_by)
-where status = 'pending';
--- The foreign key to error_codes.
-create index segmentation_results_blocked on public.segmentation_results (blocked_by)
-where blocked_by is not null;
 
 create trigger segmentation_results_touch_updated_at
 before update on public.segmentation_results

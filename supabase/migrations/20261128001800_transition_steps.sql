@@ -76,7 +76,6 @@ begin
     set
         status = p_status,
         finished_at = now(),
-        blocked_by = null,
         error_code = reason.code,
         error_message = reason.message,
         -- Our faults cost nothing; a withdrawal, or a fault of the user's, costs what was computed.
@@ -115,7 +114,6 @@ begin
         status = 'pending',
         progress = 0,
         computed = 0,
-        blocked_by = segmentation.mark_of(results.lane_id),
         run_after = now() + segmentation.backoff(results.attempt_count)
     from segmentation.error_codes as codes
     where

@@ -12,7 +12,7 @@ create table segmentation.idempotency_keys (
     expires_at timestamptz not null default now() + interval '24 hours',
 
     -- No foreign keys: a key outlives its task, and a check of the profile would lock it too early
-    -- (see reap_tasks). lock_before_leaving deletes the keys of a user.
+    -- (see reap_tasks). lock_before_deletion deletes the keys of a user.
     constraint idempotency_keys_pkey primary key (user_id, key),
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
 );

@@ -16,7 +16,6 @@ begin
     delete from segmentation.idempotency_keys where expires_at <= now();
     delete from segmentation.object_deletions where done_at < now() - interval '7 days';
     delete from segmentation.workers where last_seen_at < now() - interval '30 days';
-    perform segmentation.prune_lanes();
     delete from public.segmentation_results as results
     where results.id in (
         select old.id

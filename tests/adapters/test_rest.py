@@ -81,7 +81,7 @@ async def test_a_function_answers_its_value(rest: Rest, new_user: NewUser) -> No
     """What it answers comes back as itself, null as None."""
     user = await new_user()
 
-    answer = await rest.rpc("task_outlook", {"p_id": user.id}, user.access_token)
+    answer = await rest.rpc("queue_status", {"p_id": user.id}, user.access_token)
 
     assert answer == {"queue_position": None, "eta_seconds": None}
 

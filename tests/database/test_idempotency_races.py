@@ -65,7 +65,9 @@ async def test_many_submits_of_one_key_take_one_place(owner: Any, operator: Any)
     assert len({task["id"] for task in same}) == 1
     after = await owner.submit()
     third = await owner.submit()
-    assert after["place"] - same[0]["place"] == third["place"] - after["place"]
+    assert after["virtual_start"] - same[0]["virtual_start"] == (
+        third["virtual_start"] - after["virtual_start"]
+    )
 
 
 @pytest.mark.parametrize("told", [{"p_request_hash": "a"}, {}], ids=["hash", "arguments"])

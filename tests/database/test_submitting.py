@@ -22,8 +22,10 @@ async def test_a_bare_insert_and_submit_task_make_the_same_row(owner: Any) -> No
     await owner.submit(
         p_source_image_url=owner.upload(), p_prompts=prompts, p_options={"threshold": 0.4}
     )
-    bare, called = await owner.rows("select * from public.segmentation_results order by place")
-    apart = {"id", "created_at", "run_after", "updated_at", "place"}
+    bare, called = await owner.rows(
+        "select * from public.segmentation_results order by virtual_start"
+    )
+    apart = {"id", "created_at", "run_after", "updated_at", "virtual_start"}
     assert {key for key in bare if bare[key] != called[key]} <= apart
     assert (bare["status"], bare["cost"], str(bare["user_id"])) == ("pending", 2, owner.id)
 

@@ -38,7 +38,7 @@ select segmentation.welcome_user(existing.id) from auth.users as existing;
 
 -- The cascade alone goes from the profile to the tasks, against every completion, which holds its
 -- task and wants the profile. The second of the two died of the deadlock, and with it a paid result.
-create function segmentation.lock_before_leaving()
+create function segmentation.lock_before_deletion()
 returns trigger
 language plpgsql
 security definer
@@ -59,11 +59,11 @@ begin
     return old;
 end;
 $$;
-comment on function segmentation.lock_before_leaving is
+comment on function segmentation.lock_before_deletion is
 'Trigger on auth.users: let transitions of a user''s tasks end before the cascade takes the profile.';
-revoke execute on function segmentation.lock_before_leaving from public;
+revoke execute on function segmentation.lock_before_deletion from public;
 
 -- On auth.users, for a trigger on the profile would come too late: its row is locked by then.
-create trigger segmentation_locks_before_leaving
+create trigger segmentation_locks_before_deletion
 before delete on auth.users
-for each row execute function segmentation.lock_before_leaving();
+for each row execute function segmentation.lock_before_deletion();
