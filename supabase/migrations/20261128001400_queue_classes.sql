@@ -74,7 +74,8 @@ as $$
     from unnest(array[7372, 14745, 22118, 29491, 44236, 73728, 129945, 1048576]) as class
     where p_memory_mb > 0 and class >= p_memory_mb;
 $$;
-comment on function segmentation.memory_class is 'GPU memory that is needed, MiB, rounded up to one of eight; 0 stays 0.';
+comment on function segmentation.memory_class is
+'GPU memory that is needed, MiB, rounded up to one of eight; 0 stays 0.';
 revoke execute on function segmentation.memory_class from public;
 
 create function segmentation.queue_class(

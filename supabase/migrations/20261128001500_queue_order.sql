@@ -63,7 +63,8 @@ begin
     end if;
 end;
 $$;
-comment on function segmentation.advance_virtual_time is 'Move virtual time on, never back. Only claims call it, one after the other.';
+comment on function segmentation.advance_virtual_time is
+'Move virtual time on, never back. Only claims call it, one after the other.';
 revoke execute on function segmentation.advance_virtual_time from public;
 
 create function segmentation.virtual_cost(p_cost integer, p_tier segmentation.tiers)
@@ -91,7 +92,8 @@ as $$
     order by results.virtual_start desc
     limit 1;
 $$;
-comment on function segmentation.backlog_end is 'Virtual time at which the last pending task of a user would end; null: none.';
+comment on function segmentation.backlog_end is
+'Virtual time at which the last pending task of a user would end; null: none.';
 revoke execute on function segmentation.backlog_end from public;
 
 create function segmentation.next_virtual_start(p_task public.segmentation_results, p_tier segmentation.tiers)

@@ -50,7 +50,8 @@ begin
     where task.id = any(p_ids);
 end;
 $$;
-comment on function segmentation.begin_tasks is 'Put locked tasks into work, and move the clocks of their users and kinds.';
+comment on function segmentation.begin_tasks is
+'Put locked tasks into work, and move the clocks of their users and kinds.';
 revoke execute on function segmentation.begin_tasks from public;
 
 create function segmentation.advance_user_queues(p_classes integer[], p_users uuid[], p_begun uuid[])
