@@ -9,6 +9,8 @@ language plpgsql
 stable
 security invoker
 set search_path = ''
+-- As in pick_tasks.
+set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     most constant integer := 1000;

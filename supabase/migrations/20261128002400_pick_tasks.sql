@@ -104,6 +104,8 @@ returns uuid[]
 language plpgsql
 security invoker
 set search_path = ''
+-- Planned for the rows of now: a plan that was made for a few would read all that waits.
+set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     picked uuid[] := '{}';

@@ -83,7 +83,7 @@ async def test_a_function_answers_its_value(rest: Rest, new_user: NewUser) -> No
 
     answer = await rest.rpc("queue_status", {"p_id": user.id}, user.access_token)
 
-    assert answer == {"queue_position": None, "eta_seconds": None}
+    assert answer == {"queue_position": None, "eta_seconds": None, "blocked_by": None}
 
 
 async def test_reads_are_repeated(weak: Rest, flaky: Flaky) -> None:
