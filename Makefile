@@ -42,11 +42,12 @@ tests/browser/node_modules: tests/browser/package-lock.json | setup
 test: setup tests/browser/node_modules ## all tests, the browser's included
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: setup ## lint, types, import rules, Edge Functions, migrations against the official CLI
+check: setup ## lint, types, import rules, sizes, Edge Functions, migrations against the official CLI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py
 	$(BIN)/sqlfluff lint --disable-progress-bar supabase/migrations
 	$(DENO) fmt --check --quiet .
 	$(DENO) lint --quiet .

@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--quick", action="store_true", help="20 jobs, under a minute")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--weights", type=Path, help="default: the demo model; 'standin' works too")
+    parser.add_argument("--weights", type=Path, help="default: the demo model; 'fake:' works too")
     asked = parser.parse_args()
     jobs = 20 if asked.quick else asked.jobs
     times = asyncio.run(_measure(jobs, asked.weights))

@@ -67,20 +67,14 @@ def ways(device: torch.device) -> list[Way]:
     found = [
         Way(name="plain", dtype="float32", choices=Choices()),
         Way(name="attention eager", dtype="float32", choices=Choices(attention="eager")),
-        Way(name="channels last", dtype="float32", choices=Choices(channels_last=True)),
         Way(name="vision compiled", dtype="float32", choices=Choices(compile="vision")),
         Way(name="all compiled", dtype="float32", choices=Choices(compile="full")),
         Way(name="bfloat16", dtype="bfloat16", choices=Choices()),
-        Way(name="bfloat16, channels last", dtype="bfloat16", choices=Choices(channels_last=True)),
         Way(name="bfloat16, all compiled", dtype="bfloat16", choices=Choices(compile="full")),
     ]
     if device.type == "cuda":
-        graphs = Choices(compile="full", cuda_graphs=True, tf32=True)
-        found += [
-            Way(name="bfloat16, tf32", dtype="bfloat16", choices=Choices(tf32=True)),
-            Way(name="bfloat16, flash", dtype="bfloat16", choices=Choices(attention="flash")),
-            Way(name="bfloat16, tf32, compiled, graphs", dtype="bfloat16", choices=graphs),
-        ]
+        flash = Choices(attention="flash")
+        found.append(Way(name="bfloat16, flash", dtype="bfloat16", choices=flash))
     return found
 
 
@@ -165,7 +159,6 @@ def _once(way: Way, square: torch.Tensor, texts: list[str]) -> tuple[float, floa
     """One picture with all rows, in milliseconds: seeing it, answering."""
     detector = way.detector
     assert detector is not None
-    torch.set_float32_matmul_precision("high" if way.choices.tf32 else "highest")
     features, see = _timed(lambda: detector.see(square), square.device)
     words, masks = zip(*detector.read(texts), strict=True)
     text, mask = torch.stack(words), torch.stack(masks)

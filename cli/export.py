@@ -9,12 +9,12 @@ import typer
 from cli import manifests, show
 from s3_sam3 import exports
 from s3_sam3.exports import FORMATS, ExportOptions, FormatName, OverlayStyle, Pictured
-from s3_sam3.exports.outlines import DEFAULT_TOLERANCE
+from s3_sam3.exports.contours import DEFAULT_TOLERANCE
 from s3_sam3.imaging.overlay import PLAIN
 
 
 HELP = "Write results in another format, without the GPU.\n\n\b\n" + "\n".join(
-    f"{name:<9} {FORMATS[name].sentence}" for name in FormatName
+    f"{name:<9} {FORMATS[name].description}" for name in FormatName
 )
 
 

@@ -36,7 +36,7 @@ MACHINE = ("S3_MACHINE_EMAIL", "S3_MACHINE_PASSWORD")
 MODELS = {
     "sam3": "SAM3",
     "tiny": "the tiny demo model",
-    "standin": "the stand-in, which is no model",
+    "fake": "the fake model: plain colours only",
 }
 """Names in a manifest, for people."""
 

@@ -14,7 +14,7 @@ from s3_sam3 import S3Error
 from s3_sam3.contracts import limits, object_keys
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.manifest import Manifest
-from s3_sam3.exports import Pictured, labels, overlay
+from s3_sam3.exports import Pictured, rasters
 from s3_sam3.imaging.rethreshold import RethresholdError
 from s3_sam3.imaging.rethreshold import rethreshold as cut_anew
 
@@ -149,10 +149,10 @@ def _saved(items: list[Pictured], out: Path) -> list[Path]:
         folder = out / item.name if len(items) > 1 else out
         files = {
             object_keys.MANIFEST: item.manifest.model_dump_json(indent=1).encode(),
-            object_keys.MASK: labels.labels_png(item),
+            object_keys.MASK: rasters.labels_png(item),
         }
         if item.picture is not None:
-            files[object_keys.OVERLAY] = overlay.overlay_webp(item)
+            files[object_keys.OVERLAY] = rasters.overlay_webp(item)
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             (folder / name).write_bytes(data)

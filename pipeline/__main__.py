@@ -4,63 +4,59 @@ import asyncio
 import signal
 import sys
 from functools import partial
+from typing import Final
 
 import structlog
 from aiohttp import web
 
 from pipeline.server import logs
 from pipeline.server.app import create_app
+from pipeline.server.bounds import Bounds
 from pipeline.server.model_setup import open_segmenter
-from pipeline.settings import Settings, SettingsInvalid, from_environment
+from pipeline.settings import Settings
+from runtime.settings import load_or_exit
 
 
 log = structlog.get_logger(__name__)
 
+#: Other machines have no business with it: the listener runs on the same one.
+HOST: Final = "127.0.0.1"
+
 #: Seconds that open requests get to end after a stop.
-_GRACE_SECONDS = 20.0
+_GRACE_SECONDS: Final = 20.0
 
 
-def main() -> int:
+def main(bounds: Bounds | None = None) -> int:
     """Serve; give the process's exit code: 78 for unusable settings, 1 for a port that is taken."""
-    try:
-        settings = from_environment()
-    except SettingsInvalid as error:
-        sys.stderr.write(f"{error}\n")
-        return 78  # EX_CONFIG: starting it again cannot help
+    settings = load_or_exit(Settings)
     logs.configure(settings.s3_log_format)
     try:
-        asyncio.run(serve(settings))
+        asyncio.run(serve(settings, bounds))
     except OSError as error:
         log.critical("start_failed", reason=str(error))
         return 1
     return 0
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, bounds: Bounds | None = None) -> None:
     """Serve until told to stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    app = create_app(settings, partial(open_segmenter, settings))
+    app = create_app(settings, partial(open_segmenter, settings), bounds)
     # A caller that hangs up withdraws its work, if that still waits.
     runner = web.AppRunner(
         app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE_SECONDS
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.pipeline_host, settings.pipeline_port).start()
-        host, port = runner.addresses[0][:2]
-        log.info("pipeline_listening", url=f"http://{_bracketed(host)}:{port}")
+        await web.TCPSite(runner, HOST, settings.pipeline_port).start()
+        log.info("pipeline_listening", url=f"http://{HOST}:{runner.addresses[0][1]}")
         await stop.wait()
         log.info("pipeline_stopping")
     finally:
         await runner.cleanup()
-
-
-def _bracketed(host: str) -> str:
-    """Write an IPv6 address as URLs want it."""
-    return f"[{host}]" if ":" in host else host
 
 
 if __name__ == "__main__":

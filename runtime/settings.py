@@ -69,7 +69,7 @@ def load(group: type[Read]) -> Read:
     try:
         return group()
     except ValidationError as error:
-        raise SettingsError(explain(error)) from None
+        raise SettingsError(explain(error, group)) from None
 
 
 def load_or_exit(group: type[Read]) -> Read:
@@ -81,14 +81,19 @@ def load_or_exit(group: type[Read]) -> Read:
         raise SystemExit(EX_CONFIG) from None
 
 
-def explain(error: ValidationError) -> str:
-    """Say in one sentence which variables are missing and which are wrong; values stay out."""
+def explain(error: ValidationError, group: type[BaseSettings]) -> str:
+    """
+    Say in one sentence which variables are missing and which are wrong; values stay out.
+
+    A missing variable is explained by its field's `description`, where it has one.
+    """
     missing: list[str] = []
     wrong: list[str] = []
     for fault in error.errors(include_input=False, include_url=False, include_context=False):
         variable = str(fault["loc"][0]).upper() if fault["loc"] else error.title
         if fault["type"] == "missing":
-            missing.append(variable)
+            remedy = group.model_fields[str(fault["loc"][0])].description
+            missing.append(f"{variable} ({remedy})" if remedy else variable)
         else:
             wrong.append(f"{variable} ({fault['msg']})")
     parts = []

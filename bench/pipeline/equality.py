@@ -21,9 +21,9 @@ from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain, Stock
 from bench.pipeline.section import Part, new_table
 from pipeline.model.detector import Sam3Detector
-from pipeline.model.errand import Errand
+from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.sam3_order import Sam3Order
+from pipeline.model.sam3_request import Sam3Request
 from s3_sam3.contracts.limits import DEFAULT_MASK_THRESHOLD
 from s3_sam3.contracts.manifest import ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
@@ -129,15 +129,15 @@ def expected(plain: Plain, picture: Image.Image, prompt: Prompt) -> Expected:
 
 
 def together(ours: Sam3Segmenter, group: Sequence[Asked]) -> list[tuple[PromptResult, ...]]:
-    """Take several requests through the model at once, as the lane does."""
-    orders: list[Sam3Order] = [
-        ours.prepare(one.picture, one.prompts, EVERYTHING, Errand()) for one in group
+    """Take several requests through the model at once, as the executor does."""
+    requests: list[Sam3Request] = [
+        ours.prepare(one.picture, one.prompts, EVERYTHING, RequestContext()) for one in group
     ]
-    while waiting := [order for order in orders if order.wanted()]:
+    while waiting := [request for request in requests if request.wanted()]:
         ours.find(waiting)
-    for order in orders:
-        order.answer.result()
-    return [ours.trace(order) for order in orders]
+    for request in requests:
+        request.answer.result()
+    return [ours.trace(request) for request in requests]
 
 
 def held_against(result: PromptResult, expected: Expected, *, kind: str) -> Compared:

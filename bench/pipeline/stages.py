@@ -14,10 +14,9 @@ from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, new_table
 from pipeline.decode.pool import DecodePool
-from pipeline.model.errand import Errand
-from pipeline.model.segmenter import find
+from pipeline.model.request_context import RequestContext
+from pipeline.model.segmentation_model import find
 from s3_sam3.contracts.manifest import ImageSize, Manifest, Timings
-from s3_sam3.contracts.pipeline import PredictAnswer
 from s3_sam3.imaging import label_map, overlay
 
 
@@ -66,12 +65,12 @@ async def _lap(ours: Any, pool: DecodePool, one: asking.Question) -> dict[str, f
     begun = time.perf_counter()
     picture, frames = await pool.decode(one.image)
     times["decode, in a child"] = 1000 * (time.perf_counter() - begun)
-    order = timed(
+    request = timed(
         "prepare: tokens, square",
-        lambda: ours.prepare(picture, one.prompts, asking.OPTIONS, Errand()),
+        lambda: ours.prepare(picture, one.prompts, asking.OPTIONS, RequestContext()),
     )
-    timed("model: texts, vision, heads", lambda: find(ours, order))
-    results = timed("outline: masks to run lengths", lambda: ours.trace(order))
+    timed("model: texts, vision, heads", lambda: find(ours, request))
+    results = timed("outline: masks to run lengths", lambda: ours.trace(request))
     width, height = picture.size
     manifest = Manifest(
         image=ImageSize(width=width, height=height, frames=frames),
@@ -80,7 +79,7 @@ async def _lap(ours: Any, pool: DecodePool, one: asking.Question) -> dict[str, f
         options=asking.OPTIONS,
         prompts=results,
     )
-    timed("manifest to JSON", PredictAnswer(manifest=manifest).model_dump_json)
+    timed("manifest to JSON", manifest.model_dump_json)
     labels = timed("label map", lambda: label_map.label_map(results, width, height))
     timed("mask.png", lambda: label_map.mask_png(labels))
     timed("overlay.webp", lambda: overlay.overlay_webp(picture, labels, results, demo=False))

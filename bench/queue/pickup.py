@@ -2,7 +2,7 @@
 How long a new task waits for a worker, by what woke it: a hint over Realtime, or the poll.
 
 The real thing: the embedded platform, one listener process that signs in as a machine, and the
-stand-in model. A task's wait is `started_at - created_at`, both of the database's clock; the
+fake model. A task's wait is `started_at - created_at`, both of the database's clock; the
 source is what the listener logged at the claim. For the poll, the triggers that send hints are
 off. Tasks come at random moments, and there is mostly room for them.
 """
@@ -28,7 +28,7 @@ from cli.local import Local, Place, free_port
 from s3_sam3 import Session
 
 
-STANDIN = Path("standin:")
+FAKE_MODEL = Path("fake:")
 ROOM = 32
 
 Waits = dict[str, list[float]]
@@ -78,14 +78,14 @@ async def platform() -> AsyncIterator[Local]:
 
 
 async def start_listener(local: Local, *, poll_seconds: float, **settings: str) -> None:
-    """One listener with the stand-in, and more *settings* of the environment."""
+    """One listener with the fake model, and more *settings* of the environment."""
     own = {
         "LISTENER_CONCURRENCY": str(ROOM),
         "LISTENER_POLL_SECONDS": str(poll_seconds),
         "S3_LOG_FORMAT": "json",
         **settings,
     }
-    local.start_worker(STANDIN, own)
+    local.start_worker(FAKE_MODEL, own)
     await local.model_ready()
 
 

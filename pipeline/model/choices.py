@@ -27,12 +27,6 @@ class Choices:
     """`auto` is transformers' own choice: torch's fused attention (sdpa)."""
     compile: Compile = "off"
     """What `torch.compile` fuses: nothing, the vision encoder, or the heads too."""
-    cuda_graphs: bool = False
-    """Replay compiled passes as one launch; on a GPU only."""
-    channels_last: bool = False
-    """Keep the weights of convolutions with the channels innermost."""
-    tf32: bool = False
-    """Multiply float32 matrices with 10 bits of fraction, as tensor cores do; on a GPU only."""
 
 
 def check(choices: Choices, device: torch.device) -> None:
@@ -43,12 +37,6 @@ def check(choices: Choices, device: torch.device) -> None:
         SetupFailed: the message names the setting.
 
     """
-    if choices.cuda_graphs and device.type != "cuda":
-        message = f"SAM3_CUDA_GRAPHS=on needs a CUDA GPU, but the model runs on {device}."
-        raise SetupFailed(message)
-    if choices.tf32 and device.type != "cuda":
-        message = f"SAM3_TF32=on needs a CUDA GPU, but the model runs on {device}."
-        raise SetupFailed(message)
     has_flash = device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None
     if choices.attention == "flash" and not has_flash:
         message = (
@@ -66,7 +54,3 @@ def apply(choices: Choices, model: "Sam3Model") -> None:
         model.vision_encoder.set_attn_implementation("flash_attention_2")
     elif choices.attention != "auto":
         model.set_attn_implementation(choices.attention)
-    if choices.channels_last:
-        model.to(memory_format=torch.channels_last)
-    # Of the whole process, which has one model.
-    torch.set_float32_matmul_precision("high" if choices.tf32 else "highest")

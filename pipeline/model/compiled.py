@@ -46,11 +46,8 @@ class CompiledDetector:
         """
         self._inner = inner
         self._squares, self._rows = squares, rows
-        self._graphs = choices.cuda_graphs
         self._compiled_heads = choices.compile == "full"
         options: dict[str, Any] = {"backend": backend, "fullgraph": True, "dynamic": False}
-        if choices.cuda_graphs:
-            options["mode"] = "reduce-overhead"
         self._see: Callable[[torch.Tensor], Maps] = torch.compile(inner.see, **options)
         self._heads: Callable[..., Raw] = torch.compile(self._answer, **options)
 
@@ -86,7 +83,7 @@ class CompiledDetector:
         squares = squares.to(self.device)
         parts = []
         for start, count, size in pieces(len(squares), self._squares):
-            seen = self._run(self._see, padded(squares[start : start + count], size))
+            seen = self._see(padded(squares[start : start + count], size))
             parts.append(tuple(one[:count] for one in seen))
         return tuple(
             torch.cat(level) if len(parts) > 1 else level[0] for level in zip(*parts, strict=True)
@@ -109,7 +106,7 @@ class CompiledDetector:
             rows = slice(start, start + count)
             # One picture's features stay one row; what is compiled expands them.
             maps = tuple(one[0][None] if shared else padded(one[rows], size) for one in features)
-            raw = self._run(self._heads, maps, padded(text[rows], size), padded(mask[rows], size))
+            raw = self._heads(maps, padded(text[rows], size), padded(mask[rows], size))
             parts.append(Raw(*(one[:count] for one in raw)))
         return Raw(
             *(torch.cat(one) if len(parts) > 1 else one[0] for one in zip(*parts, strict=True))
@@ -119,13 +116,6 @@ class CompiledDetector:
         """What is compiled of `detect`: features of one picture, or of one for each row."""
         maps = tuple(one.expand(len(text), -1, -1, -1) for one in features)
         return self._inner.detect(maps, text, mask, None, None)
-
-    def _run(self, compiled: Callable[..., Any], *inputs: Any) -> Any:
-        """Run one compiled pass; a replayed graph overwrites its last answer, so that is copied."""
-        if not self._graphs:
-            return compiled(*inputs)
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call] # torch's
-        return tuple(one.clone() for one in compiled(*inputs))
 
     def warm_up(self) -> None:
         """

@@ -1,4 +1,4 @@
-"""The one lane in front of the model: one thread serves all who wait; others work beside it."""
+"""One thread runs the model for all requests that wait; side threads work beside it."""
 
 import asyncio
 import os
@@ -7,60 +7,60 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from pipeline.model.order import Order
-from pipeline.model.segmenter import Segmenter
+from pipeline.model.model_request import ModelRequest
+from pipeline.model.segmentation_model import SegmentationModel
 
 
 Result = TypeVar("Result")
 
-#: Most orders that one batch may be made of; the rest wait behind them.
+#: Most requests that one batch may be made of; the rest wait behind them.
 _TOGETHER: Final = 64
 
 
-class Lane:
+class ModelExecutor:
     """
     Runs the model in one thread, and everything around it in others.
 
-    Orders are served in the order they came. The oldest leads: it gets on with every batch, and
-    those behind it fill what room the batch has left. So nobody starves, and an order that came
+    Requests are served in the order they came. The oldest leads: it gets on with every batch, and
+    those behind it fill what room the batch has left. So nobody starves, and a request that came
     while another was under way joins the next batch.
 
-    A coroutine that is cancelled abandons its errand (`predict` sees to it), and the order leaves
-    before the next batch.
+    A cancelled coroutine abandons its context (`predict` sees to it), and the request leaves before
+    the next batch.
     """
 
     def __init__(self, *, side_threads: int = 0) -> None:
         """Have *side_threads* beside the model's own; 0: by the processor's cores."""
-        self._waiting: dict[Order, None] = {}
+        self._waiting: dict[ModelRequest, None] = {}
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._side = ThreadPoolExecutor(side_threads or cores(), thread_name_prefix="side")
 
     @property
-    def waiting(self) -> Collection[Order]:
-        """Orders that are not closed yet, the oldest first; now and then one that just was."""
+    def waiting(self) -> Collection[ModelRequest]:
+        """Requests that are not closed yet, the oldest first; now and then one that just was."""
         return self._waiting
 
-    async def find(self, segmenter: Segmenter, order: Order) -> None:
-        """Have *order* served, behind those that came before; raise what closes it."""
-        order.beside = self._beside
-        self._waiting[order] = None
-        self._model.submit(self._serve, segmenter, order)
-        await asyncio.wrap_future(order.answer)
+    async def find(self, segmenter: SegmentationModel, request: ModelRequest) -> None:
+        """Have *request* served, behind those that came before; raise what closes it."""
+        request.beside = self._beside
+        self._waiting[request] = None
+        self._model.submit(self._serve, segmenter, request)
+        await asyncio.wrap_future(request.answer)
 
-    def _serve(self, segmenter: Segmenter, order: Order) -> None:
-        """Get on with all that wait until *order*, the oldest of them, is closed."""
-        with order.blamed():
-            while not order.closed:
+    def _serve(self, segmenter: SegmentationModel, request: ModelRequest) -> None:
+        """Get on with all that wait until *request*, the oldest of them, is closed."""
+        with request.blamed():
+            while not request.closed:
                 together = self._in_line()
                 if together:
                     segmenter.find(together)
-        self._waiting.pop(order, None)
+        self._waiting.pop(request, None)
 
-    def _in_line(self) -> list[Order]:
-        """Give the orders that somebody waits for, oldest first; let the others go."""
-        for order in list(self._waiting):
-            if not order.wanted():
-                del self._waiting[order]
+    def _in_line(self) -> list[ModelRequest]:
+        """Give the requests that somebody waits for, oldest first; let the others go."""
+        for request in list(self._waiting):
+            if not request.wanted():
+                del self._waiting[request]
         return list(self._waiting)[:_TOGETHER]
 
     async def in_model(self, work: Callable[[], Result]) -> Result:
@@ -82,8 +82,8 @@ class Lane:
 
     def close(self) -> None:
         """Withdraw what waits; what runs is left to end."""
-        for order in list(self._waiting):
-            order.errand.abandon()
+        for request in list(self._waiting):
+            request.context.abandon()
         self._model.shutdown(wait=False, cancel_futures=True)
         self._side.shutdown(wait=False, cancel_futures=True)
 

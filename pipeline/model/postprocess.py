@@ -1,5 +1,5 @@
 """
-From the model's raw outputs to results: what is worth outlining, outlined, merged and chosen.
+From the model's raw outputs to results: what is worth contour_trace, outlined, merged and chosen.
 
 The cap comes first: a query that neither the threshold nor the floor lets through is dropped before
 its mask is looked at.
@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 
-from pipeline.model.outline import Canvas, outline
+from pipeline.model.contours import Canvas, trace_contours
 from pipeline.model.views import View
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.manifest import Candidate, PromptResult
@@ -53,7 +53,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlined:
+class TracedView:
     """The same with run lengths in the masks' place."""
 
     id: str
@@ -78,7 +78,7 @@ def keep(
     view: View,
 ) -> Kept:
     """
-    Choose the queries of one prompt that are worth outlining; the rest is dropped at once.
+    Choose the queries of one prompt that are worth contour_trace; the rest is dropped at once.
 
     *logits* is (queries,), *presence_logit* (1,), *boxes* (queries, 4), *masks*
     (queries, cells, cells). Those that score *lowest* or more are kept, at most 200, best first.
@@ -121,20 +121,20 @@ def trace(
     *check* is called before each view of a prompt and may raise.
     """
 
-    def outlined_one(one: Kept) -> Outlined:
+    def traced_one(one: Kept) -> TracedView:
         """Outline one view, if that is still wanted."""
         check()
-        return outlined(one, width, height, options.mask_threshold, chunk_bytes)
+        return traced(one, width, height, options.mask_threshold, chunk_bytes)
 
-    found = [merged([outlined_one(one) for one in views], options) for views in kept]
+    found = [merged([traced_one(one) for one in views], options) for views in kept]
     return choose(found, options)
 
 
-def outlined(
+def traced(
     kept: Kept, width: int, height: int, mask_threshold: float, chunk_bytes: int
-) -> Outlined:
+) -> TracedView:
     """Put scores, boxes and masks of one view of a picture of width x height together."""
-    masks = outline(
+    masks = trace_contours(
         kept.logits,
         Canvas(width, height, kept.view),
         mask_threshold=mask_threshold,
@@ -142,7 +142,7 @@ def outlined(
     )
     scores = [round(score, _SCORE_DIGITS) for score in kept.scores.tolist()]
     boxes = _to_pixels(kept.boxes, kept.view)
-    return Outlined(
+    return TracedView(
         id=kept.id,
         text=kept.text,
         presence=kept.presence,
@@ -165,7 +165,7 @@ def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, floa
     return [(left, top, right, bottom) for left, top, right, bottom in rounded]
 
 
-def merged(views: Sequence[Outlined], options: SegmentOptions) -> Found:
+def merged(views: Sequence[TracedView], options: SegmentOptions) -> Found:
     """Say what one prompt found in all its views; of very many candidates the best."""
     seen = [Seen(one.view.ends, one.candidates) for one in views]
     candidates = merge(seen, options.floor)

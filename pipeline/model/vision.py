@@ -6,10 +6,10 @@ from typing import Final
 import torch
 
 from pipeline.errors import ModelDied
+from pipeline.model.batching import BatchSize, share
 from pipeline.model.detector import Detector
 from pipeline.model.feature_memory import FeatureMemory, Features
-from pipeline.model.sam3_order import Row, Sam3Order
-from pipeline.model.sharing import BatchSize, share
+from pipeline.model.sam3_request import Row, Sam3Request
 
 
 #: Pixels in one pass. SAM3's square of 1008 pixels keeps a CPU busy alone (6.8 s; four take four
@@ -45,15 +45,15 @@ class Vision:
     def look(
         self,
         rows: Sequence[Row],
-        waiting: Sequence[Sam3Order],
+        waiting: Sequence[Sam3Request],
         *,
         remember: bool,
         make_room: Callable[[], None],
     ) -> ModelDied | None:
         """
-        See what *rows* need, and fill the pass with what *waiting* orders need next.
+        See what *rows* need, and fill the pass with what *waiting* requests need next.
 
-        A row whose view could not be seen stays without; its order, or that of another row about
+        A row whose view could not be seen stays without; its request, or that of another row about
         the same pixels, is closed by then.
         """
         new = self._recall(rows)
@@ -65,9 +65,9 @@ class Vision:
             features = self._see(some)
             for row, one in zip(some, features, strict=True):
                 if remember:
-                    self._memory.put(row.sight.digest, one)
-                for same in new[row.sight.digest]:
-                    same.order.seen[same.asked.view] = one
+                    self._memory.put(row.view_input.digest, one)
+                for same in new[row.view_input.digest]:
+                    same.request.seen[same.item.view] = one
 
         first = [same[0] for same in new.values()]
         return share(first, see, size=self._size, make_room=make_room)
@@ -80,21 +80,21 @@ class Vision:
         """Take from memory what is there; give the rest by digest."""
         new: dict[bytes, list[Row]] = {}
         for row in rows:
-            digest = row.sight.digest
+            digest = row.view_input.digest
             if row.seen is not None:
                 continue
             features = None if digest in new else self._memory.get(digest)
             if features is None:
                 new.setdefault(digest, []).append(row)
             else:
-                row.order.seen[row.asked.view] = features
+                row.request.seen[row.item.view] = features
         return new
 
-    def _look_ahead(self, new: dict[bytes, list[Row]], waiting: Sequence[Sam3Order]) -> None:
+    def _look_ahead(self, new: dict[bytes, list[Row]], waiting: Sequence[Sam3Request]) -> None:
         """Add views that will be needed soon, until the last pass is full."""
         room = -len(new) % self._size.now
         for row in _unseen(waiting) if room else ():
-            digest = row.sight.digest
+            digest = row.view_input.digest
             if digest not in new and digest not in self._memory:
                 new[digest] = [row]
                 room -= 1
@@ -103,7 +103,7 @@ class Vision:
 
     def _see(self, rows: list[Row]) -> list[Features]:
         """Run the vision encoder once; each answer owns its memory, so that it can be let go."""
-        maps = self._detector.see(torch.stack([row.sight.square for row in rows]))
+        maps = self._detector.see(torch.stack([row.view_input.square for row in rows]))
         self._passes += 1
         self._views += len(rows)
         if len(rows) == 1:
@@ -111,9 +111,9 @@ class Vision:
         return [tuple(one[place : place + 1].clone() for one in maps) for place in range(len(rows))]
 
 
-def _unseen(orders: Sequence[Sam3Order]) -> Iterator[Row]:
-    """Rows whose views are not at hand, oldest order first."""
-    for order in orders:
-        for asked in order.todo:
-            if asked.view not in order.seen:
-                yield Row(order, asked)
+def _unseen(requests: Sequence[Sam3Request]) -> Iterator[Row]:
+    """Rows whose views are not at hand, oldest request first."""
+    for request in requests:
+        for item in request.todo:
+            if item.view not in request.seen:
+                yield Row(request, item)

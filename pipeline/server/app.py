@@ -7,39 +7,40 @@ from functools import partial
 from aiohttp import web
 
 from pipeline.decode.pool import DecodePool
-from pipeline.model.errand import Errand
-from pipeline.model.executor import Lane, cores
-from pipeline.model.segmenter import Segmenter
+from pipeline.model.executor import ModelExecutor
+from pipeline.model.request_context import RequestContext
+from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server import predicting
 from pipeline.server.admission import Admission, Room
 from pipeline.server.answers import METRICS, SETTINGS, answer_errors, check_key, json_answer
+from pipeline.server.bounds import Bounds
 from pipeline.server.metrics import Metrics
 from pipeline.server.model_host import ModelHost, cancel
-from pipeline.server.predict import Studio
-from pipeline.server.predicting import ADMISSION, ERRANDS, HOST, STUDIO
+from pipeline.server.predict import Predictor
+from pipeline.server.predicting import ADMISSION, CONTEXTS, HOST, PREDICTOR
 from pipeline.settings import Settings
 from s3_sam3.contracts.pipeline import Health
 
 
-def create_app(settings: Settings, load: Callable[[], Segmenter]) -> web.Application:
+def create_app(
+    settings: Settings, load: Callable[[], SegmentationModel], bounds: Bounds | None = None
+) -> web.Application:
     """Build the server; *load* is called once, in the model's thread, after the start."""
+    bounds = bounds or Bounds()
     app = web.Application(middlewares=[answer_errors, check_key])
-    threads = settings.pipeline_side_threads or cores()
-    lane = Lane(side_threads=threads)
-    decoder = DecodePool(settings.pipeline_decoders or cores())
+    executor = ModelExecutor(side_threads=bounds.side_threads)
+    decoder = DecodePool(bounds.decoders)
     app[SETTINGS] = settings
-    app[ADMISSION] = Admission(
-        places=settings.pipeline_places, upload_bytes=settings.pipeline_upload_bytes
-    )
-    app[STUDIO] = Studio(
+    app[ADMISSION] = Admission(places=bounds.requests, upload_bytes=bounds.upload_bytes)
+    app[PREDICTOR] = Predictor(
         decoder=decoder,
-        lane=lane,
-        room=Room(settings.pipeline_picture_bytes),
-        drawing=Room(settings.pipeline_drawing_bytes),
+        executor=executor,
+        room=Room(bounds.picture_bytes),
+        drawing=Room(bounds.drawing_bytes),
     )
-    app[HOST] = ModelHost(lane, app[ADMISSION])
+    app[HOST] = ModelHost(executor, app[ADMISSION])
     app[METRICS] = Metrics()
-    app[ERRANDS] = dict[str, Errand]()
+    app[CONTEXTS] = dict[str, RequestContext]()
     app.cleanup_ctx.append(partial(_decoder, decoder=decoder))
     app.cleanup_ctx.append(partial(_model, load=load))
     app.add_routes(
@@ -59,12 +60,14 @@ async def _decoder(_app: web.Application, decoder: DecodePool) -> AsyncIterator[
         yield
 
 
-async def _model(app: web.Application, load: Callable[[], Segmenter]) -> AsyncIterator[None]:
+async def _model(
+    app: web.Application, load: Callable[[], SegmentationModel]
+) -> AsyncIterator[None]:
     """Load the model beside the loop; withdraw what waits at the end."""
     setup = asyncio.create_task(app[HOST].setup(load), name="setup")
     yield
     await cancel(setup)
-    app[STUDIO].lane.close()
+    app[PREDICTOR].executor.close()
 
 
 async def health(request: web.Request) -> web.Response:
@@ -84,8 +87,8 @@ async def metrics(request: web.Request) -> web.Response:
     figures = {
         **(app[HOST].segmenter.figures if ready else {}),
         "requests_inside": app[ADMISSION].inside,
-        "picture_bytes": app[STUDIO].room.held,
-        "drawing_bytes": app[STUDIO].drawing.held,
+        "picture_bytes": app[PREDICTOR].room.held,
+        "drawing_bytes": app[PREDICTOR].drawing.held,
         "ready": int(ready),
     }
     text = app[METRICS].text(figures=figures)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from pipeline.errors import NotReady, PipelineError, SetupFailed
-from pipeline.model.executor import Lane
-from pipeline.model.segmenter import Segmenter
+from pipeline.model.executor import ModelExecutor
+from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server.admission import Admission
 from s3_sam3.contracts.pipeline import Health, HealthAnswer
 
@@ -23,18 +23,18 @@ class ModelHost:
     the reason before it starts another.
     """
 
-    def __init__(self, lane: Lane, admission: Admission) -> None:
+    def __init__(self, executor: ModelExecutor, admission: Admission) -> None:
         """Have no model yet."""
-        self._lane = lane
+        self._executor = executor
         self._admission = admission
-        self._segmenter: Segmenter | None = None
+        self._segmenter: SegmentationModel | None = None
         self._failure: tuple[Health, str] | None = None
 
-    async def setup(self, load: Callable[[], Segmenter]) -> None:
-        """Load the model in the lane's own thread, while the loop answers `/health`."""
+    async def setup(self, load: Callable[[], SegmentationModel]) -> None:
+        """Load the model in the model's own thread, while the loop answers `/health`."""
         log.info("setup_started")
         try:
-            self._segmenter = await self._lane.in_model(load)
+            self._segmenter = await self._executor.in_model(load)
         except SetupFailed as error:
             self._fail(Health.SETUP_FAILED, error.message)
         except Exception as error:  # a setup that died must be told, not leave "starting" forever
@@ -65,7 +65,7 @@ class ModelHost:
         return HealthAnswer(status=status, model=model)
 
     @property
-    def segmenter(self) -> Segmenter:
+    def segmenter(self) -> SegmentationModel:
         """
         Give the model.
 

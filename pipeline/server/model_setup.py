@@ -5,8 +5,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.model import standin
-from pipeline.model.segmenter import Segmenter
+from pipeline.model import fake_model
+from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.settings import Settings
 from s3_sam3.contracts.manifest import ModelInfo
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.model.weights import Checkpoint
 
 
-def open_segmenter(settings: Settings) -> Segmenter:
+def open_segmenter(settings: Settings) -> SegmentationModel:
     """
     Load the model that the settings name. Blocking: seconds to minutes.
 
@@ -28,9 +28,9 @@ def open_segmenter(settings: Settings) -> Segmenter:
         SetupFailed: there is none, or it fails its self-test; the message says what to do.
 
     """
-    # Before any import of torch, so that a stand-in starts at once and needs none.
-    if settings.sam3_weights_path == standin.PATH:
-        return standin.StandinSegmenter()
+    # Before any import of torch, so that the fake model starts at once and needs none.
+    if settings.sam3_weights_path == fake_model.PATH:
+        return fake_model.FakeSegmenter()
     # Read when torch loads. Its threads would spin while they wait, and take the cores away from
     # those that decode and outline.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -38,10 +38,8 @@ def open_segmenter(settings: Settings) -> Segmenter:
 
     segmenter = Sam3Segmenter(
         detector=open_detector(settings),
-        chunk_bytes=settings.pipeline_chunk_bytes,
         gpu_cache_bytes=settings.pipeline_gpu_cache_bytes,
         host_cache_bytes=settings.pipeline_host_cache_bytes,
-        mask_bytes=settings.pipeline_mask_bytes,
     )
     if segmenter.info.memory_mb:
         warm_up(segmenter)
@@ -81,13 +79,7 @@ def chosen(settings: Settings) -> "Choices":
     """Gather the settings that say how the model computes."""
     from pipeline.model.choices import Choices
 
-    return Choices(
-        attention=settings.sam3_attention,
-        compile=settings.sam3_compile,
-        cuda_graphs=settings.sam3_cuda_graphs == "on",
-        channels_last=settings.sam3_channels_last == "on",
-        tf32=settings.sam3_tf32 == "on",
-    )
+    return Choices(attention=settings.sam3_attention, compile=settings.sam3_compile)
 
 
 def _describe(settings: Settings, checkpoint: "Checkpoint", there: "torch.device") -> ModelInfo:
@@ -119,7 +111,7 @@ def warm_up(segmenter: "Sam3Segmenter") -> None:
     """Run one grey picture through, so that the first request finds kernels chosen and loaded."""
     from PIL import Image
 
-    from pipeline.model.segmenter import segment
+    from pipeline.model.segmentation_model import segment
     from s3_sam3.contracts.prompts import Prompt
 
     segment(segmenter, Image.new("RGB", (64, 64), "grey"), (Prompt(text="object"),))

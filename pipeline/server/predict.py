@@ -11,12 +11,12 @@ from PIL import Image
 
 from pipeline.decode.picture import Decoded
 from pipeline.errors import OutOfMemory, TooLate
-from pipeline.model.errand import Errand
-from pipeline.model.executor import Lane
-from pipeline.model.segmenter import Segmenter
+from pipeline.model.executor import ModelExecutor
+from pipeline.model.request_context import RequestContext
+from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server.admission import DRAWING_BYTES, PIXEL_BYTES, Hold, Room
 from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
-from s3_sam3.contracts.pipeline import PredictAnswer, PredictRequest
+from s3_sam3.contracts.pipeline import PredictRequest
 from s3_sam3.imaging import label_map, overlay
 
 
@@ -43,23 +43,32 @@ class Job:
 
     data: bytes
     request: PredictRequest
-    errand: Errand
+    context: RequestContext
     decoded: Callable[[], None] = lambda: None
     """Called when the bytes are a picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Studio:
+class Prediction:
+    """What was found in one picture; the two drawings are empty unless they were asked for."""
+
+    manifest: Manifest
+    mask_png: bytes
+    overlay_webp: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
     """Where pictures are worked on: who decodes, who thinks, and how much may lie about."""
 
     decoder: Decoder
-    lane: Lane
+    executor: ModelExecutor
     room: Room
     """For decoded pictures."""
     drawing: Room
     """For what drawing takes beside them; who has room here waits for nobody."""
 
-    async def predict(self, segmenter: Segmenter, job: Job) -> PredictAnswer:
+    async def predict(self, segmenter: SegmentationModel, job: Job) -> Prediction:
         """
         Segment one picture. Cancelled, it ends the model's work at the next batch.
 
@@ -82,13 +91,13 @@ class Studio:
         except MemoryError as error:  # of the side threads; the model's own are translated there
             raise OutOfMemory from error
         finally:
-            job.errand.abandon()
+            job.context.abandon()
 
-    async def _predict(self, segmenter: Segmenter, job: Job) -> PredictAnswer:
+    async def _predict(self, segmenter: SegmentationModel, job: Job) -> Prediction:
         """Do what `predict` says."""
         started = perf_counter()
         request = job.request
-        job.errand.check()
+        job.context.check()
         async with self.room.entered() as hold:
             (picture, frames) = await self.decoder.decode(job.data, hold.during)
             decoded = _milliseconds(started)
@@ -97,34 +106,36 @@ class Studio:
 
             def prepared() -> Any:
                 """Bring it into the model's form."""
-                return segmenter.prepare(picture, request.prompts, request.options, job.errand)
+                return segmenter.prepare(picture, request.prompts, request.options, job.context)
 
-            order, prepare_ms = await self.lane.beside(_timed(prepared), hold.during)
-            await self.lane.find(segmenter, order)
-            results, trace_ms = await self.lane.beside(_timed(lambda: segmenter.trace(order)))
+            model_request, prepare_ms = await self.executor.beside(_timed(prepared), hold.during)
+            await self.executor.find(segmenter, model_request)
+            results, trace_ms = await self.executor.beside(
+                _timed(lambda: segmenter.trace(model_request))
+            )
             pictures, draw_ms = (b"", b""), 0.0
             if request.pictures:
                 demo = segmenter.info.demo
-                pictures, draw_ms = await self._draw(picture, results, job.errand, hold, demo=demo)
+                pictures, draw_ms = await self._draw(picture, results, job.context, hold, demo=demo)
         manifest = Manifest(
             image=ImageSize(width=picture.width, height=picture.height, frames=frames),
             model=segmenter.info,
             timings=Timings(
                 decode_ms=round(decoded + prepare_ms, 3),
-                model_ms=round(order.model_ms, 3),
+                model_ms=round(model_request.model_ms, 3),
                 post_ms=round(trace_ms + draw_ms, 3),
                 total_ms=round(_milliseconds(started), 3),
             ),
             options=request.options,
             prompts=results,
         )
-        return PredictAnswer(manifest=manifest, mask_png=pictures[0], overlay_webp=pictures[1])
+        return Prediction(manifest=manifest, mask_png=pictures[0], overlay_webp=pictures[1])
 
     async def _draw(
         self,
         picture: Image.Image,
         results: tuple[PromptResult, ...],
-        errand: Errand,
+        context: RequestContext,
         hold: Hold,
         *,
         demo: bool,
@@ -133,7 +144,7 @@ class Studio:
 
         def drawn() -> tuple[bytes, bytes]:
             """Draw, if that is still wanted."""
-            errand.check()
+            context.check()
             labels = label_map.label_map(results, picture.width, picture.height)
             seen = overlay.overlay_webp(picture, labels, results, demo=demo)
             return label_map.mask_png(labels), seen
@@ -145,7 +156,7 @@ class Studio:
                 hold.during(work)
                 room.during(work)
 
-            return await self.lane.beside(_timed(drawn), during)
+            return await self.executor.beside(_timed(drawn), during)
 
 
 def _pixels(picture: Image.Image) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches import batch
 from fake_service import FakeService
+from segment_batches import batch
 
 from cli.batch import Order, Row
 from cli.batch_folder import is_complete, read

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from batches import DOG, batch
 from fake_service import FakeService
+from segment_batches import DOG, batch
 
 from cli import config
 from cli.batch_folder import BatchFolder

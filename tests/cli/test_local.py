@@ -25,7 +25,7 @@ def told(tmp_path: Path, settings: dict[str, str]) -> dict[str, dict[str, str]]:
     local.programs = SimpleNamespace(
         start=lambda program: started.update({program.name: program.env})
     )
-    local.start_worker(Path("standin:"), settings)
+    local.start_worker(Path("fake:"), settings)
     return started
 
 

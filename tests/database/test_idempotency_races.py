@@ -5,7 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
-from database.half_way import somebody_waits_for
+from database.held_locks import somebody_waits_for
 
 from bench.queue_states.mutants import Mutant, mutated
 

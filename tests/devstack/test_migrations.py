@@ -99,18 +99,18 @@ def test_a_new_migration_is_applied_at_the_next_start(
     """Add a file, start again, and it is there; a broken one stops the start and says where."""
     folder = tmp_path / "migrations"
     folder.mkdir()
-    environ = {"DEVSTACK_MIGRATIONS_DIR": str(folder)}
-    first = new_devstack(**environ)
+    flags = ["--migrations-dir", str(folder)]
+    first = new_devstack(*flags)
     first.wait_ready()
     first.stop()
     (folder / "1_late.sql").write_text("create table public.late as select 7 as seven")
 
-    second = new_devstack(**environ)
+    second = new_devstack(*flags)
     with psycopg.connect(second.wait_ready().db_url) as connection:
         assert connection.execute("select seven from public.late").fetchone() == (7,)
     second.stop()
     (folder / "2_broken.sql").write_text("create tabel typo ()")
-    third = new_devstack(**environ)
+    third = new_devstack(*flags)
 
     assert third.wait() == 1
     assert "2_broken.sql, statement at line 1" in third.errors()

@@ -1,7 +1,7 @@
 """An object that several views show is there once."""
 
 import numpy as np
-from blots import blot
+from drawn_candidates import rectangle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ LEFT, RIGHT = (0, 0, 60, 60), (40, 0, 100, 60)
 
 def thing(score: float, left: int, top: int, right: int, bottom: int) -> Candidate:
     """A rectangle in the picture."""
-    return blot(score, left, top, right, bottom, size=SIZE)
+    return rectangle(score, left, top, right, bottom, size=SIZE)
 
 
 def merged(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from blots import SCORES, blot, findings, found
+from drawn_candidates import SCORES, findings, found, rectangle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,7 +69,7 @@ def test_it_equals_a_fresh_run(
 
 def test_without_its_candidates_a_manifest_is_not_enough() -> None:
     """Negative control: what the first answer left out is missing from the second."""
-    things = (found(blot(0.9, 0, 0, 4, 4), blot(0.3, 0, 0, 8, 8)),)
+    things = (found(rectangle(0.9, 0, 0, 4, 4), rectangle(0.3, 0, 0, 8, 8)),)
     request = RethresholdRequest(threshold=0.25)
     full = manifest(things, SegmentOptions())
     bare = full.prompts[0].model_copy(update={"candidates": ()})
@@ -80,7 +80,7 @@ def test_without_its_candidates_a_manifest_is_not_enough() -> None:
 
 def test_below_the_floor_nothing_is_known() -> None:
     """A threshold under the floor is refused, with the floor and what to do; at the floor not."""
-    known = manifest((found(blot(0.3, 0, 0, 4, 4)),), SegmentOptions(floor=0.25))
+    known = manifest((found(rectangle(0.3, 0, 0, 4, 4)),), SegmentOptions(floor=0.25))
     with pytest.raises(BelowFloor, match=r"0\.25 or more for prompt `p0`.* a `floor` as low"):
         rethreshold(known, RethresholdRequest(threshold=0.24))
     with pytest.raises(BelowFloor):
@@ -90,7 +90,7 @@ def test_below_the_floor_nothing_is_known() -> None:
 
 def test_a_first_threshold_below_the_floor_is_the_floor() -> None:
     """What was asked for down to 0.1 is known down to 0.1, though candidates are kept to 0.25."""
-    things = (found(blot(0.1, 0, 0, 4, 4)),)
+    things = (found(rectangle(0.1, 0, 0, 4, 4)),)
     known = manifest(things, SegmentOptions(threshold=0.1, max_instances=1))
     assert rethreshold(known, RethresholdRequest(threshold=0.1)) == known
     raised = rethreshold(known, RethresholdRequest(threshold=0.3))
@@ -113,7 +113,7 @@ def test_more_than_one_look_can_find_is_refused() -> None:
 
 def test_an_old_manifest_is_what_it_has() -> None:
     """Without options and candidates: upwards it can be cut, downwards not, as it is it stays."""
-    things = found(blot(0.9, 0, 0, 4, 4), blot(0.6, 0, 0, 8, 8))
+    things = found(rectangle(0.9, 0, 0, 4, 4), rectangle(0.6, 0, 0, 8, 8))
     old = manifest((things,), None)
     assert "options" not in old.model_fields_set
     assert rethreshold(old, RethresholdRequest()).prompts == old.prompts

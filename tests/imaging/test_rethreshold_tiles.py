@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from blots import SCORES, blot, blots
+from drawn_candidates import SCORES, rectangle, rectangles
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ OVER = [score for score in SCORES if score >= FLOOR]
 
 Looks = Sequence[Sequence[Candidate]]
 
-looks = st.tuples(*[st.lists(blots(), max_size=5) for _ in VIEWS])
+looks = st.tuples(*[st.lists(rectangles(), max_size=5) for _ in VIEWS])
 requests = st.builds(
     RethresholdRequest,
     threshold=st.sampled_from(OVER),
@@ -92,7 +92,7 @@ def test_what_scores_under_the_floor_decides_no_outline() -> None:
 
     Negative control: in the order of detail alone the weak one takes the other's place.
     """
-    sure, weak = blot(0.9, 2, 2, 10, 12), blot(0.15, 2, 2, 10, 11)
+    sure, weak = rectangle(0.9, 2, 2, 10, 12), rectangle(0.15, 2, 2, 10, 11)
     seen = ([sure], [weak], [])
     low, request = SegmentOptions(threshold=0.1, tiles=2), RethresholdRequest(threshold=0.5)
     [one] = rethreshold(run(seen, low), request).prompts[0].instances
@@ -121,7 +121,8 @@ def test_whether_there_was_more_is_noted(
     Negative control: from a manifest that does not note it, as older ones do not, nobody can tell.
     """
     row = [
-        blot(score, 4 * n, 0, 4 * n + 3, 3) for n, score in enumerate((0.9, 0.8, 0.4, 0.35, 0.3))
+        rectangle(score, 4 * n, 0, 4 * n + 3, 3)
+        for n, score in enumerate((0.9, 0.8, 0.4, 0.35, 0.3))
     ]
     first = first.model_copy(update={"tiles": 2})
     known = run((row, [], []), first, most=4)

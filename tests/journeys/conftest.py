@@ -1,4 +1,4 @@
-"""A whole S3 as `s3 up` starts it, with the stand-in model: once per test process."""
+"""A whole S3 as `s3 up` starts it, with the fake model: once per test process."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         ],
         env={
             **os.environ,
-            "SAM3_WEIGHTS_PATH": "standin:",
+            "SAM3_WEIGHTS_PATH": "fake:",
             "S3_CONFIG_DIR": str(folder / "config"),
             "LISTENER_POLL_SECONDS": "2",
         },

@@ -27,7 +27,7 @@ PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
     "from cli.__main__ import main; main()"
 )
-SLOW = "red circle standin:wait=0.3"
+SLOW = "red circle fake:wait=0.3"
 
 
 @pytest.fixture

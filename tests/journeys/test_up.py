@@ -71,7 +71,7 @@ def test_a_second_up_beside_the_first_says_why_it_cannot(service: Service, tmp_p
     """On a state directory in use it ends with one sentence, and the first goes on."""
     second = subprocess.run(
         [*(sys.executable, "-m", "cli", "up"), "--state-dir", str(service.state)],
-        env={**os.environ, "S3_CONFIG_DIR": str(tmp_path), "SAM3_WEIGHTS_PATH": "standin:"},
+        env={**os.environ, "S3_CONFIG_DIR": str(tmp_path), "SAM3_WEIGHTS_PATH": "fake:"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -95,7 +95,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
                 *(sys.executable, "-m", "cli", "up", "--state-dir", str(tmp_path / "state")),
                 *("--platform-port", "0", "--api-port", str(port)),
             ],
-            env={**os.environ, "S3_CONFIG_DIR": str(tmp_path), "SAM3_WEIGHTS_PATH": "standin:"},
+            env={**os.environ, "S3_CONFIG_DIR": str(tmp_path), "SAM3_WEIGHTS_PATH": "fake:"},
             capture_output=True,
             text=True,
             timeout=60,

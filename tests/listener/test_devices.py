@@ -25,9 +25,9 @@ PORT = "8081"
 
 @pytest.fixture
 async def two_devices(environment: Environment) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`s3 worker --devices cpu,cpu`, called w, with the stand-in."""
+    """`s3 worker --devices cpu,cpu`, called w, with the fake model."""
     own = environment(
-        SAM3_WEIGHTS_PATH="standin:",
+        SAM3_WEIGHTS_PATH="fake:",
         PIPELINE_PORT=_two_free_ports(),
         LISTENER_WORKER="w",
         LISTENER_CONCURRENCY=1,
@@ -53,7 +53,7 @@ async def test_two_devices_work_side_by_side(
     for _ in range(4):
         picture_key = await queue.another_picture()
         await queue.store.put(picture_key, shapes(), "image/png")
-        ids.append(await queue.submit("red standin:wait=0.5", picture_key=picture_key))
+        ids.append(await queue.submit("red fake:wait=0.5", picture_key=picture_key))
     for task_id in ids:
         await queue.reaches(task_id, TaskStatus.DONE, seconds=30)
     programs = process_table.children(two_devices.pid)
@@ -73,7 +73,7 @@ async def test_a_pipeline_that_lost_its_gpu_is_started_again(
     """A task that kills each model it meets fails after three attempts; then both serve again."""
     await until(lambda: _online(queue), seconds=30)
     await queue.store.put(queue.picture_key, shapes(), "image/png")
-    deadly = await queue.submit("standin:die")
+    deadly = await queue.submit("fake:die")
     await queue.reaches(deadly, TaskStatus.FAILED, seconds=90)
     harmless = await queue.submit("red")
     await queue.reaches(harmless, TaskStatus.DONE, seconds=30)

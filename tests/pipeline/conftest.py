@@ -12,9 +12,10 @@ from random_sam3_lite_text import save_lite_text
 
 from pipeline import settings
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.segmenter import Segmenter
+from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server import app as server
 from pipeline.server import model_setup
+from pipeline.server.bounds import Bounds
 from s3_sam3.contracts import pipeline as contract
 
 
@@ -59,8 +60,10 @@ async def open_client(
     """Start the app around what loads a segmenter, and wait until it is ready."""
     clients: list[Client] = []
 
-    async def start(load: Callable[[], Segmenter], *, ready: bool = True, **fields: Any) -> Client:
-        app = server.create_app(make_settings(pipeline_side_threads=2, **fields), load)
+    async def start(
+        load: Callable[[], SegmentationModel], *, ready: bool = True, **bounds: int
+    ) -> Client:
+        app = server.create_app(make_settings(), load, Bounds(**{"side_threads": 2, **bounds}))
         client = TestClient(TestServer(app))  # cancels handlers, as __main__ does
         await client.start_server()
         clients.append(client)

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from pipeline.errors import Busy
-from pipeline.model.executor import Lane
+from pipeline.model.executor import ModelExecutor
 from pipeline.server.admission import Admission, Room
 from s3_sam3.contracts import limits
 
@@ -178,7 +178,7 @@ async def test_who_gives_up_holds_his_room_until_his_thread_has_ended(*, told: b
 
     Negative control: where the room is not told of the thread, at once.
     """
-    room, lane = Room(1), Lane(side_threads=1)
+    room, executor = Room(1), ModelExecutor(side_threads=1)
     begun, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -187,7 +187,7 @@ async def test_who_gives_up_holds_his_room_until_his_thread_has_ended(*, told: b
 
     async def ask() -> None:
         async with room.entered() as hold:
-            await lane.beside(work, hold.during if told else lambda _: None)
+            await executor.beside(work, hold.during if told else lambda _: None)
 
     gone = asyncio.create_task(ask())
     await asyncio.to_thread(begun.wait, 20)
@@ -199,12 +199,12 @@ async def test_who_gives_up_holds_his_room_until_his_thread_has_ended(*, told: b
     go_on.set()
     await behind
     assert room.held == 0
-    lane.close()
+    executor.close()
 
 
 async def test_what_never_began_holds_no_room() -> None:
     """Cancelled while the thread is busy with another's picture: free at once."""
-    room, lane = Room(1), Lane(side_threads=1)
+    room, executor = Room(1), ModelExecutor(side_threads=1)
     begun, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -213,9 +213,9 @@ async def test_what_never_began_holds_no_room() -> None:
 
     async def ask() -> None:
         async with room.entered() as hold:
-            await lane.beside(lambda: None, hold.during)
+            await executor.beside(lambda: None, hold.during)
 
-    busy = asyncio.create_task(lane.beside(work))
+    busy = asyncio.create_task(executor.beside(work))
     await asyncio.to_thread(begun.wait, 20)
     gone = asyncio.create_task(ask())
     await _turns()
@@ -225,7 +225,7 @@ async def test_what_never_began_holds_no_room() -> None:
     assert room.held == 0
     go_on.set()
     await busy
-    lane.close()
+    executor.close()
 
 
 async def test_small_ones_do_not_pass_a_large_one() -> None:

@@ -16,7 +16,7 @@ from random_sam3 import EVERYTHING
 from pipeline.errors import ModelFailed
 from pipeline.model import regions
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.segmenter import segment
+from pipeline.model.segmentation_model import segment
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import Box, Prompt
 
@@ -31,7 +31,7 @@ from PIL import Image
 from s3_sam3.contracts.prompts import Box, Prompt, SegmentOptions
 from pipeline.server import model_setup
 from pipeline import settings
-from pipeline.model.segmenter import segment
+from pipeline.model.segmentation_model import segment
 
 given = settings.Settings(
     api_secret_key="k", sam3_weights_path=sys.argv[1], sam3_device="cpu", s3_cache_dir=sys.argv[2],

@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from asked_sam3 import close, fail_when, model_of, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING
+from random_sam3_calls import close, fail_when, model_of, noise, passes
 
 from pipeline.errors import ModelDied, ModelFailed, NotReady, OutOfMemory, Withdrawn
-from pipeline.model.errand import Errand
+from pipeline.model.batching import BatchSize
+from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.sam3_order import Sam3Order
-from pipeline.model.sharing import BatchSize
+from pipeline.model.sam3_request import Sam3Request
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 from s3_sam3.imaging import rle
@@ -35,32 +35,34 @@ def texts(letters: str) -> tuple[Prompt, ...]:
     return tuple(Prompt(text=letter) for letter in letters)
 
 
-def ordered(
+def prepared(
     segmenter: Sam3Segmenter,
     picture: Image.Image,
     prompts: tuple[Prompt, ...],
     options: SegmentOptions = EVERYTHING,
-    **errand: Any,
-) -> Sam3Order:
+    **context: Any,
+) -> Sam3Request:
     """A request ready for the model."""
-    return segmenter.prepare(picture, prompts, options, Errand(**errand))
+    return segmenter.prepare(picture, prompts, options, RequestContext(**context))
 
 
-def run(segmenter: Sam3Segmenter, *orders: Sam3Order) -> list[tuple[PromptResult, ...] | None]:
-    """Take all through the model together, as the lane does; None for what failed."""
-    while wanted := [order for order in orders if order.wanted()]:
+def run(segmenter: Sam3Segmenter, *requests: Sam3Request) -> list[tuple[PromptResult, ...] | None]:
+    """Take all through the model together, as the executor does; None for what failed."""
+    while wanted := [request for request in requests if request.wanted()]:
         segmenter.find(wanted)
-    return [None if order.answer.exception() else segmenter.trace(order) for order in orders]
-
-
-def mixed(segmenter: Sam3Segmenter) -> list[Sam3Order]:
-    """Texts, boxes, both; several pictures; a region; tiles; as many orders."""
     return [
-        ordered(segmenter, turned(0), texts("ab")),
-        ordered(segmenter, turned(1), (Prompt(text="a"), Prompt(boxes=(BOX,)))),
-        ordered(segmenter, turned(0), (Prompt(text="c", boxes=(BOX, NOT_BOX)),)),
-        ordered(segmenter, turned(2), (*texts("ad"), Prompt(boxes=(BOX,))), REGION),
-        ordered(segmenter, turned(3), (Prompt(text="e", boxes=(BOX,)), Prompt(text="f")), TILED),
+        None if request.answer.exception() else segmenter.trace(request) for request in requests
+    ]
+
+
+def mixed(segmenter: Sam3Segmenter) -> list[Sam3Request]:
+    """Texts, boxes, both; several pictures; a region; tiles; as many requests."""
+    return [
+        prepared(segmenter, turned(0), texts("ab")),
+        prepared(segmenter, turned(1), (Prompt(text="a"), Prompt(boxes=(BOX,)))),
+        prepared(segmenter, turned(0), (Prompt(text="c", boxes=(BOX, NOT_BOX)),)),
+        prepared(segmenter, turned(2), (*texts("ad"), Prompt(boxes=(BOX,))), REGION),
+        prepared(segmenter, turned(3), (Prompt(text="e", boxes=(BOX,)), Prompt(text="f")), TILED),
     ]
 
 
@@ -73,8 +75,8 @@ def test_together_equals_one_by_one(segmenter: Sam3Segmenter, views: int) -> Non
     """
     segmenter._vision._size = BatchSize(views)
     together = run(segmenter, *mixed(segmenter))
-    for found, order in zip(together, mixed(segmenter), strict=True):
-        [alone] = run(segmenter, order)
+    for found, request in zip(together, mixed(segmenter), strict=True):
+        [alone] = run(segmenter, request)
         assert found is not None
         assert alone is not None
         assert all(close(one, other) for one, other in zip(found, alone, strict=True))
@@ -92,10 +94,10 @@ def test_waiting_requests_share_every_pass(segmenter: Sam3Segmenter) -> None:
     segmenter._vision._size = BatchSize(4)
     parts = ("vision_encoder", "text_encoder", "detr_decoder")
     counted = [passes(segmenter, part) for part in parts]
-    run(segmenter, *(ordered(segmenter, turned(turn), texts("abcd"[turn])) for turn in range(4)))
+    run(segmenter, *(prepared(segmenter, turned(turn), texts("abcd"[turn])) for turn in range(4)))
     assert counted == [[4], [4], [4]]
     for turn in range(4):
-        run(segmenter, ordered(segmenter, turned(turn), texts("efgh"[turn]), scope="other"))
+        run(segmenter, prepared(segmenter, turned(turn), texts("efgh"[turn]), scope="other"))
     assert [rows[1:] for rows in counted] == [[1] * 4] * 3
 
 
@@ -109,19 +111,19 @@ def test_a_pass_is_filled_with_what_is_needed_next(segmenter: Sam3Segmenter) -> 
         segmenter._vision._size = BatchSize(views)
         segmenter._forget()
         seen = passes(segmenter, "vision_encoder")
-        orders = [ordered(segmenter, turned(turn), texts("abcd")) for turn in range(3)]
-        segmenter.find(orders)
+        requests = [prepared(segmenter, turned(turn), texts("abcd")) for turn in range(3)]
+        segmenter.find(requests)
         assert seen == expected
-        run(segmenter, *orders)
+        run(segmenter, *requests)
         assert sum(seen) == 3
 
 
 def test_a_short_request_does_not_wait_for_a_long_one(segmenter: Sam3Segmenter) -> None:
     """Six prompts and one: the one is closed by the second batch, with two of the six."""
-    long = ordered(segmenter, turned(0), texts("abcdef"))
-    short = ordered(segmenter, turned(1), texts("x"))
+    long = prepared(segmenter, turned(0), texts("abcdef"))
+    short = prepared(segmenter, turned(1), texts("x"))
     segmenter.find([long, short])
-    assert (long.errand.computed, short.closed) == (4, False)
+    assert (long.context.computed, short.closed) == (4, False)
     segmenter.find([long, short])
     assert (long.closed, short.closed) == (True, True)
 
@@ -144,12 +146,12 @@ def test_one_that_fails_fails_alone(segmenter: Sam3Segmenter) -> None:
     module = model_of(segmenter).vision_encoder
     hook = module.register_forward_pre_hook(refuse_white, with_kwargs=True)
     pictures = (turned(0), white, turned(1))
-    orders = [ordered(segmenter, picture, texts("ab")) for picture in pictures]
-    found = run(segmenter, *orders)
+    requests = [prepared(segmenter, picture, texts("ab")) for picture in pictures]
+    found = run(segmenter, *requests)
     assert [one is None for one in found] == [False, True, False]
-    assert isinstance(orders[1].answer.exception(), ModelFailed)
+    assert isinstance(requests[1].answer.exception(), ModelFailed)
     hook.remove()
-    assert run(segmenter, ordered(segmenter, white, texts("ab"))) != [None]
+    assert run(segmenter, prepared(segmenter, white, texts("ab"))) != [None]
 
 
 def test_a_shared_batch_that_does_not_fit_is_halved(segmenter: Sam3Segmenter) -> None:
@@ -159,9 +161,9 @@ def test_a_shared_batch_that_does_not_fit_is_halved(segmenter: Sam3Segmenter) ->
     Negative control: one that does not fit alone is out of memory, and its neighbour is not.
     """
     pictures = [turned(turn) for turn in range(4)]
-    expected = [run(segmenter, ordered(segmenter, one, texts("a")))[0] for one in pictures]
+    expected = [run(segmenter, prepared(segmenter, one, texts("a")))[0] for one in pictures]
     hook = fail_when(segmenter, "detr_encoder", torch.OutOfMemoryError("full"), rows=2)
-    found = run(segmenter, *(ordered(segmenter, one, texts("a")) for one in pictures))
+    found = run(segmenter, *(prepared(segmenter, one, texts("a")) for one in pictures))
     for one, other in zip(found, expected, strict=True):
         assert one is not None
         assert other is not None
@@ -173,19 +175,19 @@ def test_a_shared_batch_that_does_not_fit_is_halved(segmenter: Sam3Segmenter) ->
         raise torch.OutOfMemoryError(message)
 
     model_of(segmenter).geometry_encoder.register_forward_pre_hook(never_fits)
-    boxed = ordered(segmenter, turned(0), (Prompt(boxes=(BOX,)),))
-    plain = ordered(segmenter, turned(1), texts("a"))
+    boxed = prepared(segmenter, turned(0), (Prompt(boxes=(BOX,)),))
+    plain = prepared(segmenter, turned(1), texts("a"))
     assert [one is None for one in run(segmenter, boxed, plain)] == [True, False]
     assert isinstance(boxed.answer.exception(), OutOfMemory)
 
 
 def test_one_that_is_withdrawn_hurts_nobody(segmenter: Sam3Segmenter) -> None:
     """Abandoned after the first batch: no row of it runs any more; its neighbour is answered."""
-    gone = ordered(segmenter, turned(0), texts("abcdefgh"))
-    stays = ordered(segmenter, turned(1), texts("xy"))
+    gone = prepared(segmenter, turned(0), texts("abcdefgh"))
+    stays = prepared(segmenter, turned(1), texts("xy"))
     rows = passes(segmenter, "detr_decoder")
     segmenter.find([gone, stays])
-    gone.errand.abandon()
+    gone.context.abandon()
     assert run(segmenter, gone, stays)[0] is None
     assert isinstance(gone.answer.exception(), Withdrawn)
     assert rows == [4, 2]
@@ -193,21 +195,21 @@ def test_one_that_is_withdrawn_hurts_nobody(segmenter: Sam3Segmenter) -> None:
 
 def test_a_frugal_request_runs_alone(segmenter: Sam3Segmenter) -> None:
     """Those beside it go first or after it, never with it; one row at a time is its own."""
-    orders = [
-        ordered(segmenter, turned(0), texts("ab")),
-        ordered(segmenter, turned(1), texts("cd"), frugal=True),
-        ordered(segmenter, turned(2), texts("e")),
+    requests = [
+        prepared(segmenter, turned(0), texts("ab")),
+        prepared(segmenter, turned(1), texts("cd"), frugal=True),
+        prepared(segmenter, turned(2), texts("e")),
     ]
     rows = passes(segmenter, "detr_decoder")
-    assert None not in run(segmenter, *orders)
+    assert None not in run(segmenter, *requests)
     assert rows == [3, 1, 1]
 
 
 def test_after_a_lost_gpu_the_others_hear_that_it_is_gone(segmenter: Sam3Segmenter) -> None:
     """Those in the batch failed; those behind it, and all later ones, find no model."""
     fail_when(segmenter, "detr_encoder", torch.AcceleratorError("CUDA error: lost", 700))
-    inside = ordered(segmenter, turned(0), texts("abcd"))
-    behind = ordered(segmenter, turned(1), texts("e"))
+    inside = prepared(segmenter, turned(0), texts("abcd"))
+    behind = prepared(segmenter, turned(1), texts("e"))
     run(segmenter, inside, behind)
     assert isinstance(inside.answer.exception(), ModelDied)
     assert isinstance(behind.answer.exception(), NotReady)
@@ -223,7 +225,7 @@ def test_a_region_is_seen_as_if_it_had_been_cut_out(segmenter: Sam3Segmenter) ->
     shifted = (Prompt(text="a"), Prompt(text="b", boxes=(Box(xyxy=(10, 20, 50, 60)),)))
     cut = noise().crop((10, 10, 90, 80))
     [region], [alone], [whole] = (
-        run(segmenter, ordered(segmenter, picture, asked, options))
+        run(segmenter, prepared(segmenter, picture, asked, options))
         for picture, asked, options in (
             (noise(), prompts, REGION),
             (cut, shifted, EVERYTHING),
@@ -245,25 +247,25 @@ def test_a_region_is_seen_as_if_it_had_been_cut_out(segmenter: Sam3Segmenter) ->
 def test_tiles_are_views_of_their_own(segmenter: Sam3Segmenter) -> None:
     """Two by two tiles and the whole are five views, each seen once for all prompts."""
     seen = passes(segmenter, "vision_encoder")
-    order = ordered(segmenter, noise(), texts("abc"), TILED)
+    request = prepared(segmenter, noise(), texts("abc"), TILED)
     computed = []
-    while order.wanted():
-        segmenter.find([order])
-        computed.append(order.errand.computed)
+    while request.wanted():
+        segmenter.find([request])
+        computed.append(request.context.computed)
     assert sum(seen) == TILED.passes == 5
     assert computed == sorted(computed)
     assert computed[-1] == 3
-    assert len(order.kept) == 15
+    assert len(request.kept) == 15
 
 
 def test_the_figures_tell_how_full_the_passes_were(segmenter: Sam3Segmenter) -> None:
     """Six rows in two passes; three views, of which the memory knew one when it came again."""
     segmenter._vision._size = BatchSize(2)
-    run(segmenter, *(ordered(segmenter, turned(turn), texts("ab")) for turn in range(2)))
+    run(segmenter, *(prepared(segmenter, turned(turn), texts("ab")) for turn in range(2)))
     run(
         segmenter,
-        ordered(segmenter, turned(2), texts("c")),
-        ordered(segmenter, turned(0), texts("d")),
+        prepared(segmenter, turned(2), texts("c")),
+        prepared(segmenter, turned(0), texts("d")),
     )
     figures = segmenter.figures
     assert (figures["heads_passes_total"], figures["heads_rows_total"]) == (2, 6)

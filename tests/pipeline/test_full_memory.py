@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError
-from pipeline.model import outline as module
+from pipeline.model import contours as module
+from pipeline.model.batching import translated
+from pipeline.model.contours import Canvas, trace_contours
 from pipeline.model.full_memory import ran_out
-from pipeline.model.outline import Canvas, outline
-from pipeline.model.sharing import translated
 from pipeline.model.views import View
 from s3_sam3.contracts.manifest import Rle
 
@@ -82,12 +82,12 @@ def test_what_torch_says_on_this_machine_is_known() -> None:
 @pytest.mark.parametrize("who", FULL)
 def test_masks_are_halved_whoever_had_no_memory(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Outlining four masks where one fits gives the outlines of one by one.
+    ContourTrace four masks where one fits gives the outlines of one by one.
 
     Negative control: any other error is not tried again.
     """
     logits, canvas = torch.randn(4, 8, 8), Canvas(20, 16, View(0, 0, 20, 16))
-    expected = outline(logits, canvas, mask_threshold=0.5, chunk_bytes=1)
+    expected = trace_contours(logits, canvas, mask_threshold=0.5, chunk_bytes=1)
     whole = module._Edges
 
     def crowded(error: Exception) -> list[tuple[Rle, int]]:
@@ -97,7 +97,7 @@ def test_masks_are_halved_whoever_had_no_memory(who: str, monkeypatch: pytest.Mo
             return whole(masks, canvas, cut)
 
         monkeypatch.setattr(module, "_Edges", edges)
-        return outline(logits, canvas, mask_threshold=0.5, chunk_bytes=2**20)
+        return trace_contours(logits, canvas, mask_threshold=0.5, chunk_bytes=2**20)
 
     assert crowded(FULL[who]) == expected
     with pytest.raises(RuntimeError, match="shapes"):

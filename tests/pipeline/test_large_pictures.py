@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 from PIL import Image
+from pipeline_client import command
 from process_table import peak
 from random_sam3 import KEY
 
@@ -32,24 +32,20 @@ BOUND = PICTURES * LARGEST + DECODERS * LARGEST + DRAWING_BYTES * SIDE**2 + 300 
 
 
 @contextmanager
-def served(checkpoint: Path, cache: Path, **settings: str) -> Iterator[tuple[str, int]]:
-    """Start `python -m pipeline`; its URL and process id."""
+def served(checkpoint: Path, cache: Path, **bounds: int) -> Iterator[tuple[str, int]]:
+    """Start the pipeline within *bounds*; its URL and process id."""
     environ = {
         "PATH": os.environ["PATH"],
         "API_SECRET_KEY": KEY,
         "PIPELINE_PORT": "0",
-        "PIPELINE_DECODERS": str(DECODERS),
-        "PIPELINE_SIDE_THREADS": "4",
         "SAM3_WEIGHTS_PATH": str(checkpoint),
         "SAM3_SELF_TEST": "finite",
         "SAM3_DEVICE": "cpu",
         "S3_CACHE_DIR": str(cache),
         "S3_LOG_FORMAT": "json",
     }
-    command = [sys.executable, "-m", "pipeline"]
-    with subprocess.Popen(
-        command, env=environ | settings, stdout=subprocess.PIPE, text=True
-    ) as process:
+    started = command(decoders=DECODERS, side_threads=4, **bounds)
+    with subprocess.Popen(started, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         events: dict[str, dict[str, str]] = {}
         while "setup_done" not in events:
@@ -74,12 +70,12 @@ async def ask(session: aiohttp.ClientSession, url: str, data: bytes) -> int:
         return answer.status
 
 
-async def grown(checkpoint: Path, cache: Path, **settings: str) -> int:
+async def grown(checkpoint: Path, cache: Path, **bounds: int) -> int:
     """Bytes that the server's memory grew by over four of the largest pictures at once."""
     file = BytesIO()
     Image.new("RGB", (SIDE, SIDE), "teal").save(file, "JPEG")
     headers = {contract.API_KEY_HEADER: KEY}
-    with served(checkpoint, cache, **settings) as (url, pid):
+    with served(checkpoint, cache, **bounds) as (url, pid):
         before = peak(pid, "VmHWM")
         async with aiohttp.ClientSession(headers=headers) as session:
             asked = (ask(session, url, file.getvalue()) for _ in range(4))
@@ -94,9 +90,7 @@ async def test_large_pictures_are_drawn_within_bounds(checkpoint: Path, tmp_path
     Negative control: with room for all at once they do.
     """
     assert SIDE**2 <= limits.MAX_IMAGE_PIXELS
-    few = {"PIPELINE_PICTURE_BYTES": str(PICTURES * LARGEST), "PIPELINE_DRAWING_BYTES": "1"}
+    few = {"picture_bytes": PICTURES * LARGEST, "drawing_bytes": 1}
     bounded = await grown(checkpoint, tmp_path, **few)
-    free = await grown(
-        checkpoint, tmp_path, PIPELINE_PICTURE_BYTES=str(2**40), PIPELINE_DRAWING_BYTES=str(2**40)
-    )
+    free = await grown(checkpoint, tmp_path, picture_bytes=2**40, drawing_bytes=2**40)
     assert bounded < BOUND < free, (bounded, BOUND, free)

@@ -7,7 +7,6 @@ The server is the process that an operator starts, around a tiny random model.
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,17 +19,19 @@ import pytest
 from odd_pictures import PICTURES, Odd
 from odd_pictures.pngs import header
 from PIL import Image
+from pipeline_client import command, predicted
 from process_table import descendants, peak
 from random_sam3 import KEY
 
-from api.inspection import Inspector
-from api.inspection_child import inspect
+from api.upload_check_child import check
+from api.upload_checks import UploadChecks
 from pipeline.decode.picture import decode
 from pipeline.decode.pool import MEMORY_BYTES, DecodePool
 from pipeline.errors import Refused
 from s3_sam3.contracts import limits
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.manifest import ImageSize
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
@@ -69,13 +70,12 @@ class Server:
 def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all files: the bounds hold for the whole of them, one after the other."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline"],
+        command(decoders=2),
         env={
             "PATH": os.environ["PATH"],
             "API_SECRET_KEY": KEY,
             "HF_TOKEN": "hf_not_for_children",
             "PIPELINE_PORT": "0",
-            "PIPELINE_DECODERS": "2",
             "SAM3_WEIGHTS_PATH": str(checkpoint),
             "SAM3_DEVICE": "cpu",
             "SAM3_SELF_TEST": "finite",
@@ -96,8 +96,8 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     process.communicate()
 
 
-async def ask(server: Server, data: bytes, *, drawn: bool) -> Any:
-    """Send a picture; the answer's JSON, whose status is checked against its code."""
+async def ask(server: Server, data: bytes, *, drawn: bool) -> ImageSize | ErrorCode:
+    """Send a picture; its size and frames, or the error's code, which fits the status."""
     request = contract.PredictRequest(
         prompts=(Prompt(text="nothing", threshold=1),),
         options=SegmentOptions(floor=1),
@@ -110,10 +110,11 @@ async def ask(server: Server, data: bytes, *, drawn: bool) -> Any:
         aiohttp.ClientSession(headers={contract.API_KEY_HEADER: KEY}) as session,
         session.post(f"{server.url}/api/v1/predict", data=form) as answer,
     ):
-        body = await answer.json()
-    code = body.get("error", {}).get("code")
-    assert answer.status == (FACTS[ErrorCode(code)].status if code else 200)
-    return body
+        if answer.status == 200:
+            return (await predicted(answer)).manifest.image
+        code = ErrorCode((await answer.json())["error"]["code"])
+    assert answer.status == FACTS[code].status
+    return code
 
 
 @pytest.mark.parametrize("odd", PICTURES.values(), ids=PICTURES.keys())
@@ -121,12 +122,11 @@ async def test_each_ends_right_in_bounded_memory(server: Server, odd: Odd) -> No
     """The right size and number of frames, or the right code; no process over its bound."""
     width, height = odd.size
     # To draw fifty million pixels takes long and is no matter of decoding.
-    body = await ask(server, odd.make(), drawn=width * height < MEGABYTE)
+    answer = await ask(server, odd.make(), drawn=width * height < MEGABYTE)
     if odd.code:
-        assert body["error"]["code"] == odd.code
+        assert answer == odd.code
     else:
-        size = {"width": width, "height": height, "frames": odd.frames}
-        assert body["manifest"]["image"] == size
+        assert answer == ImageSize(width=width, height=height, frames=odd.frames)
     assert server.grown < SERVER_BYTES
     assert [pid for pid in server.children if peak(pid, "VmPeak") > MEMORY_BYTES] == []
 
@@ -182,23 +182,23 @@ def test_a_careless_decoder_shows_other_colours() -> None:
     assert len(careless) >= 20
 
 
-#: Refused by the API before anybody inspects them.
-AT_THE_DOOR = {"empty_body", "file_too_large"}
+#: Refused by the API before a child checks them.
+UNCHECKED = {"empty_body", "file_too_large"}
 
-INSPECTED = {name: odd for name, odd in PICTURES.items() if odd.code not in AT_THE_DOOR}
+CHECKED = {name: odd for name, odd in PICTURES.items() if odd.code not in UNCHECKED}
 
 
-@pytest.mark.parametrize("odd", INSPECTED.values(), ids=INSPECTED.keys())
+@pytest.mark.parametrize("odd", CHECKED.values(), ids=CHECKED.keys())
 def test_the_api_judges_as_the_pipeline_does(odd: Odd) -> None:
     """What the API lets in can be segmented, at the size it says; what it refuses could not."""
-    answer = inspect(BytesIO(odd.make()), limits.MAX_IMAGE_PIXELS)
+    answer = check(odd.make(), limits.MAX_IMAGE_PIXELS)
     if odd.code:
         assert answer["error"] == odd.code
     else:
         assert (answer["width"], answer["height"]) == odd.size
 
 
-HEAVY = {name: odd for name, odd in INSPECTED.items() if "large as may be" in name}
+HEAVY = {name: odd for name, odd in CHECKED.items() if "large as may be" in name}
 
 
 @pytest.mark.parametrize("odd", HEAVY.values(), ids=HEAVY.keys())
@@ -206,8 +206,8 @@ async def test_the_apis_own_bounds_let_the_largest_in(odd: Odd) -> None:
     """Its child has a bound on memory, too; the largest picture must fit under it."""
     with TemporaryFile() as file:
         file.write(odd.make())
-        async with Inspector(max_pixels=limits.MAX_IMAGE_PIXELS) as inspector:
-            seen = await inspector.inspect(file)
+        async with UploadChecks() as checks:
+            seen = await checks.check(file)
     assert (seen.width, seen.height) == odd.size
 
 
@@ -221,7 +221,7 @@ async def test_without_the_pixel_limit_the_bound_is_broken() -> None:
     async with DecodePool(1, max_pixels=10**9, memory_bytes=2**40) as pool:
         with pytest.raises(Refused):
             await pool.decode(bomb())
-        assert peak(pool.pids[0], "VmPeak") > MEMORY_BYTES
+        assert peak(pool.pool.pids[0], "VmPeak") > MEMORY_BYTES
 
 
 async def test_a_child_without_memory_says_so() -> None:
@@ -231,4 +231,4 @@ async def test_a_child_without_memory_says_so() -> None:
             await pool.decode(bomb())
         assert caught.value.code is ErrorCode.IMAGE_TOO_LARGE
         assert "memory" in caught.value.message
-        assert peak(pool.pids[0], "VmPeak") <= MEMORY_BYTES
+        assert peak(pool.pool.pids[0], "VmPeak") <= MEMORY_BYTES

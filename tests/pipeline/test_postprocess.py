@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.model import postprocess
-from pipeline.model.standin import StandinSegmenter
+from pipeline.model.fake_model import FakeSegmenter
 from pipeline.model.views import View
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
@@ -234,7 +234,7 @@ def manifest(raws: list[dict[str, torch.Tensor]], options: SegmentOptions) -> Ma
     )
     return Manifest(
         image=ImageSize(width=160, height=120),
-        model=StandinSegmenter().info,
+        model=FakeSegmenter().info,
         timings=Timings(decode_ms=0, model_ms=0, post_ms=0, total_ms=0),
         options=options,
         prompts=prompts,

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from asked_sam3 import close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING, KEY, SIDE
+from random_sam3_calls import close, fail_when, look, noise, passes
 
 from pipeline import settings
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError, Refused
 from pipeline.model import postprocess, preprocess
 from pipeline.model.detector import Sam3Detector
-from pipeline.model.errand import Errand
+from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.segmenter import find, segment
+from pipeline.model.segmentation_model import find, segment
 from pipeline.model.views import View
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
@@ -182,9 +182,9 @@ def test_torchs_errors_are_told_apart(
 
 def test_outlining_survives_a_full_gpu(segmenter: Sam3Segmenter, picture: Image.Image) -> None:
     """Found masks are dropped nowhere: the three steps hand over what the model gave."""
-    order = segmenter.prepare(picture, (Prompt(text="a"),), EVERYTHING, Errand())
-    find(segmenter, order)
-    first, second = (segmenter.trace(order) for _ in range(2))
+    request = segmenter.prepare(picture, (Prompt(text="a"),), EVERYTHING, RequestContext())
+    find(segmenter, request)
+    first, second = (segmenter.trace(request) for _ in range(2))
     assert first == second
 
 
@@ -200,10 +200,12 @@ def test_bfloat16_is_only_the_pictures(
     assert isinstance(half, Sam3Segmenter)
     assert isinstance(full, Sam3Segmenter)
     prompts = (Prompt(text="a"), Prompt(text="a", boxes=(BOX,)))
-    order, exact = (each.prepare(picture, prompts, EVERYTHING, Errand()) for each in (half, full))
-    find(half, order)
+    request, exact = (
+        each.prepare(picture, prompts, EVERYTHING, RequestContext()) for each in (half, full)
+    )
+    find(half, request)
     find(full, exact)
-    remembered = half._vision._memory.get(order.sights[0].digest)
+    remembered = half._vision._memory.get(request.view_inputs[0].digest)
     assert remembered is not None
     assert remembered[0].dtype is torch.bfloat16
     waiting = (each._masks._waiting.values() for each in (half, full))

@@ -1,15 +1,13 @@
-"""What the pipeline's server answers to forms, pictures, batches and questions."""
+"""What the pipeline's server answers to forms, pictures and questions."""
 
 import asyncio
 import json
 
 import pytest
-from aiohttp import FormData
 from pictures import shapes
-from pipeline_client import HEADERS, Gated, Open, become, code_of, form, predict
+from pipeline_client import HEADERS, Gated, Open, code_of, predict, predicted
 
-from pipeline.model.standin import StandinSegmenter
-from pipeline.server import predicting
+from pipeline.model.fake_model import FakeSegmenter
 from pipeline.server.metrics import Metrics
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
@@ -40,7 +38,7 @@ async def test_hostile_forms_are_refused(
     open_client: Open, headers: dict[str, str], body: bytes
 ) -> None:
     """Whatever is sent instead of the form is a 400 with a reason, never a 500."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     answer = await client.post("/api/v1/predict", data=body, headers=headers)
     assert await code_of(answer) is ErrorCode.INVALID_REQUEST
 
@@ -62,7 +60,7 @@ async def test_hostile_forms_are_refused(
 )
 async def test_requests_that_do_not_fit_are_refused(open_client: Open, request_json: str) -> None:
     """A wrong request names what is wrong."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     answer = await predict(client, request=request_json)
     assert await code_of(answer) is ErrorCode.INVALID_REQUEST
 
@@ -78,13 +76,13 @@ async def test_requests_that_do_not_fit_are_refused(open_client: Open, request_j
 )
 async def test_bad_pictures_are_refused(open_client: Open, image: bytes, code: ErrorCode) -> None:
     """Empty, of another kind, cut off, or too large: each has its code."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     assert await code_of(await predict(client, image=image)) is code
 
 
 async def test_prompts_have_their_own_codes(open_client: Open) -> None:
     """An empty and a too long prompt are told apart."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     empty = await predict(client, request='{"prompts": [{"text": " "}]}')
     assert await code_of(empty) is ErrorCode.PROMPT_EMPTY
     assert await code_of(await predict(client, "x" * 401)) is ErrorCode.PROMPT_TOO_LONG
@@ -100,54 +98,18 @@ async def test_prompts_have_their_own_codes(open_client: Open) -> None:
 )
 async def test_what_lies_outside_is_refused(open_client: Open, request_json: str) -> None:
     """A box or a region outside of the picture, and a box outside of the region."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     answer = await predict(client, request=request_json)
     assert await code_of(answer) is ErrorCode.PROMPT_INVALID
 
 
 async def test_unknown_paths_and_methods(open_client: Open) -> None:
     """404 and 405 have the same form; the latter names what is allowed."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     assert await code_of(await client.get("/nothing", headers=HEADERS)) is ErrorCode.NOT_FOUND
     answer = await client.get("/api/v1/predict", headers=HEADERS)
     assert await code_of(answer) is ErrorCode.METHOD_NOT_ALLOWED
     assert answer.headers["Allow"] == "POST"
-
-
-async def test_a_batch_answers_each_picture(open_client: Open) -> None:
-    """Results in order; a bad picture has an error in its place and spoils no other."""
-    client = await open_client(StandinSegmenter)
-    batch = FormData()
-    for number, image in enumerate((shapes(), b"GIF89a", shapes((64, 48)))):
-        form("red", image=image, number=str(number), into=batch)
-    answer = await client.post("/api/v1/predict/batch", data=batch, headers=HEADERS)
-    first, second, third = await answer.json()
-    assert first["result"]["manifest"]["image"] == {"width": 320, "height": 240, "frames": 1}
-    assert second["error"]["code"] == "unsupported_media_type"
-    assert third["result"]["manifest"]["image"] == {"width": 64, "height": 48, "frames": 1}
-
-
-async def test_the_pictures_of_a_batch_wait_for_the_model_together(open_client: Open) -> None:
-    """
-    All four are in line before the first is served; the answers keep their order.
-
-    Taken one after the other, never more than one would be in line.
-    """
-    segmenter = Gated()
-    segmenter.gate.clear()
-    client = await open_client(lambda: segmenter)
-    batch = FormData()
-    for number, text in enumerate(("red", "blue", "standin:oom", "red")):
-        form(text, number=str(number), into=batch)
-    asked = asyncio.create_task(client.post("/api/v1/predict/batch", data=batch, headers=HEADERS))
-    lane = client.app[predicting.STUDIO].lane
-    await become(lambda: len(lane.waiting) == 4)
-    assert segmenter.found == []
-    segmenter.gate.set()
-    items = await (await asked).json()
-    texts = [item.get("result", {}).get("manifest", {}).get("prompts", [{}]) for item in items]
-    assert [prompts[0].get("text") for prompts in texts] == ["red", "blue", None, "red"]
-    assert items[2]["error"]["code"] == "out_of_memory"
 
 
 async def test_a_request_that_is_not_done_in_time_is_given_up(open_client: Open) -> None:
@@ -181,7 +143,7 @@ async def test_the_ids_of_prompts_differ(
 
     Negative control: names that differ are served.
     """
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     prompts = [{"id": name, "text": "red"} for name in ids]
     answer = await predict(client, request=json.dumps({"prompts": prompts}))
     assert answer.status == 200 if differ else await code_of(answer) is ErrorCode.INVALID_REQUEST
@@ -193,13 +155,13 @@ async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
 
     Negative control: by default they are there.
     """
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     prompts = (Prompt(text="red circle"),)
     answers = []
     for pictures in (True, False):
         asked = contract.PredictRequest(prompts=prompts, pictures=pictures)
         answer = await predict(client, request=asked.model_dump_json())
-        answers.append(contract.PredictAnswer.model_validate_json(await answer.read()))
+        answers.append(await predicted(answer))
     drawn, bare = answers
     assert drawn.manifest.prompts == bare.manifest.prompts
     assert (bare.mask_png, bare.overlay_webp) == (b"", b"")
@@ -209,27 +171,17 @@ async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
 
 async def test_the_manifest_says_what_was_asked(open_client: Open) -> None:
     """The options come back with the answer, so that it can be cut anew."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     options = SegmentOptions(threshold=0.9, region=(10, 10, 300, 200), nms=0.7)
     asked = contract.PredictRequest(prompts=(Prompt(text="red"),), options=options)
     answer = await predict(client, request=asked.model_dump_json())
-    result = contract.PredictAnswer.model_validate_json(await answer.read())
+    result = await predicted(answer)
     assert result.manifest.options == options
-
-
-async def test_a_batch_with_a_gap_is_refused(open_client: Open) -> None:
-    """image1 without image0, or no picture at all, is no batch."""
-    client = await open_client(StandinSegmenter)
-    gap = form("red", number="1")
-    answer = await client.post("/api/v1/predict/batch", data=gap, headers=HEADERS)
-    assert await code_of(answer) is ErrorCode.INVALID_REQUEST
-    answer = await client.post("/api/v1/predict/batch", data=b"--b--", headers=MULTIPART)
-    assert await code_of(answer) is ErrorCode.INVALID_REQUEST
 
 
 async def test_metrics_count(open_client: Open) -> None:
     """Pictures, instances and refusals appear in Prometheus' text format."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     await predict(client, "shape")
     await predict(client, image=b"GIF89a")
     answer = await client.get("/metrics", headers=HEADERS)
@@ -244,9 +196,9 @@ async def test_metrics_count(open_client: Open) -> None:
 
 async def test_model_info_is_the_contracts(open_client: Open) -> None:
     """Who asks for the model gets what manifests carry."""
-    client = await open_client(StandinSegmenter)
+    client = await open_client(FakeSegmenter)
     answer = await client.get("/api/v1/model/info", headers=HEADERS)
-    assert await answer.json() == StandinSegmenter().info.model_dump()
+    assert await answer.json() == FakeSegmenter().info.model_dump()
 
 
 def test_figures_are_written_by_family() -> None:

@@ -12,7 +12,7 @@ from random_sam3 import EVERYTHING, SIDE
 
 from pipeline.model import regions
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.segmenter import segment
+from pipeline.model.segmentation_model import segment
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
 from s3_sam3.imaging import rle

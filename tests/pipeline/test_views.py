@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 from pipeline.errors import Refused
-from pipeline.model.asked import Asked, ask
 from pipeline.model.views import View, views
+from pipeline.model.work_items import WorkItem, work_items
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 
@@ -21,9 +21,9 @@ def parts(width: int, height: int, **options: object) -> tuple[View, ...]:
     return views(width, height, SegmentOptions.model_validate(options))
 
 
-def rows(prompt: Prompt, *looked_at: View) -> list[Asked]:
+def rows(prompt: Prompt, *looked_at: View) -> list[WorkItem]:
     """What is asked about the whole and these tiles."""
-    return list(ask(prompt, place=0, views=(WHOLE, *looked_at)))
+    return list(work_items(prompt, place=0, views=(WHOLE, *looked_at)))
 
 
 def test_the_whole_picture_is_one_view() -> None:
@@ -70,14 +70,14 @@ def test_tiles_cover_their_whole_and_overlap(
 def test_a_box_is_scaled_to_its_view() -> None:
     """Centre and size in 0..1 of what is looked at, from pixels of the picture."""
     region = View(5, 10, 20, 40)
-    [row] = ask(Prompt(boxes=(CAT,)), place=0, views=(region,))
+    [row] = work_items(Prompt(boxes=(CAT,)), place=0, views=(region,))
     assert row.boxes == ((0.5, 0.125, 0.5, 0.25),)
 
 
 def test_a_box_outside_of_the_first_view_is_refused() -> None:
     """An exemplar that cannot be shown is the caller's mistake."""
     with pytest.raises(Refused, match="outside") as caught:
-        list(ask(Prompt(boxes=(CAT,)), place=0, views=(View(50, 0, 50, 60),)))
+        list(work_items(Prompt(boxes=(CAT,)), place=0, views=(View(50, 0, 50, 60),)))
     assert caught.value.code is ErrorCode.PROMPT_INVALID
 
 
