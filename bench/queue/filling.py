@@ -36,7 +36,7 @@ async def crowd(db: Connection, *, users: int, tier: str) -> Crowd:
 
 
 PENDING = """
-    with customer as (
+    with owner as (
         select u.id, u.number, 1000 / t.weight as step,
             t.head_start * 1000::bigint as ahead,
             -- Behind what was claimed, and behind what still waits.
@@ -61,18 +61,18 @@ PENDING = """
             user_id, source_image_url, text_prompt, prompts, cost, queue_class_id, virtual_start
         )
         select
-            customer.id,
-            'uploads/' || customer.id || '/' || md5(random()::text || n) || '.jpg',
+            owner.id,
+            'uploads/' || owner.id || '/' || md5(random()::text || n) || '.jpg',
             'cat', '[{"id": "p0", "text": "cat"}]', 1,
-            customer.queue_class_id,
-            customer.finish + n / cardinality(%(ids)s::uuid[]) * customer.step - customer.ahead
+            owner.queue_class_id,
+            owner.finish + n / cardinality(%(ids)s::uuid[]) * owner.step - owner.ahead
         from generate_series(0, %(count)s - 1) as n
-        inner join customer on customer.number = 1 + n %% cardinality(%(ids)s::uuid[])
+        inner join owner on owner.number = 1 + n %% cardinality(%(ids)s::uuid[])
         returning id, user_id, queue_class_id, virtual_start
     ),
     clocks as (
         insert into segmentation.fair_clocks (user_id, kind, finish)
-        select id, 'image', 0 from customer
+        select id, 'image', 0 from owner
         on conflict (user_id, kind) do nothing
     ),
     holds as (
@@ -130,11 +130,11 @@ IN_WORK = """
             status, attempt_count, started_at
         )
         select
-            customer, 'uploads/' || customer || '/' || md5(random()::text || n) || '.jpg',
+            owner, 'uploads/' || owner || '/' || md5(random()::text || n) || '.jpg',
             '[{"text": "cat"}]', 1,
             (select min(id) from segmentation.queue_classes where kind = 'image'), 0, 'processing',
             1, now()
-        from unnest(%(ids)s::uuid[]) as customer, generate_series(1, %(count)s) as n
+        from unnest(%(ids)s::uuid[]) as owner, generate_series(1, %(count)s) as n
         returning id, user_id
     ),
     numbered as (select busy.*, nextval('segmentation.tokens') as token from busy)

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from typing_extensions import override
 
 from bench.queue_states import agreement, clock
-from bench.queue_states.door import SERVICE, Door
+from bench.queue_states.database import SERVICE, Database
 from bench.queue_states.model import QueueModel
 from bench.queue_states.model_rows import Attempt, Task
 from s3_sam3.contracts.errors import ErrorCode
@@ -61,16 +61,18 @@ class QueueMachine(RuleBasedStateMachine):
         """Begin on an empty queue at *db_url* (the superuser's)."""
         super().__init__()
         self.steps = 0
-        self.door = Door(db_url)
+        self.database = Database(db_url)
         for command in clock.EMPTY:
-            self.door.rows(command)
-        [tier] = self.door.rows("select max_in_flight from segmentation.tiers where tier = 'free'")
+            self.database.rows(command)
+        [tier] = self.database.rows(
+            "select max_in_flight from segmentation.tiers where tier = 'free'"
+        )
         self.cap_before = tier["max_in_flight"]
         self._cap(CAP)
         self.users = [str(uuid.UUID(int=number)) for number in (1, 2, 3)]
         for user in self.users:
-            self.door.rows("insert into auth.users (id) values (%s)", user)
-        self.door.call(SERVICE, "set_user_tier", p_user_id=self.users[2], p_tier="pro")
+            self.database.rows("insert into auth.users (id) values (%s)", user)
+        self.database.call(SERVICE, "set_user_tier", p_user_id=self.users[2], p_tier="pro")
         self.model = QueueModel(
             caps=dict(zip(self.users, (CAP, CAP, 64), strict=True)),
             balances=dict.fromkeys(self.users, CREDITS),
@@ -80,7 +82,7 @@ class QueueMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Put the tier back."""
         self._cap(self.cap_before)
-        self.door.close()
+        self.database.close()
 
     @rule(
         target=tasks,
@@ -115,7 +117,7 @@ class QueueMachine(RuleBasedStateMachine):
     ) -> str | None:
         cost = prompts * SegmentOptions(tiles=tiles).passes
         submit = partial(
-            self.door.call,
+            self.database.call,
             owner,
             "submit_task",
             p_source_image_url=f"uploads/{owner}/a.png",
@@ -128,7 +130,7 @@ class QueueMachine(RuleBasedStateMachine):
             self._refused(submit)
             return None
         row = submit()["task"]
-        stored = self.door.rows(
+        stored = self.database.rows(
             "select * from public.segmentation_results where id = %s", row["id"]
         )[0]
         task = Task(
@@ -162,8 +164,8 @@ class QueueMachine(RuleBasedStateMachine):
     )
     def claim(self, worker: str, limit: int, lease: int) -> Any:
         """A worker asks for tasks."""
-        before, memory_mb = self.door.now(), WORKERS[worker]
-        rows = self.door.table(
+        before, memory_mb = self.database.now(), WORKERS[worker]
+        rows = self.database.table(
             SERVICE,
             "claim_tasks",
             p_worker=worker,
@@ -173,7 +175,7 @@ class QueueMachine(RuleBasedStateMachine):
             p_capabilities={"memory_mb": memory_mb},
         )
         self.model.note(worker, memory_mb, before)
-        now = self.door.now()
+        now = self.database.now()
         opened = []
         for row in rows:
             task = self.model.tasks[str(row["id"])]
@@ -195,14 +197,15 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(token=tokens, lease=st.sampled_from([30, 60]))
     def renew(self, token: int, lease: int) -> None:
         """A worker, or its zombie, holds on."""
-        now = self.door.now()
+        now = self.database.now()
         expected = self.model.renew(token, now)
         assert (
-            self.door.call(SERVICE, "renew_lease", p_token=token, p_lease_seconds=lease) == expected
+            self.database.call(SERVICE, "renew_lease", p_token=token, p_lease_seconds=lease)
+            == expected
         )
         if expected == "ok":
             attempt = self.model.attempts[token]
-            [row] = self.door.rows(
+            [row] = self.database.rows(
                 "select lease_expires_at from segmentation.attempts where token = %s", token
             )
             left = row["lease_expires_at"].timestamp()
@@ -217,7 +220,7 @@ class QueueMachine(RuleBasedStateMachine):
         attempt = self.model.attempts.get(token)
         if attempt and computed is not None:
             computed = min(computed, attempt.task.cost)
-        answer = self.door.call(
+        answer = self.database.call(
             SERVICE, "report_progress", p_token=token, p_progress=0.5, p_computed=computed
         )
         assert answer == self.model.progress(token, computed)
@@ -227,7 +230,7 @@ class QueueMachine(RuleBasedStateMachine):
         """A worker, or its zombie, has a result."""
         attempt = self.model.attempts.get(token)
         prefix = f"results/{attempt.task.user}/{attempt.task.id}/{token}/" if attempt else "gone/"
-        answer = self.door.call(
+        answer = self.database.call(
             SERVICE,
             "complete_task",
             p_token=token,
@@ -242,39 +245,39 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(token=tokens, code=st.sampled_from(CODES))
     def fail(self, token: int, code: ErrorCode) -> None:
         """A worker, or its zombie, gives up."""
-        now = self.door.now()
-        answer = self.door.call(SERVICE, "fail_task", p_token=token, p_error_code=code.value)
+        now = self.database.now()
+        answer = self.database.call(SERVICE, "fail_task", p_token=token, p_error_code=code.value)
         assert answer == self.model.fail(token, code, now)
 
     @rule(token=tokens, reason=st.sampled_from(ReleaseReason))
     def release(self, token: int, reason: ReleaseReason) -> None:
         """A worker that stops or cannot, or its zombie, gives a task back."""
-        answer = self.door.call(SERVICE, "release_task", p_token=token, p_reason=reason.value)
+        answer = self.database.call(SERVICE, "release_task", p_token=token, p_reason=reason.value)
         assert answer == self.model.release(token, reason)
 
     @rule(task=tasks)
     def cancel(self, task: str) -> None:
         """A user changes their mind."""
         owner = self.model.tasks[task].user
-        assert self.door.call(owner, "cancel_task", p_id=task) == self.model.cancel(task)
+        assert self.database.call(owner, "cancel_task", p_id=task) == self.model.cancel(task)
 
     @rule(task=consumes(tasks))
     def delete(self, task: str) -> None:
         """A user wants it gone."""
-        assert self.door.call(self.model.tasks[task].user, "delete_result", p_id=task) == "ok"
+        assert self.database.call(self.model.tasks[task].user, "delete_result", p_id=task) == "ok"
         self.model.delete(task)
 
     @rule()
     def reap(self) -> None:
         """Any worker looks after the others."""
-        now = self.door.now()
-        assert self.door.call(SERVICE, "reap_tasks") == self.model.reap(now)
+        now = self.database.now()
+        assert self.database.call(SERVICE, "reap_tasks") == self.model.reap(now)
 
     @rule(seconds=st.sampled_from(SKIPS))
     def skip(self, seconds: int) -> None:
         """Time passes."""
         for command in clock.SKIP:
-            self.door.rows(command, seconds)
+            self.database.rows(command, seconds)
         self.model.skip(seconds)
 
     @invariant()
@@ -282,9 +285,9 @@ class QueueMachine(RuleBasedStateMachine):
         """After each step all rows are what the model says."""
         self.steps += 1
         for check in agreement.CHECKS:
-            check(self.door, self.model)
+            check(self.database, self.model)
 
     def _cap(self, tasks: int) -> None:
-        self.door.rows(
+        self.database.rows(
             "update segmentation.tiers set max_in_flight = %s where tier = 'free'", tasks
         )

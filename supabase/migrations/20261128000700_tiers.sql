@@ -77,6 +77,6 @@ as $$
     select segmentation.set_user_tier(p_user_id, p_tier);
 $$;
 comment on function public.set_user_tier is
-'Operators: put a user into a tier; counts for what they submit from then on.';
+'Operators: put a user into a tier, for what they submit from then on.';
 revoke execute on function public.set_user_tier from public, anon, authenticated, service_role;
 grant execute on function public.set_user_tier to service_role;

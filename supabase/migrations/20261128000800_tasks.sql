@@ -57,7 +57,7 @@ create table public.segmentation_results (
     constraint segmentation_results_error_code_known
     foreign key (error_code) references segmentation.error_codes (code),
     constraint segmentation_results_kind_known check (kind in ('image', 'video')),
-    -- A regular expression per user is compiled for nearly every row, since Postgres keeps 32 of them.
+    -- No regular expression with the user in it: Postgres caches 32, and would compile one for each row.
     constraint segmentation_results_source_is_own_upload check (
         starts_with(source_image_url, 'uploads/' || user_id || '/')
         and substr(source_image_url, 46) ~ '^[^/[:cntrl:]]+$'
@@ -171,5 +171,5 @@ create policy "Users submit tasks of their own" on public.segmentation_results
 for insert to authenticated
 with check ((select auth.uid()) = user_id);
 
--- For apps that subscribe to the table the plain way; row-level security decides what they hear.
+-- For apps that subscribe to the table itself; row-level security decides what they hear.
 alter publication supabase_realtime add table public.segmentation_results;

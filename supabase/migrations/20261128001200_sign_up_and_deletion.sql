@@ -26,7 +26,7 @@ begin
     return null;
 end;
 $$;
-comment on function segmentation.welcome_new_user is 'Trigger on auth.users: welcome whoever signs up.';
+comment on function segmentation.welcome_new_user is 'Trigger on auth.users: make the profile of a new user.';
 revoke execute on function segmentation.welcome_new_user from public;
 
 create trigger segmentation_welcomes_new_user
@@ -60,10 +60,10 @@ begin
 end;
 $$;
 comment on function segmentation.lock_before_deletion is
-'Trigger on auth.users: let transitions of a user''s tasks end before the cascade takes the profile.';
+'Trigger on auth.users: wait for transitions of the user''s tasks before the cascade locks the profile.';
 revoke execute on function segmentation.lock_before_deletion from public;
 
--- On auth.users, for a trigger on the profile would come too late: its row is locked by then.
+-- On auth.users, because a trigger on the profile would come too late: its row is locked by then.
 create trigger segmentation_locks_before_deletion
 before delete on auth.users
 for each row execute function segmentation.lock_before_deletion();

@@ -106,7 +106,7 @@ begin
     end loop;
 end;
 $$;
-comment on function segmentation.queue_class is 'The class of such tasks; made when it is missing.';
+comment on function segmentation.queue_class is 'The class of such tasks, made if it is missing; memory is rounded up.';
 revoke execute on function segmentation.queue_class from public;
 
 create function segmentation.queue_class_of_needs(p_kind text, p_needs jsonb)
@@ -119,7 +119,7 @@ declare
     pixels integer := coalesce((p_needs ->> 'pixels')::integer, 0);
     revision text := p_needs ->> 'model_revision';
 begin
-    -- Else anybody could make classes without end.
+    -- Otherwise users could make classes without end.
     if revision is not null and not exists (
         select 1 from segmentation.workers where workers.capabilities ->> 'model_revision' = revision
     ) then

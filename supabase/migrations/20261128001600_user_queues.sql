@@ -38,7 +38,7 @@ set search_path = ''
 as $$
 begin
     -- The row is locked even where its virtual start stays. So a claim that removes it, because it
-    -- sees nothing pending, and a task that is just coming cannot miss each other.
+    -- sees nothing pending, and a submit at the same moment cannot miss each other.
     insert into segmentation.user_queues as queue (queue_class_id, user_id, virtual_start, waiting)
     values (new.queue_class_id, new.user_id, new.virtual_start, 1)
     on conflict (queue_class_id, user_id) do update
@@ -68,7 +68,7 @@ as $$
 begin
     update segmentation.user_queues as queue set waiting = queue.waiting - 1
     where queue.queue_class_id = new.queue_class_id and queue.user_id = new.user_id and queue.waiting > 0;
-    -- The row is locked now: a task that is just coming waits for us, and then makes a new one.
+    -- The row is locked now: a submit at the same moment waits for us, and then makes a new row.
     delete from segmentation.user_queues as queue
     where
         queue.queue_class_id = new.queue_class_id and queue.user_id = new.user_id and queue.waiting = 0

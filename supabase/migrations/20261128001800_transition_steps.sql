@@ -1,6 +1,5 @@
 -- The steps that transitions are made of: lock an attempt, end it, close its task or try it again.
 
--- Two statements instead of three, for every word of a worker.
 create function segmentation.lock_attempt(p_token bigint)
 returns segmentation.attempts
 language plpgsql

@@ -40,9 +40,9 @@ immutable
 security invoker
 set search_path = ''
 as $$
-    -- Each tile, and the whole for what is larger than a tile.
+    -- Each tile, and the whole picture for objects that are larger than a tile.
     select case when tiled.tiles = 1 then 1 else tiled.tiles * tiled.tiles + 1 end
-    -- Through numeric, for 2.0 is a whole number too.
+    -- Through numeric, because 2.0 is a whole number too.
     from (select coalesce((p_options ->> 'tiles')::numeric::integer, 1) as tiles) as tiled;
 $$;
 comment on function segmentation.passes is 'contracts.prompts.SegmentOptions.passes, of options that are sound.';
@@ -107,7 +107,7 @@ begin
     end if;
 end;
 $$;
-comment on function segmentation.refuse_full_queue is 'Refuse with PT429 whoever has too many pending tasks.';
+comment on function segmentation.refuse_full_queue is 'Refuse with PT429 a user who has too many pending tasks.';
 revoke execute on function segmentation.refuse_full_queue from public;
 
 create function segmentation.prepare_task()

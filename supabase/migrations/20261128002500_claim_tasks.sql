@@ -36,7 +36,7 @@ security invoker
 set search_path = ''
 as $$
 begin
-    -- Coalesced, for `limit null` would take everything.
+    -- Coalesced, because `limit null` would take everything.
     if not coalesce(
         char_length(p_worker) between 1 and 200
         and p_limit between 1 and 100

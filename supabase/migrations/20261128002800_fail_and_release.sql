@@ -30,7 +30,7 @@ begin
 end;
 $$;
 comment on function segmentation.raise_memory_floor is
-'After out of memory: raise the floor and retry where somebody online has more, else fail.';
+'After out of memory: retry on a worker online with more, or fail if there is none.';
 revoke execute on function segmentation.raise_memory_floor from public;
 
 create function segmentation.fail_task(p_token bigint, p_error_code text, p_detail text)

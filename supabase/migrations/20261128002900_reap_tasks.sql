@@ -101,6 +101,6 @@ as $$
     select segmentation.reap_tasks(p_limit);
 $$;
 comment on function public.reap_tasks is
-'Workers: end silent attempts (how many), cancel expired tasks, mark the blocked. 0 while another reaps.';
+'Workers: end silent attempts (how many) and cancel expired tasks. 0 while another reaps.';
 revoke execute on function public.reap_tasks from public, anon, authenticated, service_role;
 grant execute on function public.reap_tasks to authenticated, service_role;

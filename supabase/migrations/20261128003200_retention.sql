@@ -46,6 +46,6 @@ as $$
     select segmentation.prune_results(p_limit);
 $$;
 comment on function public.prune_results is
-'The janitor: remove final tasks older than their tier keeps them (how many), and rows that have had their time.';
+'The janitor: remove final tasks older than their tier keeps them (how many), expired keys and workers long gone.';
 revoke execute on function public.prune_results from public, anon, authenticated, service_role;
 grant execute on function public.prune_results to service_role;

@@ -57,7 +57,7 @@ create table public.webhook_endpoints (
     constraint webhook_endpoints_description_length check (char_length(description) <= 500),
     constraint webhook_endpoints_disabled_reason_known check (disabled_reason in ('owner', 'gone'))
 );
-comment on table public.webhook_endpoints is 'A customer''s address for webhooks. Only functions change it.';
+comment on table public.webhook_endpoints is 'A user''s address for webhooks. Only functions change it.';
 comment on column public.webhook_endpoints.disabled_reason is 'owner: switched off; gone: it answered 410.';
 comment on column public.webhook_endpoints.failures is 'Failed attempts in a row.';
 comment on column public.webhook_endpoints.circuit_open_until is

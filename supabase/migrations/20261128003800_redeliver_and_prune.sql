@@ -10,7 +10,7 @@ begin
     update public.webhook_deliveries as deliveries
     set
         status = 'pending', attempt_count = 0, next_attempt_at = now(), finished_at = null,
-        -- Whoever works on it now has lost it.
+        -- A dispatcher that works on it now is stale.
         claim_token = nextval('segmentation.tokens')
     where deliveries.id = p_delivery_id and deliveries.user_id = auth.uid();
     if not found then

@@ -22,8 +22,8 @@ create table segmentation.wake_targets (
     constraint wake_targets_old_secret_ends check ((old_secret is null) = (old_secret_until is null))
 );
 comment on table segmentation.wake_targets is 'Listeners with an address. Only operators change it.';
-comment on column segmentation.wake_targets.old_secret is 'The one before; it signs beside the new one.';
-comment on column segmentation.wake_targets.old_secret_until is 'Until then.';
+comment on column segmentation.wake_targets.old_secret is 'The secret before; it signs beside the new one.';
+comment on column segmentation.wake_targets.old_secret_until is 'Until then the old secret signs too.';
 
 alter table segmentation.wake_targets enable row level security;
 create policy "Nobody reads wake targets but functions" on segmentation.wake_targets

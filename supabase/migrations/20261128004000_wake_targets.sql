@@ -100,7 +100,7 @@ set search_path = ''
 as $$
     select segmentation.remove_wake_target(p_name);
 $$;
-comment on function public.remove_wake_target is 'Operators: wake that listener no more: ok.';
+comment on function public.remove_wake_target is 'Operators: send that listener nothing any more: ok.';
 revoke execute on function public.remove_wake_target from public, anon, authenticated, service_role;
 grant execute on function public.remove_wake_target to service_role;
 
@@ -133,6 +133,6 @@ as $$
     select * from segmentation.wake_targets();
 $$;
 comment on function public.wake_targets is
-'Operators and the Edge Function notify-listener: who is to be woken, where, signed with each of what.';
+'Operators and the Edge Function notify-listener: names, addresses and signing secrets of listeners.';
 revoke execute on function public.wake_targets from public, anon, authenticated, service_role;
 grant execute on function public.wake_targets to service_role;
