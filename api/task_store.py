@@ -21,7 +21,7 @@ Row = dict[str, Any]
 TABLE: Final = "segmentation_results"
 
 COLUMNS: Final = (
-    "id,status,progress,cost,charged,attempt_count,error_code,error_message,blocked_by,"
+    "id,status,progress,cost,charged,attempt_count,error_code,error_message,"
     "created_at,expires_at,started_at,finished_at,"
     "project_id,source_image_url,text_prompt,prompts,options,needs,"
     "instance_count,summary,mask_image_url,overlay_image_url,manifest_url"
@@ -104,12 +104,12 @@ async def read_all(rest: Rest, who: Principal, ids: Iterable[str]) -> dict[str, 
     return {row["id"]: row for row in rows}
 
 
-async def outlook(rest: Rest, who: Principal, row: Row) -> Row:
-    """Fields of a pending task that no row holds: `queue_position` and `eta_seconds`."""
+async def queue_status(rest: Rest, who: Principal, row: Row) -> Row:
+    """What no row holds of a pending task: `queue_position`, `eta_seconds` and `blocked_by`."""
     if row["status"] != TaskStatus.PENDING:
         return {}
     answer: Row | None = await rest.rpc(
-        "task_outlook", {"p_id": row["id"]}, who.token, idempotent=True
+        "queue_status", {"p_id": row["id"]}, who.token, idempotent=True
     )
     return answer or {}
 
@@ -127,8 +127,15 @@ async def delete(rest: Rest, who: Principal, task_id: UUID) -> None:
 
 
 def task(row: Row, queue_status: Row | None = None) -> bodies.Task:
-    """A row as the state of a task, with the fields of `outlook`."""
-    return bodies.Task(**_state(row), **(queue_status or {}))
+    """A row as the state of a task, with the answer of `queue_status` while it is pending."""
+    waits = queue_status or {}
+    blocked_by = waits.get("blocked_by")
+    return bodies.Task(
+        **_state(row),
+        queue_position=waits.get("queue_position"),
+        eta_seconds=waits.get("eta_seconds"),
+        blocked_by=None if blocked_by is None else _task_error(blocked_by, None),
+    )
 
 
 def result(row: Row) -> bodies.Result:
@@ -146,7 +153,6 @@ def _state(row: Row) -> Row:
         "task_id": row["id"],
         "status": row["status"],
         "progress": row["progress"],
-        "blocked_by": _blocked_by(row),
         "credits": row["cost"],
         "credits_charged": row["charged"],
         "attempt_count": row["attempt_count"],
@@ -177,12 +183,6 @@ def _error(row: Row) -> bodies.TaskError | None:
         row["status"] == TaskStatus.CANCELLED and row["error_code"] is not None
     )
     return _task_error(row["error_code"], row["error_message"]) if ended_badly else None
-
-
-def _blocked_by(row: Row) -> bodies.TaskError | None:
-    """Why no machine can start it now."""
-    waits = row["status"] == TaskStatus.PENDING and row["blocked_by"] is not None
-    return _task_error(row["blocked_by"], None) if waits else None
 
 
 def _task_error(code_of_row: str | None, message: str | None) -> bodies.TaskError:

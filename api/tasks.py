@@ -51,7 +51,7 @@ async def create_task(request: web.Request) -> web.Response:
     queue_status: task_store.Row = {}
     # The task is queued: the request does not fail because its place in the queue is not known.
     with suppress(RestError):
-        queue_status = await task_store.outlook(app[keys.REST], who, row)
+        queue_status = await task_store.queue_status(app[keys.REST], who, row)
     task = task_store.task(row, queue_status)
     return answers.ok(request, task, status=status, headers=headers)
 
@@ -61,7 +61,7 @@ async def get_task(request: web.Request) -> web.Response:
     rest = request.app[keys.REST]
     who = request[keys.PRINCIPAL]
     row = await task_store.read(rest, who, parsing.path_id(request))
-    queue_status = await task_store.outlook(rest, who, row)
+    queue_status = await task_store.queue_status(rest, who, row)
     return answers.ok(request, task_store.task(row, queue_status))
 
 

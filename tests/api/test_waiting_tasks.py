@@ -59,8 +59,8 @@ async def test_a_task_that_nobody_online_can_do_says_so(caller: Any, draw: Draw)
     assert "online" in reply.data["blocked_by"]["message"]
     assert reply.data["eta_seconds"] is None
     assert (reply.data["credits"], reply.data["credits_charged"]) == (1, None)
-    page = (await caller.ask("GET", "/api/v1/results")).data["items"]
-    assert page[0]["blocked_by"]["code"] == "no_capable_worker"
+    task = (await caller.ask("GET", f"/api/v1/tasks/{reply.data['task_id']}")).data
+    assert task["blocked_by"] == reply.data["blocked_by"]
 
 
 async def test_a_deadline_is_counted_from_the_submission(caller: Any, draw: Draw) -> None:
@@ -187,19 +187,11 @@ ROW: dict[str, Any] = {
     "attempt_count": 0,
     "error_code": None,
     "error_message": None,
-    "blocked_by": "no_capable_worker",
     "created_at": "2026-01-01T00:00:00Z",
     "expires_at": None,
     "started_at": None,
     "finished_at": None,
 }
-
-
-@pytest.mark.parametrize("status", ["processing", "done", "failed", "cancelled"])
-def test_only_a_pending_task_is_blocked(status: str) -> None:
-    """A mark that was left behind by a claim or an end is not told."""
-    assert task_store.task(ROW).blocked_by is not None
-    assert task_store.task(ROW | {"status": status}).blocked_by is None
 
 
 def test_a_code_that_is_newer_than_this_server_is_ours() -> None:

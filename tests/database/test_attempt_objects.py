@@ -1,41 +1,8 @@
-"""What listeners ask: is that webhook new, and what may this attempt touch?"""
+"""What a listener asks for `job-urls`: what may this attempt touch?"""
 
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(autouse=True)
-async def _clean(operator: Any) -> None:
-    """Receipts outlive users, so they outlive tests."""
-    await operator.rows("delete from segmentation.webhook_receipts")
-
-
-async def test_a_webhook_is_accepted_once(machine: Any, new_machine: Any, service: Any) -> None:
-    """The second time it is a duplicate, on any machine and after any restart."""
-    assert await machine.call("accept_webhook", p_id="msg_1") == "ok"
-    other = await new_machine()
-    for caller in (machine, other, service):
-        assert await caller.call("accept_webhook", p_id="msg_1") == "duplicate"
-    assert await machine.call("accept_webhook", p_id="msg_2") == "ok"
-
-
-async def test_old_receipts_are_forgotten(machine: Any, operator: Any) -> None:
-    """After a day an id may come again; a receiver refuses so old a signature long before."""
-    await machine.call("accept_webhook", p_id="msg_1")
-    await operator.rows(
-        "update segmentation.webhook_receipts set received_at = received_at - interval '25 hours'"
-    )
-    await machine.call("accept_webhook", p_id="msg_2")
-    rows = await operator.rows("select id from segmentation.webhook_receipts")
-    assert [row["id"] for row in rows] == ["msg_2"]
-
-
-@pytest.mark.parametrize("webhook_id", ["", "x" * 201, None])
-async def test_a_senseless_id_is_refused(machine: Any, refused: Any, webhook_id: Any) -> None:
-    """1 to 200 characters."""
-    with refused("PT400", "invalid_request"):
-        await machine.call("accept_webhook", p_id=webhook_id)
 
 
 async def test_the_holder_learns_what_its_attempt_may_touch(owner: Any, machine: Any) -> None:
@@ -100,10 +67,8 @@ async def test_an_unknown_token_opens_nothing(machine: Any, token: Any) -> None:
 async def test_users_and_disabled_machines_are_refused(
     owner: Any, machine: Any, service: Any, refused: Any
 ) -> None:
-    """Neither takes webhooks in nor asks for objects."""
+    """Neither asks for objects."""
     await service.call("set_machine_enabled", p_id=machine.id, p_enabled=False)
     for caller in (owner, machine):
-        with refused("PT403", "forbidden"):
-            await caller.call("accept_webhook", p_id="msg_1")
         with refused("PT403", "forbidden"):
             await caller.call("attempt_objects", p_token=1)

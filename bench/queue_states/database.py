@@ -14,7 +14,7 @@ SERVICE: Final = "service"
 Row = dict[str, Any]
 
 
-class Door:
+class Database:
     """Calls as PostgREST makes them, and looks past it."""
 
     def __init__(self, db_url: str) -> None:

@@ -26,7 +26,7 @@ begin
     return null;
 end;
 $$;
-comment on function segmentation.welcome_new_user is 'Trigger on auth.users: welcome whoever signs up.';
+comment on function segmentation.welcome_new_user is 'Trigger on auth.users: make the profile of a new user.';
 revoke execute on function segmentation.welcome_new_user from public;
 
 create trigger segmentation_welcomes_new_user
@@ -38,13 +38,15 @@ select segmentation.welcome_user(existing.id) from auth.users as existing;
 
 -- The cascade alone goes from the profile to the tasks, against every completion, which holds its
 -- task and wants the profile. The second of the two died of the deadlock, and with it a paid result.
-create function segmentation.lock_before_leaving()
+create function segmentation.lock_before_deletion()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
+    -- Before the clocks, as a submit does.
+    delete from segmentation.idempotency_keys as keys where keys.user_id = old.id;
     -- From here on nothing new is submitted.
     perform 1 from segmentation.fair_clocks as clock
     where clock.user_id = old.id
@@ -57,11 +59,11 @@ begin
     return old;
 end;
 $$;
-comment on function segmentation.lock_before_leaving is
-'Trigger on auth.users: let transitions of a user''s tasks end before the cascade takes the profile.';
-revoke execute on function segmentation.lock_before_leaving from public;
+comment on function segmentation.lock_before_deletion is
+'Trigger on auth.users: wait for transitions of the user''s tasks before the cascade locks the profile.';
+revoke execute on function segmentation.lock_before_deletion from public;
 
--- On auth.users, for a trigger on the profile would come too late: its row is locked by then.
-create trigger segmentation_locks_before_leaving
+-- On auth.users, because a trigger on the profile would come too late: its row is locked by then.
+create trigger segmentation_locks_before_deletion
 before delete on auth.users
-for each row execute function segmentation.lock_before_leaving();
+for each row execute function segmentation.lock_before_deletion();

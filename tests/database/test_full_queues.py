@@ -51,9 +51,9 @@ async def test_what_comes_back_waits_again(
 async def test_uncounted_leavers_would_fill_the_line(
     owner: Any, machine: Any, tiers: Any, refused: Any, stack: Any
 ) -> None:
-    """Negative control: were a cancel not counted, a place in line would be lost for each."""
+    """Negative control: were a cancel not counted, each would take room for ever."""
     await tiers("free", max_waiting=2)
-    with mutated(stack.db_url, Mutant("leave_line", "turns.waiting - 1", "turns.waiting")):
+    with mutated(stack.db_url, Mutant("leave_queue", "queue.waiting - 1", "queue.waiting")):
         first, _ = await owner.queue(2)
         await owner.call("cancel_task", p_id=first)
         with refused("PT429", "rate_limited"):

@@ -5,14 +5,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.queue_states.mutants import MUTANTS, Mutant, mutated
+from bench.queue_states.mutants import MUTANTS, mutated
 
 
 pytestmark = pytest.mark.usefixtures("all_is_paid")
-
-COMES_BACK_MARKED = Mutant(
-    "retry_or_fail", "blocked_by = segmentation.mark_of(results.lane_id),", ""
-)
 
 ABLE: dict[str, Any] = {
     "kinds": ["image"],
@@ -51,7 +47,7 @@ async def test_a_video_goes_to_a_machine_with_video(
 
 
 async def test_a_video_machine_is_given_no_image(owner: Any, machine: Any) -> None:
-    """Negative control of the lanes: each kind is asked for by name."""
+    """Negative control of the classes: each kind is asked for by name."""
     await owner.submit()
     assert await machine.claim(p_capabilities={"kinds": ["video"]}) == []
 
@@ -74,7 +70,7 @@ async def test_users_submit_no_videos_yet(owner: Any) -> None:
 @pytest.mark.parametrize(
     ("needs", "too_little"),
     [
-        ({"memory_mb": 24_576}, {"memory_mb": 24_575}),
+        ({"memory_mb": 22_118}, {"memory_mb": 22_117}),
         ({"memory_mb": 1024}, {"memory_mb": None}),
         ({"pixels": 4_000_000}, {"max_pixels": 3_999_999}),
         ({"dtype": "bf16"}, {"dtype": "fp16"}),
@@ -102,7 +98,7 @@ async def test_a_task_that_asks_for_nothing_goes_to_anybody(owner: Any, machine:
 
 async def test_what_a_machine_cannot_do_does_not_block_it(owner: Any, machine: Any) -> None:
     """Tasks behind one that needs more are claimed in its stead."""
-    await owner.submit(p_needs={"memory_mb": 81_920})
+    await owner.submit(p_needs={"memory_mb": 73_728})
     task = await owner.submit()
     [claim] = await machine.claim(p_capabilities=ABLE)
     assert str(claim["id"]) == task["id"]
@@ -149,101 +145,61 @@ async def test_capabilities_without_sense_are_refused(
         await machine.claim(p_capabilities=capabilities)
 
 
-async def test_a_task_that_nobody_can_do_says_so(
-    owner: Any, machine: Any, task_row: Any, skip: Any
-) -> None:
-    """`blocked_by` appears when nobody online can do it, and goes when somebody comes."""
+async def blocked_by(owner: Any, task: Any) -> str | None:
+    """Why nobody can start the task."""
+    status = await owner.call("queue_status", p_id=task["id"])
+    reason: str | None = status["blocked_by"]
+    return reason
+
+
+async def test_a_task_that_nobody_can_do_says_so(owner: Any, machine: Any) -> None:
+    """`blocked_by` is there while nobody online can do it, and gone when somebody comes."""
     small = {"memory_mb": 16_000}
     await machine.claim(p_capabilities=small)
-    task = await owner.submit(p_needs={"memory_mb": 81_920})
-    await machine.call("reap_tasks")
-    assert (await task_row(task["id"]))["blocked_by"] == "no_capable_worker"
+    task = await owner.submit(p_needs={"memory_mb": 73_728})
+    assert await blocked_by(owner, task) == "no_capable_worker"
+
+    await machine.claim(p_capabilities={"memory_mb": 73_728, "kinds": ["video"]})
+    assert await blocked_by(owner, task) == "no_capable_worker"
 
     await owner.submit()
-    await machine.claim(p_capabilities={"memory_mb": 81_920, "kinds": ["video"]})
-    await machine.call("reap_tasks")
-    assert (await task_row(task["id"]))["blocked_by"] == "no_capable_worker"
+    await machine.claim(p_worker="other", p_capabilities={"memory_mb": 16_000, "slots": 2})
+    assert await blocked_by(owner, task) == "no_capable_worker"
 
-    await machine.claim(p_worker="other", p_capabilities=small | {"memory_mb": 81_920})
-    await machine.call("reap_tasks")
-    assert (await task_row(task["id"]))["blocked_by"] is None
+    other = await owner.submit(p_needs={"memory_mb": 73_728})
+    await machine.claim(p_worker="large", p_capabilities={"memory_mb": 73_728})
+    assert await blocked_by(owner, other) is None
 
 
-async def test_a_task_is_blocked_again_when_its_machine_leaves(
-    owner: Any, machine: Any, task_row: Any, skip: Any
-) -> None:
-    """Who was not seen for two minutes is not online any more."""
-    needs = {"memory_mb": 81_920}
+async def blocked_after_two_minutes(owner: Any, machine: Any, skip: Any) -> str | None:
+    """`blocked_by` of a task whose only machine was not seen for two minutes."""
+    needs = {"memory_mb": 73_728}
     await machine.claim(p_capabilities=needs)
     task = await owner.submit(p_needs=needs)
-    await machine.call("reap_tasks")
-    assert (await task_row(task["id"]))["blocked_by"] is None
+    assert await blocked_by(owner, task) is None
     await skip(121)
-    await machine.call("reap_tasks")
-    assert (await task_row(task["id"]))["blocked_by"] == "no_capable_worker"
+    return await blocked_by(owner, task)
 
 
-async def test_only_what_waits_is_blocked(
-    owner: Any, machine: Any, task_row: Any, skip: Any
+async def test_a_task_is_blocked_when_its_machine_leaves(
+    owner: Any, machine: Any, skip: Any
 ) -> None:
-    """A task that ended, or is at work, carries no `blocked_by`."""
-    ends = await owner.submit(p_needs={"memory_mb": 81_920})
-    await machine.call("reap_tasks")
+    """Who was not seen for two minutes is not online any more."""
+    assert await blocked_after_two_minutes(owner, machine, skip) == "no_capable_worker"
+
+
+async def test_without_asking_who_is_online_it_seems_startable(
+    owner: Any, machine: Any, skip: Any, stack: Any
+) -> None:
+    """Negative control: a machine that left would still count."""
+    with mutated(stack.db_url, MUTANTS["who is online is asked"]):
+        assert await blocked_after_two_minutes(owner, machine, skip) is None
+
+
+async def test_only_what_waits_is_blocked(owner: Any, machine: Any) -> None:
+    """A task that ended, or is at work, is not."""
+    ends = await owner.submit(p_needs={"memory_mb": 73_728})
     await owner.call("cancel_task", p_id=ends["id"])
-    works = await owner.submit(p_needs={"memory_mb": 81_920})
-    await machine.call("reap_tasks")
-    await machine.claim(p_capabilities={"memory_mb": 81_920})
-    for task in (ends, works):
-        assert (await task_row(task["id"]))["blocked_by"] is None
-
-
-async def mark_when_somebody_comes(owner: Any, machine: Any, task_row: Any) -> str | None:
-    """`blocked_by` of a task that was submitted before anybody was ever there."""
-    await owner.submit()
-    waits = await owner.submit()
-    assert (await task_row(waits["id"]))["blocked_by"] == "no_capable_worker"
-    await machine.claim()
-    await machine.call("reap_tasks")
-    mark: str | None = (await task_row(waits["id"]))["blocked_by"]
-    return mark
-
-
-async def test_a_mark_ends_when_the_first_worker_comes(
-    owner: Any, machine: Any, task_row: Any
-) -> None:
-    """Whoever set the mark and whenever, it ends when somebody online can do the task."""
-    assert await mark_when_somebody_comes(owner, machine, task_row) is None
-
-
-async def test_without_the_look_a_mark_stays(
-    owner: Any, machine: Any, task_row: Any, stack: Any
-) -> None:
-    """Negative control: a mark that nobody takes away is noticed."""
-    with mutated(stack.db_url, MUTANTS["a mark ends when somebody comes"]):
-        assert await mark_when_somebody_comes(owner, machine, task_row) == "no_capable_worker"
-
-
-async def mark_after_the_return(owner: Any, machine: Any, operator: Any, task_row: Any) -> Any:
-    """`blocked_by` of a task that comes back when its only machine is gone."""
-    needs = {"memory_mb": 81_920}
-    task = await owner.submit(p_needs=needs)
-    [claim] = await machine.claim(p_capabilities=needs)
-    await operator.rows("update segmentation.workers set last_seen_at = now() - interval '1 hour'")
-    await machine.call("fail_task", p_token=claim["token"], p_error_code="pipeline_failed")
-    return (await task_row(task["id"]))["blocked_by"]
-
-
-async def test_a_task_that_comes_back_says_whether_anybody_can_do_it(
-    owner: Any, machine: Any, operator: Any, task_row: Any
-) -> None:
-    """It says so at once; its owner need not wait for the next reaper."""
-    mark = await mark_after_the_return(owner, machine, operator, task_row)
-    assert mark == "no_capable_worker"
-
-
-async def test_without_the_mark_a_returned_task_seems_startable(
-    owner: Any, machine: Any, operator: Any, task_row: Any, stack: Any
-) -> None:
-    """Negative control of the mark at the return."""
-    with mutated(stack.db_url, COMES_BACK_MARKED):
-        assert await mark_after_the_return(owner, machine, operator, task_row) is None
+    works = await owner.submit(p_needs={"memory_mb": 73_728})
+    await machine.claim(p_capabilities={"memory_mb": 73_728})
+    assert [await blocked_by(owner, task) for task in (ends, works)] == [None, None]
