@@ -1,4 +1,4 @@
-"""Every joined channel of this process, and how one event reaches those it concerns."""
+"""All joined channels, and which of them an event reaches."""
 
 import collections
 import dataclasses
@@ -25,7 +25,6 @@ class Broadcast:
 
     @property
     def key(self) -> Key:
-        """Whom it reaches."""
         return self.name, self.private
 
 
@@ -46,7 +45,6 @@ class Hub:
         self._presences: dict[Key, presence.Presence] = {}
 
     def add(self, joined: channel.Channel) -> None:
-        """Let *joined* receive from now on."""
         self._channels[joined.key].add(joined)
 
     def remove(self, left: channel.Channel) -> None:
@@ -58,7 +56,6 @@ class Hub:
             self._presences.pop(left.key, None)
 
     def is_heard(self, key: Key) -> bool:
-        """Whether anybody listens there."""
         return key in self._channels
 
     def listeners(self) -> Iterator[channel.Channel]:

@@ -1,4 +1,4 @@
-"""Who is here: the state that clients track on a channel, in the shape of Phoenix.Presence."""
+"""Presence: the state that clients track on a channel, in the shape of Phoenix.Presence."""
 
 import dataclasses
 import itertools
@@ -27,14 +27,12 @@ class Presence:
         self._metas: dict[Hashable, tuple[str, dict[str, Any]]] = {}
 
     def state(self) -> State:
-        """Everybody who is here."""
         state: State = {}
         for key, meta in self._metas.values():
             state.setdefault(key, {"metas": []})["metas"].append(meta)
         return state
 
     def track(self, who: Hashable, key: str, payload: Mapping[str, Any]) -> Diff:
-        """Set the state of *who* under *key*."""
         meta = {**payload, "phx_ref": f"devstack-{next(_refs)}"}
         before = self._metas.get(who)
         if before is not None:

@@ -28,8 +28,6 @@ _READS = frozenset({"GET", "HEAD"})
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A request, read."""
-
     method: str
     query: Query
     preferences: headers.Preferences

@@ -19,8 +19,6 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """The body of a function call."""
-
     text: str
     #: Keys of the object; None if the body is no object.
     keys: frozenset[str] | None

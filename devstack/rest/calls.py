@@ -13,8 +13,6 @@ from devstack.rest.reading import Reader, Selection, Source
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A function's name, its arguments, and how to answer."""
-
     known: catalogue.Catalogue
     name: str
     #: The JSON body of a POST; None for a GET, whose arguments are in the query string.

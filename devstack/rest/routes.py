@@ -64,7 +64,7 @@ def _answering(handler: Handler) -> Handler:
         except errors.RestError as error:
             return responses.failure(error)
         except psycopg.Error as error:
-            _doubt_catalogue(request, error)
+            _forget_if_unknown(request, error)
             anonymous = role == asking.ANONYMOUS
             return responses.failure(sqlstate.translate(error, anonymous=anonymous))
 
@@ -182,7 +182,7 @@ async def _run(
     return await transaction.run(pool, plan, caller), planned
 
 
-def _doubt_catalogue(request: web.Request, error: psycopg.Error) -> None:
+def _forget_if_unknown(request: web.Request, error: psycopg.Error) -> None:
     """Forget the catalogue if PostgreSQL did not know what it said was there."""
     state = error.sqlstate or ""
     if state.startswith("42") and state != sqlstate.INSUFFICIENT_PRIVILEGE:
