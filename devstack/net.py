@@ -17,7 +17,7 @@ import aiohttp
 import psycopg
 from aiohttp import web
 
-from devstack import context, migrations, sql
+from devstack import context, migrations
 
 
 log = logging.getLogger(__name__)
@@ -65,8 +65,7 @@ async def settle(connection: migrations.Connection, *, wanted: bool) -> None:
         if present:
             await connection.execute("drop schema net cascade")
         else:
-            for _, statement in sql.split(SCHEMA.read_text()):
-                await connection.execute(statement.encode())
+            await migrations.execute(connection, SCHEMA, SCHEMA.read_text())
 
 
 def add_to(app: web.Application) -> None:

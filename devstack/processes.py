@@ -78,10 +78,6 @@ class Process:
             os.close(log)
         return cls(program, guard)
 
-    @property
-    def guard_pid(self) -> int:
-        return self._guard.pid
-
     async def wait(self) -> int:
         """Exit status of the program, once it ended."""
         return await self._guard.wait()

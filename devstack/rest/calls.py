@@ -3,12 +3,12 @@
 import dataclasses
 
 from devstack.rest import catalogue, errors, plan
-from devstack.rest.body import Arguments
 from devstack.rest.fragments import Binder, qualified, quoted
 from devstack.rest.headers import Preferences, Shape
 from devstack.rest.query import EVERYTHING, Query
 from devstack.rest.ranges import Window
 from devstack.rest.reading import Reader, Selection, Source
+from devstack.rest.wire import Arguments
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 from devstack.rest import catalogue, errors, plan
-from devstack.rest.body import Rows
 from devstack.rest.fragments import Binder, Renderer, qualified, quoted
 from devstack.rest.headers import Preferences, Resolution, Shape
 from devstack.rest.query import Query
 from devstack.rest.ranges import Window
 from devstack.rest.reading import Reader, Source, needed_columns
+from devstack.rest.wire import Rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
