@@ -1,6 +1,7 @@
-"""Read an HTTP request, before the catalogue is consulted."""
+"""An HTTP request and its JSON body, before the catalogue is consulted."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +28,7 @@ _READS = frozenset({"GET", "HEAD"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """A request, read."""
-
+class RestRequest:
     method: str
     query: Query
     preferences: headers.Preferences
@@ -43,14 +42,14 @@ class Ask:
         return self.method in _READS
 
 
-async def read(request: web.Request, *, is_call: bool) -> Ask:
+async def read(request: web.Request, *, is_call: bool) -> RestRequest:
     """The request, read. Raises: RequestError."""
     is_read = request.method in _READS
     _check_schema(request.headers.get("Accept-Profile" if is_read else "Content-Profile"))
     body = b"" if is_read else await request.read()
     if body and request.method in {"POST", "PATCH"}:
         _check_content_type(request.headers.get("Content-Type", "application/json"))
-    return Ask(
+    return RestRequest(
         method=request.method,
         query=query_string.parse(request.rel_url.raw_query_string, is_call=is_call and is_read),
         preferences=headers.prefer(request.headers.getall("Prefer", ())),
@@ -60,13 +59,52 @@ async def read(request: web.Request, *, is_call: bool) -> Ask:
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows to insert, or the one row of an update."""
+
+    #: A JSON array of objects, as sent: PostgreSQL reads it, so no number loses digits.
+    text: str
+    #: The keys that every row has.
+    keys: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    text: str
+    #: Keys of the object; None if the body is no object.
+    keys: frozenset[str] | None
+
+
+def rows(raw: bytes, *, same_keys: bool) -> Rows:
+    """
+    Read an object or an array of objects; with *same_keys* all must have the same keys.
+
+    Raises: InvalidBodyError.
+    """
+    text, value = _parse(raw)
+    listed = value if isinstance(value, list) else [value]
+    if not all(isinstance(row, dict) for row in listed):
+        raise errors.InvalidBodyError(details="expecting an object or an array of objects")
+    keys = tuple(listed[0]) if listed else ()
+    if same_keys and any(row.keys() != listed[0].keys() for row in listed):
+        raise errors.InvalidBodyError("All object keys must match")
+    return Rows(text=text if isinstance(value, list) else f"[{text}]", keys=keys)
+
+
+def arguments(raw: bytes) -> Arguments:
+    """Read the arguments of a function; no body means none. Raises: InvalidBodyError."""
+    text, value = _parse(raw or b"{}")
+    return Arguments(text=text, keys=frozenset(value) if isinstance(value, dict) else None)
+
+
 def role_of(claims: Mapping[str, Any]) -> str:
     """The role that *claims* name; without one the caller is anonymous."""
     return str(claims.get("role", ANONYMOUS))
 
 
 def caller(request: web.Request, claims: Mapping[str, Any], known: catalogue.Catalogue) -> Caller:
-    """Who asks. Raises: DatabaseError for a role that the gateway may not become."""
+    """The caller. Raises: DatabaseError for a role that the gateway may not become."""
     role = role_of(claims)
     if role not in known.roles:
         # The pool's user could become anyone, superusers included; `authenticator` could not.
@@ -98,3 +136,16 @@ def _check_content_type(content_type: str) -> None:
             f"Content-Type not acceptable: {kind}",
             hint="The devstack reads JSON only: no CSV, forms, text or binary.",
         )
+
+
+def _parse(raw: bytes) -> tuple[str, Any]:
+    try:
+        text = raw.decode()
+        return text, json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise errors.InvalidBodyError from None
+
+
+def _refuse(constant: str) -> Any:
+    # Python reads NaN and Infinity; JSON has neither.
+    raise ValueError(constant)
