@@ -42,11 +42,12 @@ tests/browser/node_modules: tests/browser/package-lock.json | setup
 test: setup tests/browser/node_modules ## all tests, the browser's included
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: setup ## lint, types, import rules, Edge Functions, migrations against the official CLI
+check: setup ## lint, types, import rules, sizes, Edge Functions, migrations against the official CLI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py
 	$(BIN)/sqlfluff lint --disable-progress-bar supabase/migrations
 	$(DENO) fmt --check --quiet .
 	$(DENO) lint --quiet .
@@ -60,8 +61,8 @@ format: setup ## rewrite the sources as `check` wants them
 
 pin: setup ## write the installed versions into constraints.txt, comments kept
 	@{ sed -n '/^#/p' constraints.txt; \
-	   $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.new
+	   $(BIN)/python -m pip freeze --exclude-editable | sed -E '/^#/d; s/\+cpu$$//'; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## stop nothing, remove what the targets made
-	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache build *.egg-info sdk/build sdk/*.egg-info

@@ -7,7 +7,7 @@ A Supabase and an R2 on this machine, without Docker.
     python -m devstack reset    forget all data, keys and ports
 
     python -m devstack restart|kill|pause|resume postgres|objects
-                                what a crash or a stall of one program does to the others
+                                let one program crash or stall
 """
 
 import argparse
@@ -30,16 +30,9 @@ EXIT_FAILED, EXIT_ALREADY_RUNNING, EXIT_NOT_RUNNING = 1, 2, 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command of *arguments*; its exit status."""
+    """Run the command of *arguments* and return its exit status."""
     flags = _parser().parse_args(arguments)
-    settings = choices.Settings.read(
-        os.environ,
-        state_dir=flags.state_dir,
-        env_file=getattr(flags, "env_file", None),
-        port=getattr(flags, "port", None),
-        postgres_user=getattr(flags, "postgres_user", None),
-        lifeline=getattr(flags, "lifeline", False),
-    )
+    settings = choices.Settings.read(os.environ, vars(flags))
     try:
         if flags.command in control.ORDERS:
             return order(settings, flags.program, flags.command)
@@ -102,6 +95,26 @@ def order(settings: choices.Settings, program: str, what: str) -> int:
 COMMANDS = {"up": up, "env": env, "status": status, "reset": reset}
 
 
+def _absolute(text: str) -> Path:
+    return Path(text).absolute()
+
+
+UP_FLAGS: tuple[tuple[str, Callable[[str], object], str], ...] = (
+    (
+        "--port",
+        int,
+        "gateway port; 0 picks a free one (default: DEVSTACK_PORT, the last one, 54321)",
+    ),
+    ("--env-file", _absolute, "default: devstack.env in the state directory"),
+    ("--migrations-dir", _absolute, "default: supabase/migrations"),
+    ("--functions-dir", _absolute, "Edge Functions; config.toml lies beside the folder"),
+    ("--functions-env", _absolute, "file with their secrets; default: .env in that folder"),
+    ("--jwt-seconds", int, "life of an access token; default: 3600"),
+    ("--postgres-bin", _absolute, "folder of other PostgreSQL 18 programs"),
+    ("--postgres-user", str, "as whom PostgreSQL runs when you are root"),
+)
+
+
 async def _until_told(life: Coroutine[None, None, None], *, lifeline: bool) -> None:
     """Run *life* until SIGINT, SIGTERM or the end of the *lifeline*, and wait for its end."""
     task = asyncio.ensure_future(life)
@@ -121,7 +134,6 @@ async def _until_told(life: Coroutine[None, None, None], *, lifeline: bool) -> N
 
 
 def _announcer(settings: choices.Settings, begun: float) -> Callable[[str], None]:
-    """What tells a person that the stack is up."""
 
     def announce(variables: str) -> None:
         seconds = time.monotonic() - begun
@@ -133,7 +145,7 @@ def _announcer(settings: choices.Settings, begun: float) -> Callable[[str], None
 
 
 def _silence(_variables: str) -> None:
-    """Tell nothing."""
+    pass
 
 
 def _running_env(settings: choices.Settings) -> Path:
@@ -148,7 +160,7 @@ def _running_env(settings: choices.Settings) -> Path:
 
 
 def _log_to(path: Path, *, quiet: bool) -> None:
-    """Everything goes to the file *path*, warnings also to the terminal."""
+    """Log everything to the file *path*, and warnings also to the terminal."""
     told = logging.StreamHandler()
     told.setLevel(logging.CRITICAL if quiet else logging.WARNING)
     logging.basicConfig(
@@ -172,18 +184,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in (*COMMANDS, *control.ORDERS):
         command = commands.add_parser(name)
-        command.add_argument("--state-dir", help="default: DEVSTACK_STATE_DIR, or .devstack here")
+        state_help = "default: DEVSTACK_STATE_DIR, or .devstack here"
+        command.add_argument("--state-dir", type=_absolute, help=state_help)
         command.add_argument("--quiet", action="store_true", help="print nothing but errors")
         if name in control.ORDERS:
             command.add_argument("program", choices=("postgres", "objects"))
         if name == "up":
-            port_help = "gateway port; 0 picks a free one (default: 54321, or as last time)"
-            command.add_argument("--port", type=int, help=port_help)
-            command.add_argument("--env-file", help="default: devstack.env in the state directory")
-            user_help = "as whom PostgreSQL runs when you are root (default: in a user namespace)"
-            command.add_argument("--postgres-user", help=user_help)
+            for flag, convert, about in UP_FLAGS:
+                command.add_argument(flag, type=convert, help=about)
             life_help = "stop when standard input ends"
             command.add_argument("--lifeline", action="store_true", help=life_help)
+            net_help = "leave out the schema `net`, as a project without pg_net"
+            command.add_argument("--no-net", dest="net", action="store_false", help=net_help)
     return parser
 
 

@@ -1,8 +1,9 @@
-"""What a person may choose, by flag or by `DEVSTACK_*` variable."""
+"""What a person may choose: flags of `python -m devstack`, and two variables."""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 #: The gateway's port when nothing else is asked: that of `supabase start`.
@@ -41,41 +42,22 @@ class Settings:
     object_store_memory: str = "384MiB"
 
     @classmethod
-    def read(
-        cls,
-        environ: Mapping[str, str],
-        *,
-        state_dir: str | None = None,
-        env_file: str | None = None,
-        port: int | None = None,
-        postgres_user: str | None = None,
-        lifeline: bool = False,
-    ) -> "Settings":
-        """Settings from *environ*, overruled by the flags that are given."""
-        chosen = state_dir or environ.get("DEVSTACK_STATE_DIR") or ".devstack"
-        state = Path(chosen).absolute()
-        binaries = environ.get("DEVSTACK_PG_BIN")
-        asked_port = environ.get("DEVSTACK_PORT")
-        functions = _folder(environ, "DEVSTACK_FUNCTIONS_DIR", "functions")
-        secrets = environ.get("DEVSTACK_FUNCTIONS_ENV")
-        return cls(
-            state_dir=state,
-            env_file=Path(env_file).absolute() if env_file else state / "devstack.env",
-            migrations_dir=_folder(environ, "DEVSTACK_MIGRATIONS_DIR", "migrations"),
-            functions_dir=functions,
-            functions_env=Path(secrets).absolute() if secrets else functions / ".env",
-            port=int(asked_port) if port is None and asked_port else port,
-            postgres_bin=Path(binaries).absolute() if binaries else None,
-            postgres_user=postgres_user,
-            lifeline=lifeline,
-            jwt_seconds=int(environ.get("DEVSTACK_JWT_SECONDS", "3600")),
-            net=environ.get("DEVSTACK_NET", "on") != "off",
-        )
+    def read(cls, environ: Mapping[str, str], flags: Mapping[str, Any]) -> "Settings":
+        """Settings from *flags*, which are named as the fields, and else from *environ*."""
+        given = {name: value for name, value in flags.items() if value is not None}
+        state = Path(environ.get("DEVSTACK_STATE_DIR") or ".devstack").absolute()
+        state = given.setdefault("state_dir", state)
+        if port := environ.get("DEVSTACK_PORT"):
+            given.setdefault("port", int(port))
+        functions = given.setdefault("functions_dir", _folder("functions"))
+        given.setdefault("functions_env", functions / ".env")
+        given.setdefault("migrations_dir", _folder("migrations"))
+        given.setdefault("env_file", state / "devstack.env")
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in given.items() if name in names})
 
 
-def _folder(environ: Mapping[str, str], variable: str, name: str) -> Path:
+def _folder(name: str) -> Path:
     """As the official CLI does, look beside the caller first; else take the repository's."""
-    if named := environ.get(variable):
-        return Path(named).absolute()
     here = Path("supabase", name).absolute()
     return here if here.is_dir() else REPOSITORY / "supabase" / name

@@ -11,13 +11,21 @@ import psycopg
 import psycopg_pool
 from aiohttp import web
 
-from devstack import context, control, errors, gateway, migrations, object_store, ports, postgres
+from devstack import (
+    context,
+    control,
+    errors,
+    gateway,
+    migrations,
+    net,
+    object_store,
+    ports,
+    postgres,
+)
 from devstack import settings as choices
 from devstack import state as states
 from devstack.functions import deno
 from devstack.functions import routes as function_routes
-from devstack.net import schema as net_schema
-from devstack.net import worker as net_worker
 from devstack.supervisor import Supervisor
 
 
@@ -29,7 +37,7 @@ POOL_MIN_COUNT, POOL_MAX_COUNT = 4, 24
 #: A request waits this long for a connection, and then is told that there is none.
 POOL_WAIT_SECONDS = 5.0
 
-#: A failed connection is given up after this, and tried anew when the next request wants one;
+#: A failed connection is given up after this, and tried again when the next request wants one;
 #: psycopg's own five minutes of growing pauses would outlast a restart by seconds.
 POOL_RECONNECT_SECONDS = 1.0
 
@@ -89,7 +97,6 @@ async def running(
 async def served(
     settings: choices.Settings, state: states.State, lease: int, supervisor: Supervisor
 ) -> AsyncIterator[None]:
-    """The gateway, listening."""
     async with psycopg_pool.AsyncConnectionPool(
         state.database_url,
         kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
@@ -113,7 +120,7 @@ async def served(
         control.add_routes(app, supervisor)
         function_routes.add_routes(app, _functions(settings, state, lease))
         if settings.net:
-            net_worker.add_to(app)
+            net.add_to(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         try:
@@ -133,7 +140,6 @@ async def _clean_up(runner: web.AppRunner) -> None:
 
 
 async def watch(supervisor: Supervisor) -> None:
-    """Wait until a program ends unasked. Raises: errors.ProcessDiedError."""
     try:
         await supervisor.watch()
     except* errors.ProcessDiedError as several:
@@ -141,7 +147,6 @@ async def watch(supervisor: Supervisor) -> None:
 
 
 def env_text(settings: choices.Settings, state: states.State) -> str:
-    """The env file."""
     variables = state.environment(settings.bucket)
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
@@ -187,7 +192,7 @@ async def _database(
         data=data,
         port=state.ports.postgres,
         password=state.keys.postgres_password,
-        disguise=postgres.prepare(data, binaries, settings.postgres_user),
+        run_as=postgres.prepare(data, binaries, settings.postgres_user),
     )
     # Immediate: what a restart by a failover or a crash looks like.
     opened = functools.partial(postgres.start, cluster, lease)
@@ -196,6 +201,6 @@ async def _database(
         state.database_url, autocommit=True
     ) as connection:
         await migrations.apply_platform(connection)
-        await net_schema.settle(connection, wanted=settings.net)
+        await net.settle(connection, wanted=settings.net)
         for name in await migrations.apply_migrations(connection, settings.migrations_dir):
             log.info("migration_applied %s", name)

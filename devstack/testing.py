@@ -1,7 +1,6 @@
-"""A devstack for tests: started as a person starts it, with typed access to what it promised."""
+"""A devstack for tests: started as a person starts it, with typed access to its env file."""
 
 import dataclasses
-import os
 import signal
 import subprocess
 import sys
@@ -40,8 +39,6 @@ class Stack:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SignedUpUser:
-    """A user made for one test."""
-
     id: str
     email: str
     password: str
@@ -52,8 +49,8 @@ class SignedUpUser:
 class DevstackProcess:
     """`python -m devstack up` as a person would run it."""
 
-    def __init__(self, state_dir: Path, *flags: str, **environ: str) -> None:
-        """Start it on *state_dir*, with more *flags*, and *environ* over ours."""
+    def __init__(self, state_dir: Path, *flags: str) -> None:
+        """Start it on *state_dir*, with more *flags*."""
         self.state_dir = state_dir
         self.env_file = state_dir.with_name(state_dir.name + ".env")
         self.env_file.unlink(missing_ok=True)
@@ -62,7 +59,6 @@ class DevstackProcess:
         command += flags
         self.process = subprocess.Popen(
             command,
-            env={**os.environ, **environ},
             # Its end tells the devstack that we are gone, however we went.
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -82,15 +78,13 @@ class DevstackProcess:
         return self._read()
 
     def wait(self, seconds: float = 20.0) -> int:
-        """Exit status, once the process ended."""
         return self.process.wait(seconds)
 
     def errors(self) -> str:
-        """What the ended process said on stderr."""
         return self.process.communicate(timeout=5.0)[1]
 
     def cut_lifeline(self) -> None:
-        """Do what our own death would do: end its standard input."""
+        """End its standard input, as our own death would."""
         if self.process.stdin is not None:
             self.process.stdin.close()
             self.process.stdin = None

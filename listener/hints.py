@@ -1,7 +1,8 @@
 """Realtime's notices, each a hint to look."""
 
-from adapters import machine_auth, realtime
+from adapters import machine_auth
 from listener.wake import Wake, WakeSource
+from s3_sam3 import realtime
 from s3_sam3.contracts import notices
 
 
@@ -16,7 +17,7 @@ def hint_channel(
 
     return realtime.SupervisedChannel(
         realtime.ChannelSettings(url=url, apikey=apikey, topic=notices.WORKERS_TOPIC),
-        tokens,
+        tokens.token,
         on_notice=noticed,
         on_live=lambda: wake.hint(WakeSource.POLL),
     )

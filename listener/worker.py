@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
-from adapters import realtime
 from listener.claim import Claimer
 from listener.webhooks import WebhookDoor
 from runtime import logs
+from s3_sam3 import realtime
 
 
 log = logs.get_logger(__name__)

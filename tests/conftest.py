@@ -11,6 +11,7 @@ import aiohttp
 import psycopg
 import pytest
 import structlog
+from hypothesis import settings
 from psycopg.rows import TupleRow
 
 from devstack import testing
@@ -21,6 +22,8 @@ Database = psycopg.AsyncConnection[TupleRow]
 
 def pytest_configure() -> None:
     """Programs that tests start hear Ctrl-C, also where a shell ignores it for this one (`&`)."""
+    settings.register_profile("suite", deadline=None)  # a busy machine is slow, not wrong
+    settings.load_profile("suite")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # A traceback with the values of all variables, structlog's default, takes seconds for a model.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -40,14 +43,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[testing.Stack]:
 @pytest.fixture
 def new_devstack(tmp_path: Path) -> Iterator[Callable[..., testing.DevstackProcess]]:
     """
-    Start a devstack of one's own: `new_devstack("state", *flags, **environ)`.
+    Start a devstack of the test's own with more flags of `up`.
 
-    Two of the same name share their state directory. Each that still runs is stopped at the end.
+    All of one test share a state directory. Each that still runs is stopped at the end.
     """
     started: list[testing.DevstackProcess] = []
 
-    def start(name: str = "state", *flags: str, **environ: str) -> testing.DevstackProcess:
-        process = testing.DevstackProcess(tmp_path / name, *flags, **environ)
+    def start(*flags: str) -> testing.DevstackProcess:
+        process = testing.DevstackProcess(tmp_path / "state", *flags)
         started.append(process)
         return process
 

@@ -14,7 +14,8 @@ TOPIC = "workers:image"
 class FakePhoenix:
     """A Phoenix server that joins anybody, sends broadcasts back, and breaks when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str = TOPIC) -> None:
+        self.topic = topic
         self.connections: list[ServerConnection] = []
         self.tokens: list[str] = []
         self.joins: list[dict[str, Any]] = []
@@ -38,7 +39,7 @@ class FakePhoenix:
 
     async def send(self, event: str, payload: dict[str, Any]) -> None:
         """Send a frame on the topic to every connection."""
-        frame = {"ref": None, "event": event, "topic": f"realtime:{TOPIC}", "payload": payload}
+        frame = {"ref": None, "event": event, "topic": f"realtime:{self.topic}", "payload": payload}
         for connection in list(self.connections):
             with contextlib.suppress(ConnectionClosed):
                 await connection.send(json.dumps(frame))

@@ -79,10 +79,10 @@ async def empty_database() -> AsyncIterator[str]:
         no_migrations.mkdir()
         env_file = Path(folder) / "env"
         flags = ["--quiet", "--port", "0", "--env-file", str(env_file)]
+        flags += ["--migrations-dir", str(no_migrations)]
         devstack = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "devstack", "up", *flags, "--state-dir", f"{folder}/state"),
             cwd=REPOSITORY,
-            env={**os.environ, "DEVSTACK_MIGRATIONS_DIR": str(no_migrations)},
         )
         try:
             async with asyncio.timeout(START_SECONDS):

@@ -60,7 +60,7 @@ def deadlocks_in(log: str) -> list[str]:
 async def staged(plan: Plan) -> AsyncIterator[Stage]:
     """Start all but the fleet's processes; end everything."""
     with tempfile.TemporaryDirectory(prefix="s3-chaos-") as folder:
-        process = testing.DevstackProcess(Path(folder) / "state", DEVSTACK_JWT_SECONDS="7200")
+        process = testing.DevstackProcess(Path(folder) / "state", "--jwt-seconds", "7200")
         try:
             stack = await asyncio.to_thread(process.wait_ready)
             async with _opened(Path(folder), stack, plan) as stage:

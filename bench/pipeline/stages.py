@@ -14,10 +14,8 @@ from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, new_table
 from pipeline.decode.pool import DecodePool
-from pipeline.model.request_context import RequestContext
-from pipeline.model.segmentation_model import find
+from pipeline.model.segmentation_model import RequestContext, find
 from s3_sam3.contracts.manifest import ImageSize, Manifest, Timings
-from s3_sam3.contracts.pipeline import PredictAnswer
 from s3_sam3.imaging import label_map, overlay
 
 
@@ -80,7 +78,7 @@ async def _lap(ours: Any, pool: DecodePool, one: asking.Question) -> dict[str, f
         options=asking.OPTIONS,
         prompts=results,
     )
-    timed("manifest to JSON", PredictAnswer(manifest=manifest).model_dump_json)
+    timed("manifest to JSON", manifest.model_dump_json)
     labels = timed("label map", lambda: label_map.label_map(results, width, height))
     timed("mask.png", lambda: label_map.mask_png(labels))
     timed("overlay.webp", lambda: overlay.overlay_webp(picture, labels, results, demo=False))

@@ -55,7 +55,7 @@ class Server:
 @contextlib.asynccontextmanager
 async def serving(root: Path) -> AsyncIterator[Server]:
     """A server with its files below *root*, stopped at the end."""
-    settings = choices.Settings.read(os.environ, state_dir=str(root), port=0)
+    settings = choices.Settings.read(os.environ, {"state_dir": root, "port": 0})
     directory = states.StateDir(settings.state_dir)
     with directory.held() as lease:
         state = directory.load(0)
@@ -65,7 +65,7 @@ async def serving(root: Path) -> AsyncIterator[Server]:
             data=directory.postgres,
             port=state.ports.postgres,
             password=state.keys.postgres_password,
-            disguise=postgres.prepare(directory.postgres, binaries, settings.postgres_user),
+            run_as=postgres.prepare(directory.postgres, binaries, settings.postgres_user),
             # Money waits for its commit to be on the disk, and so does its competitor here.
             durable=True,
         )

@@ -1,4 +1,4 @@
-"""Bodies of requests, checked at the border."""
+"""Request bodies and their checks."""
 
 import re
 from typing import Any, TypeVar
@@ -17,8 +17,6 @@ MAX_EMAIL_CHARACTERS = 255
 
 
 class Credentials(pydantic.BaseModel):
-    """Body of signup and of the password grant."""
-
     email: str = ""
     phone: str = ""
     password: str = ""
@@ -26,8 +24,6 @@ class Credentials(pydantic.BaseModel):
 
 
 class Refresh(pydantic.BaseModel):
-    """Body of the refresh grant."""
-
     refresh_token: str = ""
 
 
@@ -40,7 +36,9 @@ class UserUpdate(pydantic.BaseModel):
 
 
 class AdminUser(pydantic.BaseModel):
-    """What an administrator may set; absent means unchanged."""
+    """What an administrator may set; absent means unchanged, and anything else is refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
 
     id: str | None = None
     email: str | None = None
@@ -49,7 +47,6 @@ class AdminUser(pydantic.BaseModel):
     role: str | None = None
     user_metadata: dict[str, Any] | None = None
     app_metadata: dict[str, Any] | None = None
-    ban_duration: str | None = None
 
 
 async def read(request: web.Request, model: type[Body]) -> Body:

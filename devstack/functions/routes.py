@@ -1,5 +1,5 @@
 """
-`/functions/v1/{name}`: who may call, and the way of a request to the function and back.
+`/functions/v1/{name}`: who may call, and how a request is passed on.
 
 The codes of our own answers are those of the hosted platform. CORS is the function's business, here
 as there: a page that would fail against the hosted function fails here too.
@@ -15,7 +15,7 @@ from yarl import URL
 
 from devstack import context, errors
 from devstack import tokens as jwts
-from devstack.functions import catalogue, deno
+from devstack.functions import deno
 from devstack.functions.running import RunningFunctions
 
 
@@ -49,7 +49,7 @@ def add_routes(app: web.Application, runtime: deno.Runtime) -> None:
 async def call(request: web.Request) -> web.StreamResponse:
     """Pass a request on to its function."""
     functions = request.app[FUNCTIONS]
-    function = catalogue.find(functions.runtime.folder, request.match_info["name"])
+    function = deno.find(functions.runtime.folder, request.match_info["name"])
     if function is None:
         return _problem(404, "NOT_FOUND", "Requested function was not found")
     # A preflight carries no token, there as here.

@@ -1,11 +1,10 @@
-"""The functions that run now: started when first asked for, and again after they died."""
+"""The running functions: started at the first request, and again after they died."""
 
 import asyncio
 import collections
 import logging
 
-from devstack.functions.catalogue import Function
-from devstack.functions.deno import Running, Runtime
+from devstack.functions.deno import Function, Running, Runtime
 
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,6 @@ class RunningFunctions:
         return await self.url_of(function)
 
     async def stop(self) -> None:
-        """End all."""
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*(each.process.stop() for each in self._running.values()))
@@ -50,7 +48,7 @@ class RunningFunctions:
     async def _watch(self, name: str, running: Running) -> None:
         """Forget a process that ended, so that the next request starts another."""
         await running.process.wait()
-        log.warning("function_died %s", running.process.obituary())
+        log.warning("function_died %s", running.process.how_it_ended())
         self._forget(name, running)
 
     def _forget(self, name: str, running: Running) -> None:

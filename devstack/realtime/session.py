@@ -1,4 +1,4 @@
-"""One client's connection: its joins, its leaves and what it says on its channels."""
+"""One client's connection: joins, leaves, broadcasts and presence."""
 
 import asyncio
 import functools
@@ -66,7 +66,7 @@ class Session:
         }
 
     async def receive(self, frame: phoenix.Received) -> None:
-        """Handle one frame; whatever is wrong with it is told to the client."""
+        """Handle one frame; tell the client if it is refused."""
         if frame.event == "heartbeat" and frame.topic == "phoenix":
             self._reply(frame)
             return
@@ -116,12 +116,11 @@ class Session:
             token=token,
         )
         await admission.authorize(self._shared.pool, joined)
-        replayed = await admission.replayed(self._shared.pool, joined)
+        if joined.config.wants_replay:
+            raise admission.RefusedError("UnableToReplayMessages: the devstack does not replay")
         if joined.config.wait_seconds is not None:
             await self._wait(joined)
         self._welcome(frame, joined)
-        for payload in replayed:
-            joined.push("broadcast", payload)
         await self._subscribe(joined)
 
     def _welcome(self, frame: phoenix.Received, joined: channel.Channel) -> None:

@@ -1,24 +1,7 @@
 """
-What the gateway answers when it cannot do what was asked, in PostgREST's words and numbers.
+Errors of the gateway, in PostgREST's words and numbers.
 
-    RestError
-    ├── RequestError                the request itself (PGRST1xx)
-    │   ├── QueryParameterError     ├── InvalidBodyError          ├── ContentTypeError
-    │   ├── InvalidRangeError       ├── UnacceptableSchemaError   ├── MediaTypeError
-    │   ├── NotEmbeddedError        ├── GucHeadersError           ├── GucStatusError
-    │   ├── SingularityError        ├── MethodNotAllowedError     ├── RaiseFormatError
-    │   ├── InvalidPreferencesError ├── AggregatesNotAllowedError ├── MaxAffectedError
-    │   ├── InvalidPathError        └── NotSupportedError
-    ├── SchemaError                 what the catalogue does not have (PGRST2xx)
-    │   ├── NoRelationshipError     ├── AmbiguousRelationshipError
-    │   ├── NoFunctionError         ├── AmbiguousFunctionError
-    │   ├── NoColumnError           └── NoTableError
-    ├── PoolError                   no connection to be had (PGRST0xx)
-    │   ├── DatabaseUnreachableError
-    │   └── PoolTimeoutError
-    └── DatabaseError               what PostgreSQL said, with its SQLSTATE
-
-A leaf's docstring is its message, unless the place where it is raised knows better.
+The docstring of a class is its message, unless the place where it is raised gives another one.
 """
 
 from collections.abc import Mapping
@@ -41,7 +24,6 @@ class RestError(Exception):
         super().__init__(self.message)
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that the official clients parse."""
         return {
             "code": self.code,
             "message": self.message,
@@ -102,20 +84,6 @@ class NotEmbeddedError(RequestError):
     code = "PGRST108"
 
 
-class GucHeadersError(RequestError):
-    """response.headers guc must be a JSON array composed of objects with a single string value"""
-
-    code = "PGRST111"
-    status = 500
-
-
-class GucStatusError(RequestError):
-    """response.status guc must be a valid status code"""
-
-    code = "PGRST112"
-    status = 500
-
-
 class SingularityError(RequestError):
     """Cannot coerce the result to a single JSON object"""
 
@@ -128,13 +96,6 @@ class MethodNotAllowedError(RequestError):
 
     code = "PGRST117"
     status = 405
-
-
-class RaiseFormatError(RequestError):
-    """Could not parse JSON in the "RAISE SQLSTATE 'PGRST'" error"""
-
-    code = "PGRST121"
-    status = 500
 
 
 class InvalidPreferencesError(RequestError):

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import ModelDied, OutOfMemory
-from pipeline.model.request_context import RequestContext
-from pipeline.model.segmentation_model import ModelRequest
+from pipeline.model.segmentation_model import ModelRequest, RequestContext
 from pipeline.model.views import View, views
 from pipeline.model.work_items import clip_box, prompt_text
 from s3_sam3.contracts.manifest import Candidate, ModelInfo, PromptResult

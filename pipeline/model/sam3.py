@@ -21,8 +21,8 @@ from pipeline.model.detector import Detector, Raw
 from pipeline.model.feature_memory import FeatureMemory, Features
 from pipeline.model.postprocess import Kept, TracedView
 from pipeline.model.preprocess import view_input
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3_request import Row, Sam3Request, next_rows
+from pipeline.model.segmentation_model import RequestContext
 from pipeline.model.torch_errors import translated
 from pipeline.model.views import views
 from pipeline.model.vision import Vision

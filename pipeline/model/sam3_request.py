@@ -9,8 +9,7 @@ import torch
 from pipeline.model.contour_queue import ContourTrace
 from pipeline.model.feature_memory import Features
 from pipeline.model.preprocess import ViewInput
-from pipeline.model.request_context import RequestContext
-from pipeline.model.segmentation_model import ModelRequest
+from pipeline.model.segmentation_model import ModelRequest, RequestContext
 from pipeline.model.work_items import WorkItem
 from s3_sam3.contracts.prompts import SegmentOptions
 

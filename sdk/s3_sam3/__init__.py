@@ -1,16 +1,17 @@
 """
 The Python SDK: `from s3_sam3 import S3Client`.
 
-Names are imported when they are first asked for. The services import the contract from this
-package, and a child process that decodes pictures must not load the whole SDK for it.
+Names are imported at their first use: the services import the contract from this package, and a
+child process that decodes pictures must not load the whole SDK for it.
 """
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from s3_sam3.client import S3Client
+    from s3_sam3.client import ClientSettings, S3Client
     from s3_sam3.errors import (
         ApiError,
         NotSignedIn,
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
     )
     from s3_sam3.segmentation import Segmentation, read_manifest
     from s3_sam3.session import Session
-    from s3_sam3.settings import ClientSettings
 
 _HOMES = {
     "S3Client": "client",
     "Segmentation": "segmentation",
     "read_manifest": "segmentation",
     "Session": "session",
-    "ClientSettings": "settings",
+    "ClientSettings": "client",
 }
 
 __all__ = [
@@ -50,6 +50,10 @@ __all__ = [
     "WaitedTooLong",
     "read_manifest",
 ]
+
+
+# Without it the standard library would print a library's warnings to an app's terminal.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

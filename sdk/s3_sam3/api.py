@@ -1,7 +1,8 @@
-"""HTTP to the public API: one call, one typed answer, foreign errors translated here."""
+"""HTTP to the public API: a call gives a typed answer; errors of httpx become ours here."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, TypeVar
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
 
 import httpx
 import tenacity
@@ -15,9 +16,15 @@ from s3_sam3.session import Session
 
 Data = TypeVar("Data", bound=BaseModel)
 
+_GATEWAY_FAULTS: Final = {
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
+
 
 class Api:
-    """The API of one user; share it, it keeps its connections."""
+    """The API as one user; keeps its connections."""
 
     def __init__(self, *, url: str, session: Session) -> None:
         self.url = url.rstrip("/")
@@ -36,18 +43,24 @@ class Api:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Data:
-        """Make one call and unwrap its envelope; raises ApiError or Unreachable."""
-        again = _AGAIN.copy() if repeatable else _AGAIN.copy(stop=tenacity.stop_after_attempt(1))
-        async for attempt in again:
+        """
+        Make one call and unwrap its envelope; parameters that are None are not sent.
+
+        A call that is not *repeatable* is sent once, whatever fails.
+        Raises ApiError or Unreachable.
+        """
+        given = {name: str(value) for name, value in (params or {}).items() if value is not None}
+        stop = _RETRIES.stop if repeatable else tenacity.stop_after_attempt(1)
+        async for attempt in _RETRIES.copy(stop=stop):
             with attempt:
                 response = await self._send(
-                    method, path, json=json, content=content, params=params, headers=headers
+                    method, path, json=json, content=content, params=given, headers=headers
                 )
                 return _unwrap(response, answer)
         raise AssertionError  # tenacity re-raises the last error
 
     async def download(self, url: str) -> AsyncIterator[bytes]:
-        """Stream an object by its signed URL; no token goes along."""
+        """Stream an object by its signed URL; no token is sent."""
         try:
             async with self._http.stream("GET", url) as response:
                 if response.is_error:
@@ -59,7 +72,6 @@ class Api:
             raise errors.Unreachable(url.split("?", maxsplit=1)[0], _reason(error)) from error
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._http.aclose()
 
     async def _send(
@@ -99,14 +111,14 @@ def _not_an_envelope(response: httpx.Response) -> errors.ApiError:
         status=response.status_code,
         code=ErrorCode.UPSTREAM_UNAVAILABLE,
         message=f"{response.url.host} answered {response.status_code} without S3's envelope.",
-        retryable=response.status_code in {502, 503, 504},
+        retryable=response.status_code in _GATEWAY_FAULTS,
     )
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_passing(error: BaseException) -> bool:
     if isinstance(error, errors.Unreachable):
         return True
-    # A `rate_limited` answer is the caller's to wait for: the wait can be long.
+    # `rate_limited` is left to the caller: the wait can be long.
     return (
         isinstance(error, errors.ApiError)
         and error.retryable
@@ -118,10 +130,10 @@ def _reason(error: httpx.TransportError) -> str:
     return str(error) or type(error).__name__
 
 
-_AGAIN = tenacity.AsyncRetrying(
-    # Calls are safe to repeat unless they say otherwise: reads, uploads named by their content,
-    # submits that carry an Idempotency-Key, deletes that end in `not_found`.
-    retry=tenacity.retry_if_exception(_may_pass),
+_RETRIES = tenacity.AsyncRetrying(
+    # Safe to repeat: reads, uploads (named by their content), submits (they carry an
+    # Idempotency-Key), deletes (the second answers `not_found`).
+    retry=tenacity.retry_if_exception(_is_passing),
     wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
     stop=tenacity.stop_after_attempt(4),
     reraise=True,

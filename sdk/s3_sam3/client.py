@@ -1,4 +1,4 @@
-"""The SDK: upload a picture, ask for concepts, get masks."""
+"""`S3Client`: upload a picture, ask for concepts, get masks."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from s3_sam3 import errors
 from s3_sam3.api import Api
@@ -17,15 +19,25 @@ from s3_sam3.contracts.tasks import FINAL_STATUSES, TaskStatus
 from s3_sam3.notices import Notices
 from s3_sam3.segmentation import Segmentation, read_manifest
 from s3_sam3.session import Session
-from s3_sam3.settings import ClientSettings
 from s3_sam3.webhooks import Webhooks
 
 
 POLL_LIVE_SECONDS = 10.0
-"""Look again this often although Realtime is joined: a notice may be lost."""
+"""Look again this often while Realtime is joined: a notice may be lost."""
 
 POLL_DEAF_SECONDS = 1.0
 """Look again this often while Realtime is not joined."""
+
+
+class ClientSettings(BaseSettings):
+    """Where the service is, from the environment; nothing here is secret."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    s3_api_url: str = "http://127.0.0.1:8080"
+    supabase_url: str
+    supabase_anon_key: str
+    """The project's publishable (anon) key."""
 
 
 class S3Client:
@@ -47,7 +59,7 @@ class S3Client:
     async def sign_in(
         cls, *, email: str, password: str, settings: ClientSettings | None = None
     ) -> Self:
-        """Sign in with a password; addresses come from the environment unless *settings* say."""
+        """Sign in with a password; raises SignInFailed or Unreachable."""
         settings = settings or ClientSettings()
         session = await Session.sign_in(
             supabase_url=settings.supabase_url,
@@ -73,8 +85,6 @@ class S3Client:
         await self.notices.close()
         await self.api.close()
 
-    # The main job ------------------------------------------------------------------------------
-
     async def segment(
         self,
         picture: str | Path | bytes,
@@ -89,8 +99,8 @@ class S3Client:
         """
         Upload, submit, watch and download, in one call.
 
-        After *timeout_seconds* you stop waiting and the task goes on; after *deadline_seconds* a
-        task that still waits is cancelled and costs nothing.
+        After *timeout_seconds* the waiting ends and the task goes on. A task that is still pending
+        after *deadline_seconds* is cancelled and costs nothing.
         Raises TaskFailed, TaskCancelled, WaitedTooLong, ApiError or Unreachable.
         """
         upload = await self.upload(picture)
@@ -106,13 +116,10 @@ class S3Client:
         return await self.fetch(task.task_id)
 
     async def upload(self, picture: str | Path | bytes) -> bodies.Upload:
-        """Send a picture's bytes; the same bytes twice are one object."""
-        data = (
-            picture
-            if isinstance(picture, bytes)
-            else await asyncio.to_thread(Path(picture).read_bytes)
-        )
-        return await self.api.call("POST", "/api/v1/upload", bodies.Upload, content=data)
+        """Send a picture's bytes; the same bytes sent twice are one object."""
+        if not isinstance(picture, bytes):
+            picture = await asyncio.to_thread(Path(picture).read_bytes)
+        return await self.api.call("POST", "/api/v1/upload", bodies.Upload, content=picture)
 
     async def submit(
         self,
@@ -124,33 +131,34 @@ class S3Client:
         needs: bodies.Needs | None = None,
         idempotency_key: str | None = None,
     ) -> bodies.Task:
-        """Queue a task. A key is made up when you give none, so that a retry is no second task."""
+        """
+        Queue a task.
+
+        Requests with the same *idempotency_key* are one task. Without a key each call makes up its
+        own, so that its retries are no second task.
+        """
         asked = tuple(Prompt(text=each) if isinstance(each, str) else each for each in prompts)
         request: dict[str, Any] = {
             "image_url": image_url,
             "prompts": [prompt.model_dump(mode="json", exclude_none=True) for prompt in asked],
             **(options or SegmentOptions()).model_dump(mode="json"),
+            "project_id": None if project_id is None else str(project_id),
+            "deadline_seconds": deadline_seconds,
+            "needs": None if needs is None else needs.model_dump(mode="json", exclude_none=True),
         }
-        # What is not asked is not sent, so that an older server is asked nothing it does not know.
-        if project_id is not None:
-            request["project_id"] = str(project_id)
-        if deadline_seconds is not None:
-            request["deadline_seconds"] = deadline_seconds
-        if needs is not None:
-            request["needs"] = needs.model_dump(mode="json", exclude_none=True)
         return await self.api.call(
             "POST",
             "/api/v1/segment",
             bodies.Task,
-            json=request,
+            json={name: value for name, value in request.items() if value is not None},
             headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
         )
 
     async def watch(self, task_id: uuid.UUID) -> AsyncGenerator[bodies.Task]:
         """
-        Yield the task now, and again whenever it moved, until it is final.
+        Yield the task now, and again each time it changed, until it is final.
 
-        Snapshot, subscribe, snapshot again at each (re)subscribe; Realtime only says when to look.
+        Realtime only says when to look; a slow poll finds what it lost.
         """
         last: bodies.Task | None = None
         with self.notices.of(task_id) as woken:
@@ -174,7 +182,7 @@ class S3Client:
         timeout_seconds: float | None = None,
         on_change: Callable[[bodies.Task], None] | None = None,
     ) -> bodies.Task:
-        """Watch until done; raises TaskFailed, TaskCancelled or WaitedTooLong."""
+        """Wait until the task is done; raises TaskFailed, TaskCancelled or WaitedTooLong."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 async with contextlib.aclosing(self.watch(task_id)) as states:
@@ -193,14 +201,9 @@ class S3Client:
         """Download a done task's manifest and pictures; raises UnreadableManifest."""
         result = await self.result(task_id)
         manifest, mask, overlay = await asyncio.gather(
-            *(
-                self.download(url)
-                for url in (
-                    result.manifest_download_url,
-                    result.mask_download_url,
-                    result.overlay_download_url,
-                )
-            )
+            self.download(result.manifest_download_url),
+            self.download(result.mask_download_url),
+            self.download(result.overlay_download_url),
         )
         return Segmentation(
             result=result,
@@ -210,29 +213,27 @@ class S3Client:
         )
 
     async def download(self, url: str | None) -> bytes:
-        """Read one signed URL whole."""
         if url is None:
             msg = "The task is not done yet, so there is nothing to download."
             raise errors.S3Error(msg)
         return b"".join([chunk async for chunk in self.api.download(url)])
 
-    # Reading and tidying -----------------------------------------------------------------------
-
     async def task(self, task_id: uuid.UUID) -> bodies.Task:
-        """Where a task stands."""
         return await self.api.call("GET", f"/api/v1/tasks/{task_id}", bodies.Task)
 
     async def cancel(self, task_id: uuid.UUID) -> bodies.Task:
-        """Cancel a task that has not ended; what was not computed comes back."""
+        """Cancel a task that has not ended; credits for what was not computed are given back."""
         return await self.api.call("DELETE", f"/api/v1/tasks/{task_id}", bodies.Task)
 
     async def result(self, task_id: uuid.UUID) -> bodies.ResultDetail:
-        """One result with signed URLs."""
+        """One result, with signed URLs of its files."""
         return await self.api.call("GET", f"/api/v1/results/{task_id}", bodies.ResultDetail)
 
     async def rethreshold(self, task_id: uuid.UUID, **changes: Any) -> Manifest:
         """
-        Cut a done task anew, without the GPU and at no price; the stored result stays as it is.
+        Choose the instances of a done task again, without the GPU and at no price.
+
+        The stored result stays as it is.
 
         *changes* are the fields of RethresholdRequest: threshold, thresholds, max_instances,
         min_area, nms. Raises ApiError, as for a threshold below the task's floor.
@@ -254,33 +255,26 @@ class S3Client:
         project_id: uuid.UUID | None = None,
     ) -> bodies.ResultPage:
         """One page of results, newest first."""
-        asked = {"limit": limit, "cursor": cursor, "status": status, "project_id": project_id}
-        return await self.api.call(
-            "GET",
-            "/api/v1/results",
-            bodies.ResultPage,
-            params={name: str(value) for name, value in asked.items() if value is not None},
-        )
+        params = {"limit": limit, "cursor": cursor, "status": status, "project_id": project_id}
+        return await self.api.call("GET", "/api/v1/results", bodies.ResultPage, params=params)
 
     async def delete_result(self, task_id: uuid.UUID) -> bodies.Deleted:
         """Delete a result at once; its objects follow within seconds."""
         return await self.api.call("DELETE", f"/api/v1/results/{task_id}", bodies.Deleted)
 
     async def projects(self) -> bodies.ProjectList:
-        """All projects."""
         return await self.api.call("GET", "/api/v1/projects", bodies.ProjectList)
 
     async def create_project(self, name: str) -> bodies.Project:
-        """Make a folder for results."""
         return await self.api.call("POST", "/api/v1/projects", bodies.Project, json={"name": name})
 
     async def me(self) -> bodies.Me:
-        """Who you are and what you have left."""
+        """The account, its tier and its credits."""
         return await self.api.call("GET", "/api/v1/me", bodies.Me)
 
     async def usage(
         self, *, limit: int = limits.MAX_PAGE_SIZE, cursor: str | None = None
     ) -> bodies.UsagePage:
         """One page of the credit ledger, newest first."""
-        params = {"limit": str(limit), **({"cursor": cursor} if cursor else {})}
+        params = {"limit": limit, "cursor": cursor}
         return await self.api.call("GET", "/api/v1/usage", bodies.UsagePage, params=params)

@@ -1,22 +1,24 @@
 """
-What can go wrong for a user of the SDK.
+The errors of the SDK.
 
 S3Error
-├── ApiError          the API said no: code, message, details, request_id
-├── Unreachable       nobody answered
-├── SignInFailed      Supabase Auth said no
-├── NotSignedIn       there is no session to speak with
+├── ApiError          the API refused a request: code, message, details, request_id
+├── Unreachable       no answer from the service
+├── SignInFailed      Supabase Auth refused the credentials
+├── NotSignedIn       there is no session
 ├── TaskFailed        the task ended `failed`
 ├── TaskCancelled     the task ended `cancelled`
-├── WaitedTooLong     the task did not end in the time you gave it; it goes on
-└── UnreadableManifest  the task is done, but not in words that this SDK knows
+├── WaitedTooLong     the task did not end in the time that you gave it; it goes on
+└── UnreadableManifest  the task is done, in a format that this SDK does not know
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from s3_sam3.contracts.bodies import TaskError
-from s3_sam3.contracts.errors import ErrorCode
+
+if TYPE_CHECKING:  # the command line needs the errors for `--help`, and not pydantic
+    from s3_sam3.contracts.bodies import TaskError
+    from s3_sam3.contracts.errors import ErrorCode
 
 
 class S3Error(Exception):
@@ -30,7 +32,7 @@ class ApiError(S3Error):
         self,
         *,
         status: int,
-        code: ErrorCode | str,
+        code: "ErrorCode | str",
         message: str,
         details: dict[str, Any] | None = None,
         retryable: bool = False,
@@ -46,7 +48,7 @@ class ApiError(S3Error):
 
 
 class Unreachable(S3Error):
-    """Nobody answered at that address."""
+    """No answer from the service."""
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"Nobody answers at {address}: {reason}. Is the service up (`s3 up`)?")
@@ -73,30 +75,30 @@ class _Ended(S3Error):
 class TaskFailed(_Ended):
     """The task ended `failed`; `error` says why, the task's `credits_charged` what it cost."""
 
-    def __init__(self, task_id: UUID, error: TaskError | None) -> None:
+    def __init__(self, task_id: UUID, error: "TaskError | None") -> None:
         reason = f"{error.message} ({error.code})" if error else "no reason given"
         super().__init__(task_id, f"Task {task_id} failed: {reason}")
         self.error = error
 
 
 class TaskCancelled(_Ended):
-    """The task ended `cancelled`; `error` is there when nobody did it but the clock."""
+    """The task ended `cancelled`; `error` is None when a user cancelled it."""
 
-    def __init__(self, task_id: UUID, error: TaskError | None = None) -> None:
+    def __init__(self, task_id: UUID, error: "TaskError | None" = None) -> None:
         reason = f": {error.message} ({error.code})" if error else "."
         super().__init__(task_id, f"Task {task_id} was cancelled{reason}")
         self.error = error
 
 
 class WaitedTooLong(_Ended):
-    """The task did not end in the time you gave it; it goes on."""
+    """The task did not end in the time that you gave it; it goes on."""
 
     def __init__(self, task_id: UUID, seconds: float) -> None:
         super().__init__(task_id, f"Task {task_id} has not ended within {seconds:g} s; it goes on.")
 
 
 class UnreadableManifest(_Ended):
-    """The task is done, but not in words that this SDK knows; a newer one may."""
+    """The task is done, in a format that this SDK does not know; a newer one may."""
 
     def __init__(self, task_id: UUID, reason: str) -> None:
         super().__init__(
@@ -107,7 +109,7 @@ class UnreadableManifest(_Ended):
 
 
 def _faults(details: dict[str, Any] | None) -> str:
-    """Say what `details` names: each field that does not fit, or the one reason."""
+    """Say what `details` names: each field that is wrong, or the reason."""
     told = details or {}
     fields = [f"{each.get('field')}: {each.get('message')}" for each in told.get("fields", [])]
     reasons = [told["reason"]] if isinstance(told.get("reason"), str) else []

@@ -1,4 +1,4 @@
-"""Webhooks: be told of tasks at an address of one's own."""
+"""`s3.webhooks`: events of tasks, sent to an https address."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ class Webhooks:
     """
     The webhooks of one user.
 
-    `create` and `rotate_secret` answer a secret that is shown once; with it any Standard Webhooks
+    `create` and `rotate_secret` give a secret that is shown once; with it any Standard Webhooks
     library verifies what arrives. Every method raises ApiError or Unreachable.
     """
 
@@ -30,11 +30,11 @@ class Webhooks:
         *,
         description: str | None = None,
     ) -> webhook_bodies.NewWebhook:
-        """Have *url* (https) told of *events*; keep the answer's `secret`."""
-        asked = {"url": url, "events": list(events), "description": description}
-        # Repeated after a lost answer it would be a second webhook, with a secret nobody has seen.
+        """Send *events* to *url* (https); keep the answer's `secret`."""
+        webhook = {"url": url, "events": list(events), "description": description}
+        # Repeated after a lost answer it would make a second webhook, whose secret nobody has seen.
         return await self._api.call(
-            "POST", _PATH, webhook_bodies.NewWebhook, json=asked, repeatable=False
+            "POST", _PATH, webhook_bodies.NewWebhook, json=webhook, repeatable=False
         )
 
     async def list(self) -> webhook_bodies.WebhookList:
@@ -42,7 +42,6 @@ class Webhooks:
         return await self._api.call("GET", _PATH, webhook_bodies.WebhookList)
 
     async def get(self, webhook_id: UUID) -> webhook_bodies.Webhook:
-        """One webhook."""
         return await self._api.call("GET", f"{_PATH}/{webhook_id}", webhook_bodies.Webhook)
 
     async def change(
@@ -54,14 +53,14 @@ class Webhooks:
         description: str | None = None,
         enabled: bool | None = None,
     ) -> webhook_bodies.Webhook:
-        """Change what is not None, and end the pause after failures."""
-        asked: dict[str, Any] = {
+        """Change the fields that are not None, and end a pause after failures."""
+        fields: dict[str, Any] = {
             "url": url,
             "events": None if events is None else [*events],
             "description": description,
             "enabled": enabled,
         }
-        change = {name: value for name, value in asked.items() if value is not None}
+        change = {name: value for name, value in fields.items() if value is not None}
         return await self._api.call(
             "PATCH", f"{_PATH}/{webhook_id}", webhook_bodies.Webhook, json=change
         )
@@ -71,16 +70,16 @@ class Webhooks:
         return await self._api.call("DELETE", f"{_PATH}/{webhook_id}", bodies.Deleted)
 
     async def test(self, webhook_id: UUID) -> webhook_bodies.QueuedDelivery:
-        """Have `webhook.test` delivered."""
+        """Queue a delivery of the event `webhook.test`."""
         return await self._api.call(
             "POST", f"{_PATH}/{webhook_id}/test", webhook_bodies.QueuedDelivery, repeatable=False
         )
 
     async def rotate_secret(self, webhook_id: UUID) -> webhook_bodies.WebhookSecret:
         """
-        Make a new secret; the one before signs beside it for 24 hours.
+        Make a new secret; the one before it also signs for 24 hours.
 
-        Twice within that time drops the first of the three.
+        A second rotation within that time ends the oldest secret at once.
         """
         return await self._api.call(
             "POST",
@@ -97,17 +96,16 @@ class Webhooks:
         cursor: str | None = None,
         status: DeliveryStatus | None = None,
     ) -> webhook_bodies.DeliveryPage:
-        """One page of what was and will be sent, newest first, with each attempt."""
-        asked = {"limit": limit, "cursor": cursor, "status": status}
+        """One page of deliveries, sent and pending, newest first, with each attempt."""
         return await self._api.call(
             "GET",
             f"{_PATH}/{webhook_id}/deliveries",
             webhook_bodies.DeliveryPage,
-            params={name: str(value) for name, value in asked.items() if value is not None},
+            params={"limit": limit, "cursor": cursor, "status": status},
         )
 
     async def redeliver(self, webhook_id: UUID, delivery_id: str) -> webhook_bodies.QueuedDelivery:
-        """Send a delivery again: the same id and body, a fresh schedule."""
+        """Send a delivery again, with the same id and body and a new schedule of retries."""
         return await self._api.call(
             "POST",
             f"{_PATH}/{webhook_id}/deliveries/{delivery_id}/redeliver",

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from database.half_way import holding, somebody_waits_for
+from database.held_locks import holding, somebody_waits_for
 
 from bench.queue_states.mutants import MUTANTS, Mutant, mutated
 

@@ -53,8 +53,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[testing.Stack]:
     (root / "secrets").write_text('# a comment\nMY_SECRET="s3cret"\n')
     process = testing.DevstackProcess(
         root / "state",
-        DEVSTACK_FUNCTIONS_DIR=str(root / "functions"),
-        DEVSTACK_FUNCTIONS_ENV=str(root / "secrets"),
+        "--functions-dir",
+        str(root / "functions"),
+        "--functions-env",
+        str(root / "secrets"),
     )
     try:
         yield process.wait_ready()
@@ -160,7 +162,7 @@ async def test_no_function_outlives_a_killed_devstack(
 ) -> None:
     """SIGKILL of the devstack ends its functions' processes too."""
     folder = served.state_dir.parent / "functions"
-    stack = new_devstack(DEVSTACK_FUNCTIONS_DIR=str(folder)).wait_ready()
+    stack = new_devstack("--functions-dir", str(folder)).wait_ready()
     async with aiohttp.ClientSession(f"{stack.url}/functions/v1/") as http:
         process = await pid(http)
     assert process_table.alive(process)

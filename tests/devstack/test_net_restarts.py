@@ -69,8 +69,8 @@ async def test_a_crash_of_the_database_loses_what_waits(
 
 
 async def test_may_be_left_out(new_devstack: Callable[..., testing.DevstackProcess]) -> None:
-    """With DEVSTACK_NET=off there is no `net`, tasks come in all the same, and it may come back."""
-    process = new_devstack(DEVSTACK_NET="off")
+    """With --no-net there is no `net`, tasks come in all the same, and it may come back."""
+    process = new_devstack("--no-net")
     stack = process.wait_ready()
     async with await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True) as db:
         assert await _has_net(db) is False

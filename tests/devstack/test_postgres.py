@@ -56,9 +56,9 @@ def open_dir() -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_it_runs_as_another_user_where_namespaces_are_forbidden(open_dir: Path) -> None:
     """As `nobody` it works too, its state survives, and it stops."""
-    flags, environ = ("--postgres-user", "nobody"), {"DEVSTACK_MIGRATIONS_DIR": str(open_dir)}
+    flags = ("--postgres-user", "nobody", "--migrations-dir", str(open_dir))
     for _ in range(2):
-        process = testing.DevstackProcess(open_dir / "state", *flags, **environ)
+        process = testing.DevstackProcess(open_dir / "state", *flags)
         try:
             data = process.wait_ready().state_dir / "postgres"
             assert data.owner() == "nobody"
@@ -68,7 +68,7 @@ def test_it_runs_as_another_user_where_namespaces_are_forbidden(open_dir: Path) 
 
 
 def test_a_folder_without_postgres_is_named(tmp_path: Path) -> None:
-    """DEVSTACK_PG_BIN that points elsewhere is an error that says so."""
+    """A --postgres-bin that points elsewhere is an error that says so."""
     with pytest.raises(errors.PostgresUnusableError, match=str(tmp_path)):
         postgres.find_binaries(tmp_path)
 

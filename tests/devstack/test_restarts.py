@@ -32,9 +32,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[testing.Stack]:
         "create table public.notes (id int primary key);"
         "create policy hear on realtime.messages for select to authenticated, anon using (true);"
     )
-    process = testing.DevstackProcess(
-        root / "state", DEVSTACK_MIGRATIONS_DIR=str(root / "migrations")
-    )
+    process = testing.DevstackProcess(root / "state", "--migrations-dir", str(root / "migrations"))
     try:
         yield process.wait_ready()
     finally:
@@ -222,7 +220,7 @@ def test_a_program_that_dies_unasked_still_ends_the_stack(tmp_path: Path) -> Non
     """Negative control of the restart: only an order may take a program away."""
     (tmp_path / "migrations").mkdir()
     process = testing.DevstackProcess(
-        tmp_path / "state", DEVSTACK_MIGRATIONS_DIR=str(tmp_path / "migrations")
+        tmp_path / "state", "--migrations-dir", str(tmp_path / "migrations")
     )
     try:
         stack = process.wait_ready()

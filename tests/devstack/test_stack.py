@@ -41,10 +41,10 @@ VARIABLES = [
 
 
 @pytest.fixture
-def no_migrations(tmp_path: Path) -> dict[str, str]:
-    """Environment of a stack without the project's migrations, which these laws do not need."""
+def no_migrations(tmp_path: Path) -> list[str]:
+    """Flags of a stack without the project's migrations, which these laws do not need."""
     (tmp_path / "migrations").mkdir()
-    return {"DEVSTACK_MIGRATIONS_DIR": str(tmp_path / "migrations")}
+    return ["--migrations-dir", str(tmp_path / "migrations")]
 
 
 def test_everything_answers_when_the_env_file_appears(stack: testing.Stack) -> None:
@@ -57,10 +57,10 @@ def test_everything_answers_when_the_env_file_appears(stack: testing.Stack) -> N
 
 
 def test_a_killed_stack_leaves_nothing_running_and_loses_nothing(
-    new_devstack: NewDevstack, no_migrations: dict[str, str]
+    new_devstack: NewDevstack, no_migrations: list[str]
 ) -> None:
     """After SIGKILL of `up` no program and no port is left; the next start has data and keys."""
-    killed = new_devstack(**no_migrations)
+    killed = new_devstack(*no_migrations)
     before = killed.wait_ready()
     programs = process_table.descendants(before.pid)
     with psycopg.connect(before.db_url, autocommit=True) as connection:
@@ -73,7 +73,7 @@ def test_a_killed_stack_leaves_nothing_running_and_loses_nothing(
     assert len(programs) >= 4  # two guards, PostgreSQL, SeaweedFS
     assert process_table.gone(programs, seconds=10)
     assert all(ports.is_free(port) for port in kept_ports(before.state_dir))
-    after = new_devstack(**no_migrations).wait_ready()
+    after = new_devstack(*no_migrations).wait_ready()
     assert after.env == before.env
     with psycopg.connect(after.db_url) as connection:
         assert connection.execute("select answer from public.kept").fetchone() == (42,)
@@ -100,10 +100,10 @@ def test_a_program_without_a_guard_outlives_its_killed_parent() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything(
-    new_devstack: NewDevstack, no_migrations: dict[str, str], number: signal.Signals
+    new_devstack: NewDevstack, no_migrations: list[str], number: signal.Signals
 ) -> None:
     """Ctrl-C and SIGTERM end every program, take the env file away, and count as success."""
-    running = new_devstack(**no_migrations)
+    running = new_devstack(*no_migrations)
     programs = process_table.descendants(running.wait_ready().pid)
 
     running.process.send_signal(number)
@@ -114,10 +114,10 @@ def test_a_signal_stops_everything(
 
 
 def test_a_stack_with_a_lifeline_ends_with_its_starter(
-    new_devstack: NewDevstack, no_migrations: dict[str, str]
+    new_devstack: NewDevstack, no_migrations: list[str]
 ) -> None:
     """With `--lifeline` the end of standard input stops all: a killed test leaves nothing."""
-    running = new_devstack(**no_migrations)
+    running = new_devstack(*no_migrations)
     programs = process_table.descendants(running.wait_ready().pid)
 
     running.cut_lifeline()
@@ -127,24 +127,24 @@ def test_a_stack_with_a_lifeline_ends_with_its_starter(
 
 
 def test_a_signal_during_the_start_stops_everything(
-    new_devstack: NewDevstack, no_migrations: dict[str, str]
+    new_devstack: NewDevstack, no_migrations: list[str]
 ) -> None:
     """Impatience leaves nothing behind either, and the next start works."""
-    starting = new_devstack(**no_migrations)
+    starting = new_devstack(*no_migrations)
     programs = until(lambda: process_table.descendants(starting.process.pid), seconds=10)
 
     starting.process.send_signal(signal.SIGTERM)
 
     assert starting.wait() == 0
     assert process_table.gone(programs, seconds=0)
-    assert answers(new_devstack(**no_migrations).wait_ready())
+    assert answers(new_devstack(*no_migrations).wait_ready())
 
 
 def test_a_program_that_dies_ends_the_stack(
-    new_devstack: NewDevstack, no_migrations: dict[str, str]
+    new_devstack: NewDevstack, no_migrations: list[str]
 ) -> None:
     """A stack without its database says so and ends; it does not linger half alive."""
-    running = new_devstack(**no_migrations)
+    running = new_devstack(*no_migrations)
     state_dir = running.wait_ready().state_dir
     postmaster = int((state_dir / "postgres" / "postmaster.pid").read_text().split()[0])
 
@@ -197,11 +197,9 @@ def test_reset_refuses_a_foreign_directory(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_reset_forgets_a_stopped_stack(
-    new_devstack: NewDevstack, no_migrations: dict[str, str]
-) -> None:
+def test_reset_forgets_a_stopped_stack(new_devstack: NewDevstack, no_migrations: list[str]) -> None:
     """After a reset the directory is gone."""
-    process = new_devstack(**no_migrations)
+    process = new_devstack(*no_migrations)
     state_dir = process.wait_ready().state_dir
     process.stop()
 

@@ -10,7 +10,7 @@ from api.settings import ApiSettings
 from janitor.settings import JanitorSettings
 from listener.settings import ListenerSettings
 from pipeline.settings import Settings as PipelineSettings
-from s3_sam3.settings import ClientSettings
+from s3_sam3 import ClientSettings
 from webhooks.delivery.settings import DispatcherSettings
 from webhooks.replay.settings import DatabaseSettings, ReplaySettings
 

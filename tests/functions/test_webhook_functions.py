@@ -60,7 +60,7 @@ def functional(tmp_path_factory: pytest.TempPathFactory) -> Iterator[testing.Sta
         f"NOTIFY_LISTENER_SECRET={SHARED_SECRET}\nDISPATCHER_ALLOW_PRIVATE=true\n"
     )
     process = testing.DevstackProcess(
-        root / "state", DEVSTACK_FUNCTIONS_ENV=str(root / "secrets"), DEVSTACK_NET="off"
+        root / "state", "--functions-env", str(root / "secrets"), "--no-net"
     )
     try:
         yield process.wait_ready()

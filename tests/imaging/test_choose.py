@@ -1,9 +1,9 @@
-"""Instances are chosen by one rule; choosing again from what is kept changes nothing."""
+"""Instances are chosen by one rule; choosing again from a result's candidates changes nothing."""
 
 from dataclasses import replace
 from itertools import pairwise
 
-from blots import SCORES, blot, findings, found
+from drawn_candidates import SCORES, findings, found, rectangle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ options = st.builds(
 
 
 def again(result: PromptResult) -> Found:
-    """What a result keeps, the worst first."""
+    """A result's instances and candidates, worst first."""
     kept = result.instances + result.candidates
     return found(*reversed(kept), id_=result.id, threshold=result.threshold, more=bool(result.more))
 
@@ -35,14 +35,14 @@ def scores(candidates: tuple[Candidate, ...]) -> list[float]:
 
 @given(findings(), options)
 def test_choosing_again_changes_nothing(prompts: tuple[Found, ...], cut: SegmentOptions) -> None:
-    """From what a result keeps, in any order, the same options choose the same."""
+    """The same options choose the same instances from a result's candidates in any order."""
     results = choose(prompts, cut)
     assert choose([again(result) for result in results], cut) == results
 
 
 @given(findings(), options)
 def test_nothing_over_the_floor_is_lost(prompts: tuple[Found, ...], cut: SegmentOptions) -> None:
-    """Each candidate that the floor lets through is kept once, best first, labels in order."""
+    """Each candidate at or above the floor is kept once, best first, labels in order."""
     results = choose(prompts, cut)
     for before, after in zip(prompts, results, strict=True):
         kept = scores(after.instances + after.candidates)
@@ -57,7 +57,7 @@ def test_nothing_over_the_floor_is_lost(prompts: tuple[Found, ...], cut: Segment
 
 def test_a_prompt_has_its_own_threshold() -> None:
     """The options' threshold is for the prompts that have none."""
-    thing = blot(0.6, 0, 0, 4, 4)
+    thing = rectangle(0.6, 0, 0, 4, 4)
     cut = SegmentOptions(threshold=0.5)
     loose, strict = choose([found(thing), found(thing, id_="p1", threshold=0.7)], cut)
     assert scores(loose.instances) == [0.6]
@@ -67,7 +67,7 @@ def test_a_prompt_has_its_own_threshold() -> None:
 
 def test_small_masks_are_no_instances() -> None:
     """A mask of `min_area` pixels is one, a smaller one is not."""
-    two, four = blot(0.9, 0, 0, 2, 1), blot(0.8, 0, 0, 2, 2)
+    two, four = rectangle(0.9, 0, 0, 2, 1), rectangle(0.8, 0, 0, 2, 2)
     [result] = choose([found(two, four)], SegmentOptions(min_area=4))
     assert scores(result.instances) == [0.8]
     assert result.candidates == (two,)
@@ -76,11 +76,11 @@ def test_small_masks_are_no_instances() -> None:
 
 def test_the_worse_of_two_that_overlap_is_dropped() -> None:
     """
-    Over all prompts, from exactly the overlap asked for.
+    Over all prompts, from exactly the requested overlap.
 
-    Negative controls: without `nms` both are there, and so with a larger one.
+    Negative controls: without `nms`, or with a larger one, both are kept.
     """
-    good, bad = blot(0.9, 0, 0, 4, 4), blot(0.8, 0, 0, 4, 2)  # IoU one half
+    good, bad = rectangle(0.9, 0, 0, 4, 4), rectangle(0.8, 0, 0, 4, 2)  # IoU one half
     prompts = [found(bad), found(good, id_="p1")]
     first, second = choose(prompts, SegmentOptions(nms=0.5))
     assert (first.instances, scores(second.instances)) == ((), [0.9])
@@ -91,21 +91,21 @@ def test_the_worse_of_two_that_overlap_is_dropped() -> None:
 
 def test_of_equal_scores_the_earlier_prompt_wins() -> None:
     """Two prompts with the same mask and score: the first one has it."""
-    thing = blot(0.9, 0, 0, 4, 4)
+    thing = rectangle(0.9, 0, 0, 4, 4)
     first, second = choose([found(thing), found(thing, id_="p1")], SegmentOptions(nms=0.9))
     assert (len(first.instances), len(second.instances)) == (1, 0)
 
 
 def test_what_is_no_instance_drops_nothing() -> None:
-    """Of three in a row the middle one falls to the first, and so the last one stays."""
-    row = [blot(score, x, 0, x + 8, 4) for score, x in ((0.9, 0), (0.8, 4), (0.7, 8))]
+    """Of three in a row the first drops the middle one, so the last one stays."""
+    row = [rectangle(score, x, 0, x + 8, 4) for score, x in ((0.9, 0), (0.8, 4), (0.7, 8))]
     [result] = choose([found(*row)], SegmentOptions(nms=0.3))
     assert scores(result.instances) == [0.9, 0.7]
 
 
 def test_over_the_cap_the_answer_is_truncated() -> None:
     """One more than the cap sets `truncated`; as many as the cap do not."""
-    three = [blot(score, 0, 0, 4, 4) for score in (0.9, 0.8, 0.7)]
+    three = [rectangle(score, 0, 0, 4, 4) for score in (0.9, 0.8, 0.7)]
     [short] = choose([found(*three)], SegmentOptions(max_instances=2))
     assert (scores(short.instances), short.truncated) == ([0.9, 0.8], True)
     [enough] = choose([found(*three)], SegmentOptions(max_instances=3))
@@ -113,8 +113,8 @@ def test_over_the_cap_the_answer_is_truncated() -> None:
 
 
 def test_missing_candidates_count_only_if_they_may_pass() -> None:
-    """When all that is known passes, what is missing may too; when the worst does not, not."""
-    some = found(blot(0.9, 0, 0, 4, 4), blot(0.6, 0, 0, 4, 4), more=True)
+    """If all kept candidates pass, missing ones may too; if the worst does not, none does."""
+    some = found(rectangle(0.9, 0, 0, 4, 4), rectangle(0.6, 0, 0, 4, 4), more=True)
     [low] = choose([some], SegmentOptions(threshold=0.6))
     [high] = choose([some], SegmentOptions(threshold=0.7))
     assert (low.truncated, high.truncated) == (True, False)

@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from cable import Cable
 from janitors import House, JanitorProcess, Spawn
+from tcp_proxy import TcpProxy
 
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
@@ -105,17 +105,17 @@ async def spawn(environment: Callable[..., dict[str, str]]) -> AsyncIterator[Spa
 
 
 @pytest.fixture
-async def store_cable(stack: Stack) -> AsyncIterator[Cable]:
-    """A cable to the object store."""
-    async with Cable(stack.r2_endpoint) as cable:
-        yield cable
+async def store_proxy(stack: Stack) -> AsyncIterator[TcpProxy]:
+    """A proxy to the object store."""
+    async with TcpProxy(stack.r2_endpoint) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-async def database_cable(stack: Stack) -> AsyncIterator[Cable]:
-    """A cable to Supabase."""
-    async with Cable(stack.url) as cable:
-        yield cable
+async def database_proxy(stack: Stack) -> AsyncIterator[TcpProxy]:
+    """A proxy to Supabase."""
+    async with TcpProxy(stack.url) as proxy:
+        yield proxy
 
 
 @pytest.fixture

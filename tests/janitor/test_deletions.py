@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
-from cable import Cable
 from janitors import House, Spawn, until
+from tcp_proxy import TcpProxy
 from typing_extensions import override
 
 from adapters.objects import ObjectStoreUnavailable
@@ -97,8 +97,8 @@ async def test_a_kill_at_any_point_is_made_up_for(
     user: SignedUpUser,
     stranger: SignedUpUser,
     spawn: Spawn,
-    store_cable: Cable,
-    database_cable: Cable,
+    store_proxy: TcpProxy,
+    database_proxy: TcpProxy,
     point: str,
 ) -> None:
     """After kill -9 amid a user's deletion: the next janitor ends it, and no more."""
@@ -106,12 +106,12 @@ async def test_a_kill_at_any_point_is_made_up_for(
     await house.done_task(stranger)
     theirs = await house.keys(stranger)
     where, word, passes = POINTS[point]
-    cable = {"store": store_cable, "database": database_cable}[where]
-    cable.hold_at(word, passes=passes)
+    proxy = {"store": store_proxy, "database": database_proxy}[where]
+    proxy.hold_at(word, passes=passes)
     await by_sql(house, user)
 
-    killed = await spawn(SUPABASE_URL=database_cable.url, R2_ENDPOINT=store_cable.url)
-    await cable.held.wait()
+    killed = await spawn(SUPABASE_URL=database_proxy.url, R2_ENDPOINT=store_proxy.url)
+    await proxy.held.wait()
     killed.process.send_signal(signal.SIGKILL)
     await killed.process.wait()
     left = await house.open_lines()
@@ -123,18 +123,18 @@ async def test_a_kill_at_any_point_is_made_up_for(
 
 
 async def test_a_stopped_store_is_waited_for(
-    house: House, user: SignedUpUser, spawn: Spawn, store_cable: Cable
+    house: House, user: SignedUpUser, spawn: Spawn, store_proxy: TcpProxy
 ) -> None:
     """While the store is away nothing is lost and the process lives; then the objects go."""
     await house.done_task(user)
-    await store_cable.cut()
-    janitor = await spawn(R2_ENDPOINT=store_cable.url)
+    await store_proxy.cut()
+    janitor = await spawn(R2_ENDPOINT=store_proxy.url)
     await until(lambda: janitor.said("janitor_started"))
 
     await by_sql(house, user)
     await until(lambda: janitor.said("chore_postponed"))
     before = await house.keys(user)
-    await store_cable.mend()
+    await store_proxy.mend()
     await until(house.outbox_is_empty)
 
     assert len(before) == 4
@@ -209,14 +209,14 @@ async def test_without_the_lease_a_kill_would_lose_objects(
 
 
 async def test_a_line_is_finished_once_its_objects_are_gone(
-    house: House, user: SignedUpUser, store_cable: Cable, state: State
+    house: House, user: SignedUpUser, store_proxy: TcpProxy, state: State
 ) -> None:
     """A store that refuses an object leaves the line open; finishing twice is harmless."""
     await house.done_task(user)
     await by_sql(house, user)
-    await store_cable.cut()
+    await store_proxy.cut()
     from_afar = type(house.bucket)(
-        endpoint=store_cable.url,
+        endpoint=store_proxy.url,
         access_key_id=house.stack.r2_access_key_id,
         secret_access_key=house.stack.r2_secret_access_key,
         bucket=house.stack.r2_bucket,

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from fake_pipeline import API_KEY, PICTURE, FakePipeline
 from listeners import Environment, ListenerProcess, Listening, Spawn
-from machines import Machine, MakeMachine
+from machine_user import Machine, MakeMachine
 from task_queue import Queue
 
 from adapters.objects import ObjectStore

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 from fake_phoenix import TOPIC, FakePhoenix
-from hearing import QUICK, Listening, hearing
-from leaping_loop import leaping
+from realtime_channel import QUICK, ChannelUnderTest, live_channel
+from virtual_time import run_in_virtual_time
 
 from adapters import rest
 from listener import clock
@@ -44,7 +44,7 @@ class SlowStore:
 
 
 async def longest_wait(tick: Tick, store: SlowStore, seconds: float = A_DAY) -> float:
-    """The longest time without a look, in *seconds* of a leaping loop."""
+    """The longest time without a look, in *seconds* of virtual time."""
     wake, loop = Wake(), asyncio.get_running_loop()
     ticking = asyncio.create_task(tick(wake, store, poll_seconds=POLL_SECONDS))
     longest = last = 0.0
@@ -63,7 +63,7 @@ async def longest_wait(tick: Tick, store: SlowStore, seconds: float = A_DAY) -> 
 )
 def test_no_look_is_later_than_the_bound(store: SlowStore) -> None:
     """A day by the default settings, whatever the reaper does meanwhile."""
-    assert leaping(longest_wait(clock.tick, store)) < BOUND_SECONDS - 1.5
+    assert run_in_virtual_time(longest_wait(clock.tick, store)) < BOUND_SECONDS - 1.5
 
 
 def test_looks_are_not_too_many() -> None:
@@ -74,7 +74,7 @@ def test_looks_are_not_too_many() -> None:
         await longest_wait(clock.tick, store, seconds=1000)
         return store.reaped
 
-    assert leaping(looks()) <= 1000 / 5 + 1
+    assert run_in_virtual_time(looks()) <= 1000 / 5 + 1
 
 
 async def _in_step(wake: Wake, store: SlowStore, *, poll_seconds: float) -> None:
@@ -88,14 +88,14 @@ async def _in_step(wake: Wake, store: SlowStore, *, poll_seconds: float) -> None
 
 def test_a_clock_that_waits_for_its_reaper_is_late() -> None:
     """Negative control: in step with a reaper of three seconds a look is later than the bound."""
-    assert leaping(longest_wait(_in_step, SlowStore(3))) > BOUND_SECONDS
+    assert run_in_virtual_time(longest_wait(_in_step, SlowStore(3))) > BOUND_SECONDS
 
 
 def test_a_wider_jitter_would_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the longest sleep is what leaves room below the bound."""
     monkeypatch.setattr(clock, "_LONGEST", 1.6)
 
-    assert leaping(longest_wait(clock.tick, SlowStore(0))) > BOUND_SECONDS
+    assert run_in_virtual_time(longest_wait(clock.tick, SlowStore(0))) > BOUND_SECONDS
 
 
 SCALE: Final = 20
@@ -113,21 +113,21 @@ async def phoenix() -> AsyncIterator[FakePhoenix]:
     await server.stop()
 
 
-async def _clean_close(listening: Listening) -> None:
+async def _clean_close(listening: ChannelUnderTest) -> None:
     for connection in list(listening.phoenix.connections):
         await connection.close(1000)
 
 
-async def _outage(listening: Listening) -> None:
+async def _outage(listening: ChannelUnderTest) -> None:
     await listening.phoenix.stop()
 
 
-async def _failing_callback(listening: Listening) -> None:
+async def _failing_callback(listening: ChannelUnderTest) -> None:
     listening.fail = True
     await listening.phoenix.broadcast(2)
 
 
-async def _expired_token(listening: Listening) -> None:
+async def _expired_token(listening: ChannelUnderTest) -> None:
     await listening.phoenix.send(
         "system",
         {
@@ -140,11 +140,11 @@ async def _expired_token(listening: Listening) -> None:
     await listening.phoenix.send("phx_close", {})
 
 
-async def _mute(listening: Listening) -> None:
+async def _mute(listening: ChannelUnderTest) -> None:
     listening.phoenix.mute = True
 
 
-async def _mend(listening: Listening, fault: Callable[..., Awaitable[None]]) -> None:
+async def _mend(listening: ChannelUnderTest, fault: Callable[..., Awaitable[None]]) -> None:
     listening.fail = listening.phoenix.mute = False
     if fault is _outage:
         await listening.phoenix.start()
@@ -162,7 +162,9 @@ async def _longest_deaf_wait(wake: Wake, seconds: float) -> float:
     return longest
 
 
-async def _waits(listening: Listening, fault: Callable[..., Awaitable[None]], poll: float) -> float:
+async def _waits(
+    listening: ChannelUnderTest, fault: Callable[..., Awaitable[None]], poll: float
+) -> float:
     wake = Wake()
     tick = functools.partial(clock.tick, wake, SlowStore(0.01))
     ticking = asyncio.create_task(tick(poll_seconds=poll / SCALE))
@@ -186,11 +188,11 @@ async def test_while_the_channel_is_deaf_the_poll_is_in_time(
     At a scale of 1:20: the 40 s without hints (the outage among them) last 2 s, the poll's 10 s
     last half a second. Afterwards the channel hears again.
     """
-    async with hearing(phoenix, QUICK) as listening:
+    async with live_channel(phoenix, QUICK) as listening:
         assert await _waits(listening, fault, POLL_SECONDS) <= BOUND_SECONDS
 
 
 async def test_without_the_poll_a_task_waits_as_long_as_the_fault(phoenix: FakePhoenix) -> None:
     """Negative control: with the clock far away the outage of 40 s (at 1:20) is waited out."""
-    async with hearing(phoenix, QUICK) as listening:
+    async with live_channel(phoenix, QUICK) as listening:
         assert await _waits(listening, _outage, 3600) >= 40

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from fake_pipeline import PICTURE
-from machines import Machine, MakeMachine
+from machine_user import Machine, MakeMachine
 from task_queue import Queue
 
 from devstack.testing import Stack

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fake_pipeline import MASK, OVERLAY, PICTURE
 from listeners import Environment, Spawn, claimed
-from machines import MakeMachine
+from machine_user import MakeMachine
 from task_queue import Queue
 
 from adapters import edge_functions, machine_auth, objects, signed_urls

@@ -4,7 +4,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from webhook_door import OTHER, SECRET
+from webhook_server import OTHER, SECRET
 
 from listener.settings import ListenerSettings
 

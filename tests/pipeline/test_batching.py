@@ -8,8 +8,7 @@ import torch
 
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory
 from pipeline.model.batching import BatchSize, run_batches
-from pipeline.model.request_context import RequestContext
-from pipeline.model.segmentation_model import ModelRequest
+from pipeline.model.segmentation_model import ModelRequest, RequestContext
 from s3_sam3.contracts.prompts import SegmentOptions
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from detectors import open_detector, rows_of
+from open_detectors import open_detector, rows_of
 from random_sam3 import SIDE
 
 from pipeline import settings

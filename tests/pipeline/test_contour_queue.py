@@ -9,17 +9,16 @@ from threading import Event, Thread
 
 import pytest
 import torch
+from fake_detector import ROW_BYTES, FakeDetector
 from PIL import Image
-from wide_detector import ROW_BYTES, WideDetector
 
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
 from pipeline.model import contour_queue, postprocess
 from pipeline.model.contour_queue import ContourQueue
 from pipeline.model.postprocess import Kept, TracedView
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.sam3_request import Sam3Request
-from pipeline.model.segmentation_model import find
+from pipeline.model.segmentation_model import RequestContext, find
 from pipeline.model.views import View
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.imaging.choose import Found
@@ -34,16 +33,16 @@ def prepared(segmenter: Sam3Segmenter, prompts: int, name: str = "thing") -> Sam
     return segmenter.prepare(Image.new("RGB", (96, 72)), asked, ALL, RequestContext())
 
 
-def wide(mask_bytes: int) -> tuple[Sam3Segmenter, WideDetector]:
+def wide(mask_bytes: int) -> tuple[Sam3Segmenter, FakeDetector]:
     """SAM3's masks within a bound, and the detector behind it."""
-    detector = WideDetector()
+    detector = FakeDetector()
     segmenter = Sam3Segmenter(detector=detector, chunk_bytes=2**20, mask_bytes=mask_bytes)
     return segmenter, detector
 
 
 def grown(mask_bytes: int) -> int:
     """MiB that two requests of one prompt in five views, 660 MB of masks, take in a process."""
-    child = Path(__file__).parents[1] / "mask_peak.py"
+    child = Path(__file__).parents[1] / "mask_memory_child.py"
     root = str(Path(__file__).parents[2])
     asked = [sys.executable, str(child), str(mask_bytes)]
     done = subprocess.run(asked, capture_output=True, check=True, env={"PYTHONPATH": root})

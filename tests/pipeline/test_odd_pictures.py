@@ -4,7 +4,6 @@ Each hostile or odd file ends right, in bounded memory: directly, through the se
 The server is the process that an operator starts, around a tiny random model.
 """
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,25 +11,26 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 import pytest
 from odd_pictures import PICTURES, Odd
 from odd_pictures.pngs import header
 from PIL import Image
-from pipeline_client import command
+from pipeline_client import Log, command, predicted
 from process_table import descendants, peak
 from random_sam3 import KEY
 
-from api.inspection import Inspector
-from api.inspection_child import inspect
+from api.upload_check_child import check
+from api.upload_checks import UploadChecks
 from pipeline.decode.picture import decode
 from pipeline.decode.pool import MEMORY_BYTES, DecodePool
 from pipeline.errors import Refused
 from s3_sam3.contracts import limits
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.manifest import ImageSize
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
@@ -80,22 +80,19 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "SAM3_SELF_TEST": "finite",
             "OMP_NUM_THREADS": "1",
         },
-        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    events: dict[str, Any] = {}
-    assert process.stdout
-    while "setup_done" not in events:
-        entry = json.loads(process.stdout.readline())
-        events[entry["event"]] = entry
-    url = events["pipeline_listening"]["url"]
+    log = Log(process)
+    log.line("setup_done")
+    url = log.line("pipeline_listening")["url"]
     yield Server(url=url, process=process, started=peak(process.pid, "VmHWM"))
     process.terminate()
-    process.communicate()
+    process.wait()
 
 
-async def ask(server: Server, data: bytes, *, drawn: bool) -> Any:
-    """Send a picture; the answer's JSON, whose status is checked against its code."""
+async def ask(server: Server, data: bytes, *, drawn: bool) -> ImageSize | ErrorCode:
+    """Send a picture; its size and frames, or the error's code, which fits the status."""
     request = contract.PredictRequest(
         prompts=(Prompt(text="nothing", threshold=1),),
         options=SegmentOptions(floor=1),
@@ -108,10 +105,11 @@ async def ask(server: Server, data: bytes, *, drawn: bool) -> Any:
         aiohttp.ClientSession(headers={contract.API_KEY_HEADER: KEY}) as session,
         session.post(f"{server.url}/api/v1/predict", data=form) as answer,
     ):
-        body = await answer.json()
-    code = body.get("error", {}).get("code")
-    assert answer.status == (FACTS[ErrorCode(code)].status if code else 200)
-    return body
+        if answer.status == 200:
+            return (await predicted(answer)).manifest.image
+        code = ErrorCode((await answer.json())["error"]["code"])
+    assert answer.status == FACTS[code].status
+    return code
 
 
 @pytest.mark.parametrize("odd", PICTURES.values(), ids=PICTURES.keys())
@@ -119,12 +117,11 @@ async def test_each_ends_right_in_bounded_memory(server: Server, odd: Odd) -> No
     """The right size and number of frames, or the right code; no process over its bound."""
     width, height = odd.size
     # To draw fifty million pixels takes long and is no matter of decoding.
-    body = await ask(server, odd.make(), drawn=width * height < MEGABYTE)
+    answer = await ask(server, odd.make(), drawn=width * height < MEGABYTE)
     if odd.code:
-        assert body["error"]["code"] == odd.code
+        assert answer == odd.code
     else:
-        size = {"width": width, "height": height, "frames": odd.frames}
-        assert body["manifest"]["image"] == size
+        assert answer == ImageSize(width=width, height=height, frames=odd.frames)
     assert server.grown < SERVER_BYTES
     assert [pid for pid in server.children if peak(pid, "VmPeak") > MEMORY_BYTES] == []
 
@@ -180,23 +177,23 @@ def test_a_careless_decoder_shows_other_colours() -> None:
     assert len(careless) >= 20
 
 
-#: Refused by the API before anybody inspects them.
-AT_THE_DOOR = {"empty_body", "file_too_large"}
+#: Refused by the API before a child checks them.
+UNCHECKED = {"empty_body", "file_too_large"}
 
-INSPECTED = {name: odd for name, odd in PICTURES.items() if odd.code not in AT_THE_DOOR}
+CHECKED = {name: odd for name, odd in PICTURES.items() if odd.code not in UNCHECKED}
 
 
-@pytest.mark.parametrize("odd", INSPECTED.values(), ids=INSPECTED.keys())
+@pytest.mark.parametrize("odd", CHECKED.values(), ids=CHECKED.keys())
 def test_the_api_judges_as_the_pipeline_does(odd: Odd) -> None:
     """What the API lets in can be segmented, at the size it says; what it refuses could not."""
-    answer = inspect(BytesIO(odd.make()), limits.MAX_IMAGE_PIXELS)
+    answer = check(odd.make(), limits.MAX_IMAGE_PIXELS)
     if odd.code:
         assert answer["error"] == odd.code
     else:
         assert (answer["width"], answer["height"]) == odd.size
 
 
-HEAVY = {name: odd for name, odd in INSPECTED.items() if "large as may be" in name}
+HEAVY = {name: odd for name, odd in CHECKED.items() if "large as may be" in name}
 
 
 @pytest.mark.parametrize("odd", HEAVY.values(), ids=HEAVY.keys())
@@ -204,8 +201,8 @@ async def test_the_apis_own_bounds_let_the_largest_in(odd: Odd) -> None:
     """Its child has a bound on memory, too; the largest picture must fit under it."""
     with TemporaryFile() as file:
         file.write(odd.make())
-        async with Inspector(max_pixels=limits.MAX_IMAGE_PIXELS) as inspector:
-            seen = await inspector.inspect(file)
+        async with UploadChecks() as checks:
+            seen = await checks.check(file)
     assert (seen.width, seen.height) == odd.size
 
 
@@ -219,7 +216,7 @@ async def test_without_the_pixel_limit_the_bound_is_broken() -> None:
     async with DecodePool(1, max_pixels=10**9, memory_bytes=2**40) as pool:
         with pytest.raises(Refused):
             await pool.decode(bomb())
-        assert peak(pool.pids[0], "VmPeak") > MEMORY_BYTES
+        assert peak(pool.pool.pids[0], "VmPeak") > MEMORY_BYTES
 
 
 async def test_a_child_without_memory_says_so() -> None:
@@ -229,4 +226,4 @@ async def test_a_child_without_memory_says_so() -> None:
             await pool.decode(bomb())
         assert caught.value.code is ErrorCode.IMAGE_TOO_LARGE
         assert "memory" in caught.value.message
-        assert peak(pool.pids[0], "VmPeak") <= MEMORY_BYTES
+        assert peak(pool.pool.pids[0], "VmPeak") <= MEMORY_BYTES

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from asked_sam3 import close, fail_when, look, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING, KEY, SIDE
+from random_sam3_calls import close, fail_when, look, noise, passes
 
 from pipeline import settings
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError, Refused
 from pipeline.model import postprocess, preprocess
 from pipeline.model.detector import Sam3Detector
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.segmentation_model import find, segment
+from pipeline.model.segmentation_model import RequestContext, find, segment
 from pipeline.model.views import View
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions

@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from asked_sam3 import close, fail_when, model_of, noise, passes
 from PIL import Image
 from random_sam3 import EVERYTHING
+from random_sam3_calls import close, fail_when, model_of, noise, passes
 
 from pipeline.errors import ModelDied, ModelFailed, NotReady, OutOfMemory, Withdrawn
 from pipeline.model.batching import BatchSize
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.sam3_request import Sam3Request
+from pipeline.model.segmentation_model import RequestContext
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 from s3_sam3.imaging import rle

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from detectors import open_detector
+from open_detectors import open_detector
 
 from ai import cache
 from pipeline.errors import SelfTestFailed

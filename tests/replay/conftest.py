@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from replay_parts import SECRET, Ran, Receiver, Replay, Start
+from failing_receiver import SECRET, Ran, Receiver, Replay, Start
 
 from webhooks.replay.messages import Message
 from webhooks.replay.recording import Recording

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replay_parts import SECRET, Receiver, Replay, message
+from failing_receiver import SECRET, Receiver, Replay, message
 
 from adapters.rest import Rest
 from devstack.testing import Stack

@@ -1,6 +1,6 @@
 """Faults on purpose: as much as was asked, and the same again for the same run."""
 
-from replay_parts import message
+from failing_receiver import message
 
 from webhooks.replay.faults import Faults
 

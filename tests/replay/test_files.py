@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from replay_parts import Receiver, Replay, message
+from failing_receiver import Receiver, Replay, message
 
 from webhooks.replay import recording, redaction
 from webhooks.replay.checkpoint import Checkpoint

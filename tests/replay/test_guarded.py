@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from replay_parts import Receiver
+from failing_receiver import Receiver
 from typing_extensions import override
 from yarl import URL
 

@@ -1,6 +1,6 @@
 """Who is sent to next."""
 
-from replay_parts import message
+from failing_receiver import message
 
 from webhooks.replay.faults import Faults
 from webhooks.replay.lanes import Lane, Lanes, Order

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from replay_parts import Receiver, Start
+from failing_receiver import Receiver, Start
 
 from cli import listen
 from s3_sam3 import Unreachable

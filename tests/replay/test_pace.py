@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from replay_parts import SECRET, Receiver, Replay, Start, message
+from failing_receiver import SECRET, Receiver, Replay, Start, message
 
 from webhooks.replay.pace import Pace
 

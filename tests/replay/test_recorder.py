@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
-from replay_parts import Receiver, Start
+from failing_receiver import Receiver, Start
 from yarl import URL
 
 from listener import webhooks_proof

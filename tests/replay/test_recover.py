@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replay_parts import Ran, Receiver, Replay, Start, message
+from failing_receiver import Ran, Receiver, Replay, Start, message
 
 from adapters.rest import Rest
 from devstack.testing import Stack

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from replay_parts import message
+from failing_receiver import message
 
 from webhooks.replay.messages import Attempt, Standing
 from webhooks.replay.selection import Mode, Selection

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from replay_parts import SECRET, Receiver, Replay, message
+from failing_receiver import SECRET, Receiver, Replay, message
 from standardwebhooks import Webhook
 
 from adapters import signatures

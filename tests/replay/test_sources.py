@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from replay_parts import SECRET, Receiver, Replay
+from failing_receiver import SECRET, Receiver, Replay
 
 from adapters.rest import Rest
 from devstack.testing import Stack

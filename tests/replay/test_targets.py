@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from replay_parts import Receiver, Replay, message
+from failing_receiver import Receiver, Replay, message
 
 from webhooks.replay.errors import TargetRefused, UsageError
 from webhooks.replay.targets import checked, named

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from replay_parts import Replay, message
+from failing_receiver import Replay, message
 
 from webhooks.replay import arguments, sources
 from webhooks.replay.errors import UsageError

@@ -1,19 +1,19 @@
-"""The five who ask."""
+"""Fixtures of the tenancy matrix: five accounts and a superuser's connection."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-from tenancy.people import People
+from tenancy.accounts import Accounts
 
 from devstack.testing import Stack
 
 
 @pytest.fixture(scope="module")
-def people(stack: Stack) -> Iterator[People]:
+def accounts(stack: Stack) -> Iterator[Accounts]:
     """Anon, user A, user B, a machine and a disabled machine; A never runs out of credits."""
-    made = People(stack)
+    made = Accounts(stack)
     with psycopg.connect(stack.db_url, autocommit=True) as database:
         database.execute("select public.grant_credits(%s, 10000, 'matrix')", [made.owner.id])
     yield made

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 import realtime
 from realtime import RealtimeSubscribeStates
+from tenancy.accounts import Accounts
 from tenancy.matrix import PUBLISHED, TABLES, TOPICS, Command, Gets, Role
-from tenancy.people import People
 
 
 WAIT_SECONDS = 10.0
@@ -20,15 +20,15 @@ PLAIN: dict[str, Any] = {
 
 
 @pytest.fixture
-async def sockets(people: People) -> AsyncIterator[dict[Role, realtime.AsyncRealtimeClient]]:
+async def sockets(accounts: Accounts) -> AsyncIterator[dict[Role, realtime.AsyncRealtimeClient]]:
     """One connected client per role."""
     opened: dict[Role, realtime.AsyncRealtimeClient] = {}
-    for role, person in people.everybody.items():
+    for role, account in accounts.by_role.items():
         client = realtime.AsyncRealtimeClient(
-            f"{people.stack.url}/realtime/v1", people.stack.anon_key, auto_reconnect=False
+            f"{accounts.stack.url}/realtime/v1", accounts.stack.anon_key, auto_reconnect=False
         )
         await client.connect()
-        await client.set_auth(person.token)
+        await client.set_auth(account.token)
         opened[role] = client
     yield opened
     for client in opened.values():
@@ -37,17 +37,17 @@ async def sockets(people: People) -> AsyncIterator[dict[Role, realtime.AsyncReal
 
 @pytest.mark.parametrize("table", sorted(PUBLISHED))
 async def test_changes_reach_those_who_may_read_the_row(
-    people: People,
+    accounts: Accounts,
     database: psycopg.Connection[Any],
     sockets: dict[Role, realtime.AsyncRealtimeClient],
     table: str,
 ) -> None:
     """A change of A's row is told to exactly those whom the matrix lets select it."""
     heard = await listen(sockets, table)
-    row = people.row_of(table, database)
+    row = accounts.row_of(table, database)
     # Realtime keeps a table's order, so whoever hears B's later row has had A's chance.
     await asyncio.wait_for(heard.arrival(Role.OWNER, row), WAIT_SECONDS)
-    await heard.settle(people, sockets)
+    await heard.settle(accounts, sockets)
 
     allowed = {role for role, gets in TABLES[table][Command.SELECT].items() if gets is Gets.ROW}
     assert {role for role in Role if row in heard.rows[role]} == allowed
@@ -55,7 +55,7 @@ async def test_changes_reach_those_who_may_read_the_row(
 
 @pytest.mark.parametrize("table", sorted(PUBLISHED))
 async def test_without_row_security_realtime_tells_everybody(
-    people: People,
+    accounts: Accounts,
     database: psycopg.Connection[Any],
     sockets: dict[Role, realtime.AsyncRealtimeClient],
     table: str,
@@ -64,7 +64,7 @@ async def test_without_row_security_realtime_tells_everybody(
     heard = await listen(sockets, table)
     database.execute(f"alter table public.{table} disable row level security".encode())
     try:
-        row = people.row_of(table, database)
+        row = accounts.row_of(table, database)
         await asyncio.wait_for(heard.arrival(Role.OTHER, row), WAIT_SECONDS)
     finally:
         database.execute(f"alter table public.{table} enable row level security".encode())
@@ -75,13 +75,13 @@ async def test_without_row_security_realtime_tells_everybody(
 @pytest.mark.parametrize("topic", TOPICS)
 @pytest.mark.parametrize("role", Role)
 async def test_who_may_join_a_private_topic(
-    people: People,
+    accounts: Accounts,
     sockets: dict[Role, realtime.AsyncRealtimeClient],
     topic: str,
     role: Role,
 ) -> None:
     """A private topic lets in whom the matrix names, and nobody else."""
-    name = topic.format(owner=people.owner.id)
+    name = topic.format(owner=accounts.owner.id)
     channel = sockets[role].channel(name, {"config": {**PLAIN, "private": True}})
     states: list[RealtimeSubscribeStates] = []
     async with asyncio.timeout(WAIT_SECONDS):
@@ -118,17 +118,17 @@ class Heard:
             await self.moved.wait()
 
     async def settle(
-        self, people: People, sockets: dict[Role, realtime.AsyncRealtimeClient]
+        self, accounts: Accounts, sockets: dict[Role, realtime.AsyncRealtimeClient]
     ) -> None:
         """Wait until each signed-in role has heard of a row of its own, sent after A's."""
         for role in (Role.OTHER, Role.MACHINE, Role.DISABLED):
-            person = people.everybody[role]
-            made = people.ask(
+            account = accounts.by_role[role]
+            made = accounts.ask(
                 role,
                 "POST",
                 "segmentation_results",
                 json_body={
-                    "source_image_url": f"uploads/{person.id}/a.png",
+                    "source_image_url": f"uploads/{account.id}/a.png",
                     "prompts": [{"id": "p0", "text": "red circle"}],
                 },
                 Prefer="return=representation",

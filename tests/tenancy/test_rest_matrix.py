@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from tenancy.accounts import Accounts
 from tenancy.matrix import (
     OPERATOR_FUNCTIONS,
     OWNER_FUNCTIONS,
@@ -15,7 +16,6 @@ from tenancy.matrix import (
     Gets,
     Role,
 )
-from tenancy.people import People
 
 
 CELLS = [
@@ -36,7 +36,7 @@ CHANGES = {
 
 
 def attempt(
-    people: People,
+    accounts: Accounts,
     database: psycopg.Connection[Any],
     role: Role,
     command: Command,
@@ -44,15 +44,15 @@ def attempt(
 ) -> Gets:
     """Try a command on a fresh row of user A; what came of it."""
     if command is Command.INSERT:
-        answer = people.ask(
-            role, "POST", table, json_body=people.values_of(table), Prefer="return=representation"
+        answer = accounts.ask(
+            role, "POST", table, json_body=accounts.values_of(table), Prefer="return=representation"
         )
     else:
         # A column that may be read: in a delivery not all may.
-        path = f"{table}?select=id&id=eq.{people.row_of(table, database)}"
+        path = f"{table}?select=id&id=eq.{accounts.row_of(table, database)}"
         method = {"select": "GET", "update": "PATCH", "delete": "DELETE"}[command]
         body = CHANGES[table] if command is Command.UPDATE else None
-        answer = people.ask(role, method, path, json_body=body, Prefer="return=representation")
+        answer = accounts.ask(role, method, path, json_body=body, Prefer="return=representation")
     return outcome(answer, role)
 
 
@@ -69,7 +69,7 @@ def outcome(answer: httpx.Response, role: Role) -> Gets:
     ("table", "command", "role", "gets"), CELLS, ids=lambda part: str(part).replace(" ", "_")
 )
 def test_each_cell(
-    people: People,
+    accounts: Accounts,
     database: psycopg.Connection[Any],
     table: str,
     command: Command,
@@ -77,7 +77,7 @@ def test_each_cell(
     gets: Gets,
 ) -> None:
     """Who tries a command on A's row gets what the matrix says."""
-    assert attempt(people, database, role, command, table) is gets
+    assert attempt(accounts, database, role, command, table) is gets
 
 
 def test_every_table_is_in_the_matrix(database: psycopg.Connection[Any]) -> None:
@@ -96,18 +96,20 @@ def test_a_new_table_is_noticed(database: psycopg.Connection[Any]) -> None:
 
 @pytest.mark.parametrize("table", sorted(UNEXPOSED))
 @pytest.mark.parametrize("role", Role)
-def test_the_inner_schema_is_not_exposed(people: People, table: str, role: Role) -> None:
+def test_the_inner_schema_is_not_exposed(accounts: Accounts, table: str, role: Role) -> None:
     """REST refuses the inner schema to everybody, whatever the grants."""
-    answer = people.ask(role, "GET", table, **{"Accept-Profile": "segmentation"})
+    answer = accounts.ask(role, "GET", table, **{"Accept-Profile": "segmentation"})
 
     assert (answer.status_code, answer.json()["code"]) == (406, "PGRST106")
 
 
 @pytest.mark.parametrize("function", WORKER_FUNCTIONS)
 @pytest.mark.parametrize("role", Role)
-def test_only_an_enabled_machine_works_on_tasks(people: People, function: str, role: Role) -> None:
-    """A worker function answers an enabled machine; to everybody else it says no."""
-    answer = people.ask(role, "POST", f"rpc/{function}", json_body=WORKER_FUNCTIONS[function])
+def test_only_an_enabled_machine_works_on_tasks(
+    accounts: Accounts, function: str, role: Role
+) -> None:
+    """A worker function answers an enabled machine; to anyone else it says no."""
+    answer = accounts.ask(role, "POST", f"rpc/{function}", json_body=WORKER_FUNCTIONS[function])
 
     if role is Role.MACHINE:
         # A token that never was is `stale`; that answer is only for those who may ask.
@@ -118,13 +120,13 @@ def test_only_an_enabled_machine_works_on_tasks(people: People, function: str, r
 
 @pytest.mark.parametrize("function", OPERATOR_FUNCTIONS)
 @pytest.mark.parametrize("role", Role)
-def test_nobody_here_operates(people: People, function: str, role: Role) -> None:
+def test_nobody_here_operates(accounts: Accounts, function: str, role: Role) -> None:
     """Operator functions are for the service role alone."""
     arguments = {
-        name: people.owner.id if value == "{owner}" else value
+        name: accounts.owner.id if value == "{owner}" else value
         for name, value in OPERATOR_FUNCTIONS[function].items()
     }
-    answer = people.ask(role, "POST", f"rpc/{function}", json_body=arguments)
+    answer = accounts.ask(role, "POST", f"rpc/{function}", json_body=arguments)
 
     assert answer.status_code in {401, 403, 404}, answer.text
 
@@ -132,10 +134,10 @@ def test_nobody_here_operates(people: People, function: str, role: Role) -> None
 @pytest.mark.parametrize("function", OWNER_FUNCTIONS)
 @pytest.mark.parametrize("role", Role)
 def test_only_the_owner_has_the_webhook(
-    people: People, database: psycopg.Connection[Any], function: str, role: Role
+    accounts: Accounts, database: psycopg.Connection[Any], function: str, role: Role
 ) -> None:
-    """A's webhook answers A; to everybody else it is not there."""
-    delivery = people.row_of("webhook_deliveries", database)
+    """A's webhook answers A; to anyone else it is not there."""
+    delivery = accounts.row_of("webhook_deliveries", database)
     [webhook] = database.execute(
         "select endpoint_id::text from public.webhook_deliveries where id = %s", [delivery]
     ).fetchone() or (None,)
@@ -143,7 +145,7 @@ def test_only_the_owner_has_the_webhook(
         name: str(value).format(webhook=webhook, delivery=delivery)
         for name, value in OWNER_FUNCTIONS[function].items()
     }
-    answer = people.ask(role, "POST", f"rpc/{function}", json_body=arguments)
+    answer = accounts.ask(role, "POST", f"rpc/{function}", json_body=arguments)
 
     if role is Role.OWNER:
         assert answer.is_success, answer.text
@@ -153,12 +155,12 @@ def test_only_the_owner_has_the_webhook(
 
 @pytest.mark.parametrize("table", sorted(TABLES))
 def test_without_row_security_the_matrix_is_broken(
-    people: People, database: psycopg.Connection[Any], table: str
+    accounts: Accounts, database: psycopg.Connection[Any], table: str
 ) -> None:
     """Negative control: with row-level security off, user B gets A's row."""
     database.execute(f"alter table public.{table} disable row level security".encode())
     try:
-        got = attempt(people, database, Role.OTHER, Command.SELECT, table)
+        got = attempt(accounts, database, Role.OTHER, Command.SELECT, table)
     finally:
         database.execute(f"alter table public.{table} enable row level security".encode())
 

@@ -1,8 +1,19 @@
-"""Other formats than the manifest, made from it without the GPU: a file for each format."""
+"""Other formats than the manifest, made from manifests without the GPU."""
 
-from s3_sam3.exports.formats import FORMATS, Format, FormatName, export
-from s3_sam3.exports.options import ExportOptions
-from s3_sam3.exports.pictured import NoPicture, Pictured, WrongPicture
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from s3_sam3.exports import datasets, rasters, vectors
+from s3_sam3.exports.items import (
+    ExportOptions,
+    NoPicture,
+    Pictured,
+    WrongPicture,
+    with_unique_names,
+)
 from s3_sam3.imaging.overlay import OverlayStyle
 
 
@@ -17,3 +28,82 @@ __all__ = [
     "WrongPicture",
     "export",
 ]
+
+
+class FormatName(StrEnum):
+    """What `s3 export --format` takes."""
+
+    COCO = "coco"
+    YOLO = "yolo"
+    POLYGONS = "polygons"
+    GEOJSON = "geojson"
+    PNG = "png"
+    CUTOUT = "cutout"
+    OVERLAY = "overlay"
+    LABELS = "labels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One way to write manifests."""
+
+    description: str
+    """One sentence for `s3 export --help`."""
+    write: Callable[[Sequence[Pictured], Path, ExportOptions], list[Path]]
+    uses_picture: bool = False
+    """It draws on the picture, or copies it."""
+
+
+FORMATS: Final[dict[FormatName, Format]] = {
+    FormatName.COCO: Format(
+        description="One coco.json for all pictures; exact run lengths, or polygons.",
+        write=datasets.write_coco,
+    ),
+    FormatName.YOLO: Format(
+        description="A YOLO-seg data set: classes, pictures, a label file for each.",
+        write=datasets.write_yolo,
+        uses_picture=True,
+    ),
+    FormatName.POLYGONS: Format(
+        description="A JSON file for each picture: outer rings and holes in pixels.",
+        write=vectors.write_polygons,
+    ),
+    FormatName.GEOJSON: Format(
+        description="A FeatureCollection for each picture, in pixels, y downwards.",
+        write=vectors.write_geojson,
+    ),
+    FormatName.PNG: Format(
+        description="A black and white PNG for each instance, as large as the picture.",
+        write=rasters.write_pngs,
+    ),
+    FormatName.CUTOUT: Format(
+        description="Each instance cut out of the picture, on a transparent background.",
+        write=rasters.write_cutouts,
+        uses_picture=True,
+    ),
+    FormatName.OVERLAY: Format(
+        description="The picture with its instances tinted, outlined and named.",
+        write=rasters.write_overlays,
+        uses_picture=True,
+    ),
+    FormatName.LABELS: Format(
+        description="A grey PNG for each picture: each pixel holds its instance's number.",
+        write=rasters.write_label_maps,
+    ),
+}
+
+
+def export(
+    items: Sequence[Pictured],
+    format_: FormatName | str,
+    folder: str | Path,
+    options: ExportOptions | None = None,
+) -> list[Path]:
+    """
+    Write manifests in a format into *folder* and give the paths of the files.
+
+    Several manifests make one COCO or YOLO data set. Raises NoPicture, WrongPicture, or ValueError
+    for an unknown format.
+    """
+    chosen = FORMATS[FormatName(format_)]
+    return chosen.write(with_unique_names(items), Path(folder), options or ExportOptions())
