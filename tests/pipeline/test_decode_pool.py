@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from odd_pictures.jpegs import jpeg
 from odd_pictures.making import quarters, saved
-from pipeline_client import become, command
+from pipeline_client import Log, become, command
 from process_table import alive, descendants, gone
 
 from pipeline.decode.picture import decode
@@ -222,10 +222,8 @@ def test_none_outlives_a_pipeline_that_is_killed() -> None:
         "SAM3_WEIGHTS_PATH": "fake:",
     }
     started = command(decoders=3)
-    with subprocess.Popen(started, env=environ, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        while "pipeline_listening" not in server.stdout.readline():
-            pass
+    with subprocess.Popen(started, env=environ, stderr=subprocess.PIPE, text=True) as server:
+        Log(server).line("pipeline_listening")
         children = descendants(server.pid)
         server.kill()
     assert len(children) == 3
