@@ -145,7 +145,7 @@ async def test_a_child_of_root_is_nobody_and_is_still_ended() -> None:
     """Its parent kills it, and what it asked for at its parent's death is not forgotten."""
     async with DecodePool(1) as pool:
         await pool.decode(png())
-        [pid] = pool.pool.pids
+        [pid] = pool.pids
         status = told(pid)
         os.kill(pid, signal.SIGSTOP)
         hung = asyncio.create_task(pool.decode(png()))
