@@ -35,6 +35,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         "runtime",
         "sandbox",
         "sdk/s3_sam3",
+        "sdk/s3_sam3/cli",
         "sdk/s3_sam3/contracts",
         "sdk/s3_sam3/imaging",
         "adapters",
