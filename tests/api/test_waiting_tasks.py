@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from api import rows, sources
+from api import source_picture, task_store
 from s3_sam3.contracts.errors import ErrorCode
 
 
@@ -110,7 +110,7 @@ async def test_a_turned_picture_has_the_same_pixels(caller: Any, draw: Draw, wor
 
     noted = {"width": str(upload["width"]), "height": str(upload["height"])}
     assert dict(head.metadata) == noted
-    size = sources.noted_size(head.metadata)
+    size = source_picture.noted_size(head.metadata)
     assert size is not None
     assert size.pixels == 200
 
@@ -121,7 +121,7 @@ async def test_a_turned_picture_has_the_same_pixels(caller: Any, draw: Draw, wor
 )
 def test_a_size_that_is_none_is_no_size(metadata: dict[str, str]) -> None:
     """Whatever lies there, a picture is not refused for it."""
-    assert sources.noted_size(metadata) is None
+    assert source_picture.noted_size(metadata) is None
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ ROW: dict[str, Any] = {
 
 def test_a_code_that_is_newer_than_this_server_is_ours() -> None:
     """A database that is ahead makes no request fail."""
-    task = rows.task(ROW | {"status": "failed", "error_code": "from_the_future"})
+    task = task_store.task(ROW | {"status": "failed", "error_code": "from_the_future"})
 
     assert task.error is not None
     assert task.error.code is ErrorCode.INTERNAL
