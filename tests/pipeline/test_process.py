@@ -32,7 +32,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
     def begin(**environment: str) -> subprocess.Popen[str]:
-        given = {"PIPELINE_PORT": "0", "S3_CACHE_DIR": str(tmp_path), "HF_HOME": str(tmp_path)}
+        given = {"PIPELINE_PORT": "0", "HF_HOME": str(tmp_path)}
         given["SAM3_SELF_TEST"] = "finite"  # a random model finds no circle
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline"],

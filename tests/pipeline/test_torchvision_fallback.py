@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import torch
 
-from pipeline.model import regions
+from pipeline.model import torchvision_fallback
 
 
 def sample(plane: torch.Tensor, y: float, x: float) -> float:
@@ -52,7 +52,7 @@ def test_pooling_equals_direct_sampling() -> None:
         [[1.3, 2.2, 20.9, 15.1], [5.0, 5.0, 5.0, 5.0], [0.0, 0.0, 24.0, 18.0]],
         [[21.5, 14.0, 27.0, 21.0], [-3.0, -2.5, 4.0, 3.0], [7.7, 1.1, 8.4, 16.6]],
     ]
-    pooled = regions.roi_align(features, [torch.tensor(group) for group in boxes], 7)
+    pooled = torchvision_fallback.roi_align(features, [torch.tensor(group) for group in boxes], 7)
     expected = torch.stack(
         [
             torch.stack([direct(plane, box, 7) for plane in features[picture]])
@@ -66,14 +66,14 @@ def test_pooling_equals_direct_sampling() -> None:
 def test_pooling_is_differentiable() -> None:
     """The features of a pooled box get gradients, so that a model can be trained through it."""
     features = torch.randn(1, 2, 6, 6, requires_grad=True)
-    pooled = regions.roi_align(features, [torch.tensor([[1.0, 1.0, 4.0, 4.0]])], 2)
+    pooled = torchvision_fallback.roi_align(features, [torch.tensor([[1.0, 1.0, 4.0, 4.0]])], 2)
     [gradient] = torch.autograd.grad(pooled.sum(), features)
     assert torch.isclose(gradient.sum(), torch.tensor(8.0), atol=1e-4)
 
 
 def test_no_boxes_give_an_empty_answer() -> None:
     """Pictures without boxes give no rows."""
-    pooled = regions.roi_align(torch.zeros(1, 4, 3, 3), [torch.zeros(0, 4)], 7)
+    pooled = torchvision_fallback.roi_align(torch.zeros(1, 4, 3, 3), [torch.zeros(0, 4)], 7)
     assert pooled.shape == (0, 4, 7, 7)
 
 
@@ -87,8 +87,8 @@ def test_a_working_operator_is_kept_and_a_broken_one_replaced() -> None:
     before = sam3.get("torchvision")
     try:
         sam3["torchvision"] = SimpleNamespace(ops=SimpleNamespace(roi_align=broken))
-        assert regions.install()
-        assert sam3["torchvision"].ops.roi_align is regions.roi_align
-        assert not regions.install()
+        assert torchvision_fallback.install()
+        assert sam3["torchvision"].ops.roi_align is torchvision_fallback.roi_align
+        assert not torchvision_fallback.install()
     finally:
         sam3["torchvision"] = before

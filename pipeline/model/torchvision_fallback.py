@@ -1,13 +1,19 @@
 """
-Region pooling for box prompts, where torchvision's own operator is missing or broken.
+Runs transformers' SAM3 without torchvision, or beside a broken one.
 
-The operator averages bilinear samples on a regular grid. Both the grid and the bilinear weights
-are products of a vertical and a horizontal part, so pooling one box is two matrix products:
+A torchvision built for another torch fails on import ("operator torchvision::nms does not exist"),
+and transformers imports it whenever it is installed, so every model would fail with it. Of
+torchvision SAM3 uses resizing, which `preprocess` does, and region pooling for box prompts
+(`roi_align`), which is written here in plain torch.
+
+`roi_align` averages bilinear samples on a regular grid. The grid and the bilinear weights are
+products of a vertical and a horizontal part, so pooling one box is two matrix products:
 `rows @ features @ columns.T`. That is exact, differentiable, and needs no compiled code.
 """
 
 import importlib
 import math
+import sys
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Final
@@ -15,11 +21,36 @@ from typing import Final
 import torch
 
 
-#: transformers' modules that pool regions; each model has a copy of its own.
+#: transformers' modules that pool regions; each model has its own copy of the code.
 _POOLING: Final = (
     "transformers.models.sam3.modeling_sam3",
     "transformers.models.sam3_lite_text.modeling_sam3_lite_text",
 )
+
+
+def hide_if_broken() -> bool:
+    """
+    Make an installed but broken torchvision look absent; say whether it was hidden.
+
+    Call it before the first import of transformers.
+    """
+    if not _is_broken():
+        return False
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    # None makes both `import` and `importlib.util.find_spec` say that it is not installed.
+    sys.modules["torchvision"] = None  # type: ignore[assignment] # documented meaning: blocked
+    return True
+
+
+def _is_broken() -> bool:
+    try:
+        importlib.import_module("torchvision")
+    except ModuleNotFoundError as error:
+        return error.name != "torchvision"
+    except Exception:  # noqa: BLE001 - it may fail in any way
+        return True
+    return False
 
 
 def roi_align(
@@ -29,8 +60,8 @@ def roi_align(
     Pool each box to output_size x output_size, as `torchvision.ops.roi_align` does by default.
 
     *features* is (pictures, channels, height, width); *boxes* holds one (n, 4) tensor per picture,
-    xyxy in cells of the feature map. The answer is (boxes in all, channels, size, size). Default
-    means: scale 1, not aligned, as many samples per bin as the bin is cells long.
+    xyxy in cells of the feature map. The result is (all boxes, channels, size, size). The defaults
+    are: scale 1, not aligned, as many samples per bin as the bin is cells long.
     """
     height, width = features.shape[-2:]
     pooled = [
@@ -67,10 +98,11 @@ def _weights(start: torch.Tensor, end: torch.Tensor, bins: int, cells: int) -> t
 
 def install() -> bool:
     """
-    Give transformers' SAM3 this operator if torchvision cannot; answer whether that was needed.
+    Give transformers' SAM3 this `roi_align` if torchvision has none; say whether that was needed.
 
-    The modules refer to a global `torchvision` that they only import when torchvision is there.
+    Its modules refer to a global `torchvision`, which they import only where it is installed.
     """
+    hide_if_broken()
     # By full names: the packages' lazy attributes are placeholders that ask for torchvision.
     modules = [importlib.import_module(name) for name in _POOLING]
     if all(_has_operator(getattr(module, "torchvision", None)) for module in modules):

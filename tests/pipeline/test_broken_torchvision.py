@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-GATED = "from pipeline import torchvision_gate; print(torchvision_gate.hide_if_broken());"
+GATED = "from pipeline.model import torchvision_fallback as f; print(f.hide_if_broken());"
 USE = "from transformers import Sam3Model; import transformers.image_utils; print(Sam3Model)"
 
 
