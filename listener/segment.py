@@ -8,21 +8,22 @@ one that died over this picture; and on this host a connection costs a tenth of 
 import asyncio
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
-from pydantic import ValidationError
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from listener import errors
 from s3_sam3.contracts import pipeline
 from s3_sam3.contracts.errors import ErrorCode
-from s3_sam3.contracts.manifest import Manifest
+from s3_sam3.contracts.manifest import ImageSize, ModelInfo, Timings
 
 
 _GET_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 _CONNECT_SECONDS: Final = 3.0
-_OK: Final = 200
-_UNAUTHENTICATED: Final = 401
+_READ_BYTES: Final = 256 * 1024
 _WRONG_KEY: Final = pipeline.HealthAnswer(
     status=pipeline.Health.SETUP_FAILED,
     reason="the pipeline has another API_SECRET_KEY than this listener",
@@ -39,11 +40,41 @@ _NOTHING_ASKED: Final = frozenset(
 """Refusals that say nothing about the picture; the model was not asked."""
 
 
+class _Counted(BaseModel):
+    """An instance of which nothing is read."""
+
+
+class PromptHead(BaseModel):
+    """What one prompt found, without its masks."""
+
+    id: str
+    text: str | None
+    presence: float
+    truncated: bool
+    instances: tuple[_Counted, ...]
+
+
+class ManifestHead(BaseModel):
+    """The fields of a manifest that the listener reads; the rest passes through it unread."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    image: ImageSize
+    model: ModelInfo
+    timings: Timings
+    prompts: tuple[PromptHead, ...]
+
+    @property
+    def instance_count(self) -> int:
+        """Instances over all prompts."""
+        return sum(len(prompt.instances) for prompt in self.prompts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segmented:
     """What the pipeline found, ready to be stored."""
 
-    manifest: Manifest
+    head: ManifestHead
     manifest_json: bytes
     mask_png: bytes
     overlay_webp: bytes
@@ -87,20 +118,25 @@ class Segmenter:
         form.add_field(
             pipeline.IMAGE_PART, image, filename="image", content_type="application/octet-stream"
         )
-        status, body = await self._post("/api/v1/predict", form, name)
-        if status != _OK:
-            raise _refusal(status, body)
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
+        headers = {**self._headers, pipeline.REQUEST_ID_HEADER: name}
         try:
-            # Off the loop: a crowded picture's answer is megabytes of JSON.
-            return await asyncio.to_thread(_read, body)
-        except ValueError as error:
-            raise errors.PipelineBroke(f"unreadable answer: {type(error).__name__}") from error
+            async with self._session.post(
+                f"{self._url}/api/v1/predict", data=form, headers=headers, timeout=timeout
+            ) as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise _refusal(answer.status, await answer.read())
+                return await _read(answer)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise errors.PipelineGone("no connection to the pipeline") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise errors.PipelineBroke(f"no answer: {type(error).__name__}") from error
 
     async def computed(self, name: str) -> int | None:
         """How many prompts the model is done with in a request under way; None: not known."""
         try:
             status, body = await self._get(f"/api/v1/progress/{name}")
-            if status != _OK:
+            if status != HTTPStatus.OK:
                 return None
             return pipeline.PredictProgress.model_validate_json(body).computed
         except (aiohttp.ClientError, TimeoutError, ValidationError):
@@ -108,7 +144,7 @@ class Segmenter:
 
     async def _knocked(self) -> bool:
         status, _ = await self._get("/api/v1/model/info")
-        return status != _UNAUTHENTICATED
+        return status != HTTPStatus.UNAUTHORIZED
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         async with self._session.get(
@@ -116,34 +152,38 @@ class Segmenter:
         ) as answer:
             return answer.status, await answer.read()
 
-    async def _post(self, path: str, form: aiohttp.FormData, name: str) -> tuple[int, bytes]:
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
-        headers = {**self._headers, pipeline.REQUEST_ID_HEADER: name}
-        try:
-            async with self._session.post(
-                self._url + path, data=form, headers=headers, timeout=timeout
-            ) as answer:
-                return answer.status, await answer.read()
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise errors.PipelineGone("no connection to the pipeline") from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise errors.PipelineBroke(f"no answer: {type(error).__name__}") from error
-
 
 def session() -> aiohttp.ClientSession:
     """A session that keeps no connection, for the reason above."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))
 
 
-def _read(body: bytes) -> Segmented:
-    """Raises: ValueError."""
-    answer = pipeline.PredictAnswer.model_validate_json(body)
-    return Segmented(
-        manifest=answer.manifest,
-        manifest_json=answer.manifest.model_dump_json().encode(),
-        mask_png=answer.mask_png,
-        overlay_webp=answer.overlay_webp,
-    )
+async def _read(answer: aiohttp.ClientResponse) -> Segmented:
+    """Take the parts out of the answer. Raises: PipelineBroke, aiohttp.ClientError."""
+    parts: dict[str | None, bytes] = {}
+    try:
+        async for part in aiohttp.MultipartReader.from_response(answer):
+            if isinstance(part, aiohttp.BodyPartReader):
+                parts[part.name] = await _content(part)
+        return Segmented(
+            # In a thread: a crowded picture's manifest is megabytes of JSON.
+            head=await asyncio.to_thread(
+                ManifestHead.model_validate_json, parts[pipeline.MANIFEST_PART]
+            ),
+            manifest_json=parts[pipeline.MANIFEST_PART],
+            mask_png=parts[pipeline.MASK_PART],
+            overlay_webp=parts[pipeline.OVERLAY_PART],
+        )
+    except (ValueError, KeyError, AssertionError, HttpProcessingError) as error:
+        # What aiohttp raises for a form that is none, pydantic for JSON that is no manifest.
+        raise errors.PipelineBroke(f"unreadable answer: {type(error).__name__}") from error
+
+
+async def _content(part: aiohttp.BodyPartReader) -> bytes:
+    content = bytearray()
+    while chunk := await part.read_chunk(_READ_BYTES):
+        content += chunk
+    return bytes(content)
 
 
 def _refusal(status: int, body: bytes) -> errors.ListenerError:

@@ -59,7 +59,7 @@ async def work(
     progress.reach(Milestone.STORED)
     return settle.Completed(
         deposit=stored,
-        instance_count=segmented.manifest.instance_count,
+        instance_count=segmented.head.instance_count,
         summary=_summary(segmented, watch),
     )
 
@@ -104,10 +104,10 @@ def _request(claim: Claim, ends_at: float, *, frugal: bool = False) -> pipeline.
 
 def _summary(segmented: Segmented, watch: Stopwatch) -> dict[str, Any]:
     """What a list of results shows without reading the manifest."""
-    manifest = segmented.manifest
+    head = segmented.head
     return {
-        "image": manifest.image.model_dump(),
-        "model": manifest.model.model_dump(),
+        "image": head.image.model_dump(),
+        "model": head.model.model_dump(),
         "prompts": [
             {
                 "id": prompt.id,
@@ -116,8 +116,8 @@ def _summary(segmented: Segmented, watch: Stopwatch) -> dict[str, Any]:
                 "presence": round(prompt.presence, 4),
                 "truncated": prompt.truncated,
             }
-            for prompt in manifest.prompts
+            for prompt in head.prompts
         ],
         "timings": dict(watch.timings),
-        "pipeline": manifest.timings.model_dump(),
+        "pipeline": head.timings.model_dump(),
     }

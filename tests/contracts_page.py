@@ -61,7 +61,6 @@ PUBLIC_MODELS: Final = (
 )
 INTERNAL_MODELS: Final = (
     pipeline.PredictRequest,
-    pipeline.PredictAnswer,
     pipeline.PredictProgress,
     pipeline.HealthAnswer,
     manifest.Manifest,
@@ -121,6 +120,9 @@ def expected() -> dict[str, Table]:
         "Webhook schedule": [
             (str(number), f"{seconds:,}")
             for number, seconds in enumerate(webhooks.RETRY_SECONDS, start=1)
+        ],
+        "Parts of the answer": [
+            (f"`{part}`", f"`{kind}`") for part, kind in pipeline.ANSWER_TYPES.items()
         ],
         **{
             f"`{model.__name__}`": fields(model)

@@ -4,6 +4,7 @@ import asyncio
 
 from aiohttp import web
 
+from pipeline.server import forms
 from s3_sam3.contracts import manifest, pipeline
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 
@@ -118,7 +119,8 @@ class FakePipeline:
         if refusal := self._refusal(asked):
             error = {"code": refusal, "message": "refused by the fake"}
             return web.json_response({"error": error}, status=FACTS[refusal].status)
-        return web.json_response(text=predicted(asked).model_dump_json())
+        found = predicted(asked).model_dump_json().encode()
+        return forms.answer(found, mask_png=MASK, overlay_webp=OVERLAY)
 
     def _refusal(self, asked: pipeline.PredictRequest) -> ErrorCode | None:
         texts = {prompt.text or "" for prompt in asked.prompts}
@@ -128,9 +130,9 @@ class FakePipeline:
         return named[0] if named else self.refusal
 
 
-def predicted(asked: pipeline.PredictRequest) -> pipeline.PredictAnswer:
-    """An answer with one instance and one candidate per prompt."""
-    answer = manifest.Manifest(
+def predicted(asked: pipeline.PredictRequest) -> manifest.Manifest:
+    """A manifest with one instance and one candidate per prompt."""
+    return manifest.Manifest(
         image=manifest.ImageSize(width=4, height=3),
         model=MODEL,
         timings=manifest.Timings(decode_ms=1, model_ms=2, post_ms=3, total_ms=6),
@@ -147,7 +149,6 @@ def predicted(asked: pipeline.PredictRequest) -> pipeline.PredictAnswer:
             for number, prompt in enumerate(asked.prompts)
         ),
     )
-    return pipeline.PredictAnswer(manifest=answer, mask_png=MASK, overlay_webp=OVERLAY)
 
 
 def _instance(label: int) -> manifest.Instance:

@@ -4,10 +4,11 @@ import asyncio
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiohttp import FormData
+from aiohttp import BodyPartReader, ClientResponse, FormData, MultipartReader
 from aiohttp.test_utils import TestClient
 from pictures import shapes
 from random_sam3 import KEY
@@ -16,6 +17,7 @@ from typing_extensions import override
 from pipeline.model.fake_model import FakeRequest, FakeSegmenter
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.manifest import Manifest
 from s3_sam3.contracts.prompts import Prompt
 
 
@@ -73,26 +75,41 @@ async def become(condition: Callable[..., bool]) -> None:
     pytest.fail("the condition never held")
 
 
-def form(
-    *texts: str,
-    image: bytes | None = None,
-    request: str | None = None,
-    number: str = "",
-    into: FormData | None = None,
-) -> FormData:
-    """A form of one picture with text prompts, or two parts more in a form."""
+def form(*texts: str, image: bytes | None = None, request: str | None = None) -> FormData:
+    """A form of one picture with text prompts."""
     asked = contract.PredictRequest(prompts=tuple(Prompt(text=text) for text in texts or ("red",)))
-    body = FormData() if into is None else into
-    body.add_field(f"request{number}", asked.model_dump_json() if request is None else request)
-    body.add_field(
-        f"image{number}", shapes() if image is None else image, filename="x", content_type="x/y"
-    )
+    body = FormData()
+    body.add_field("request", asked.model_dump_json() if request is None else request)
+    body.add_field("image", shapes() if image is None else image, filename="x", content_type="x/y")
     return body
 
 
 async def predict(client: Client, *texts: str, **options: Any) -> Any:
     """Post one picture."""
     return await client.post("/api/v1/predict", data=form(*texts, **options), headers=HEADERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """What came back; a drawing that is absent is empty."""
+
+    manifest: Manifest
+    mask_png: bytes
+    overlay_webp: bytes
+
+
+async def predicted(answer: ClientResponse) -> Predicted:
+    """Read the form that answers a picture."""
+    assert answer.status == 200
+    parts: dict[str | None, bytes] = {}
+    async for part in MultipartReader.from_response(answer):
+        assert isinstance(part, BodyPartReader)
+        parts[part.name] = bytes(await part.read())
+    return Predicted(
+        manifest=Manifest.model_validate_json(parts.pop(contract.MANIFEST_PART)),
+        mask_png=parts.pop(contract.MASK_PART, b""),
+        overlay_webp=parts.pop(contract.OVERLAY_PART, b""),
+    )
 
 
 async def code_of(answer: Any) -> ErrorCode:

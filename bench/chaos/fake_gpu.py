@@ -15,6 +15,7 @@ from typing import Final
 
 from aiohttp import web
 
+from pipeline.server import forms
 from s3_sam3.contracts import manifest, pipeline
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 
@@ -39,9 +40,9 @@ def score(picture: bytes, text: str) -> float:
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
-def answer(picture: bytes, asked: pipeline.PredictRequest) -> pipeline.PredictAnswer:
+def answer(picture: bytes, asked: pipeline.PredictRequest) -> manifest.Manifest:
     """One instance per prompt, with its score."""
-    found = manifest.Manifest(
+    return manifest.Manifest(
         image=manifest.ImageSize(width=4, height=3),
         model=MODEL,
         timings=manifest.Timings(decode_ms=1, model_ms=2, post_ms=3, total_ms=6),
@@ -56,7 +57,6 @@ def answer(picture: bytes, asked: pipeline.PredictRequest) -> pipeline.PredictAn
             for place, prompt in enumerate(asked.prompts)
         ),
     )
-    return pipeline.PredictAnswer(manifest=found, mask_png=b"mask", overlay_webp=b"overlay")
 
 
 def _instance(label: int, how_sure: float) -> manifest.Instance:
@@ -111,7 +111,8 @@ async def _predict(request: web.Request) -> web.Response:
     if code is not None and (word != "flaky" or random.random() < 0.5):
         error = {"code": code, "message": "as the words asked", "retryable": False}
         return web.json_response({"error": error}, status=FACTS[code].status)
-    return web.json_response(text=answer(picture, asked).model_dump_json())
+    found = answer(picture, asked).model_dump_json().encode()
+    return forms.answer(found, mask_png=b"mask", overlay_webp=b"overlay")
 
 
 KEY: Final = web.AppKey("key", str)

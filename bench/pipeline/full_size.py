@@ -26,8 +26,8 @@ from bench.pipeline.section import Part, new_table
 from pipeline.server.app import create_app
 from pipeline.settings import Settings
 from s3_sam3.contracts.limits import MAX_PROMPTS_PER_TASK
-from s3_sam3.contracts.manifest import PromptResult
-from s3_sam3.contracts.pipeline import Health, HealthAnswer, PredictAnswer, PredictRequest
+from s3_sam3.contracts.manifest import Manifest, PromptResult
+from s3_sam3.contracts.pipeline import Health, HealthAnswer, PredictRequest
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
@@ -42,7 +42,7 @@ async def measure(device: str) -> AsyncIterator[tuple[str, Part]]:
     dtype = "bfloat16" if device == "cuda" else "float32"
     image = pictures.photo(640, 11)
     prompts = tuple(Prompt(text=text) for text in pictures.words(MAX_PROMPTS_PER_TASK, 11))
-    seconds, answer = await _served(loaded, image, prompts, dtype)
+    seconds, manifest = await _served(loaded, image, prompts, dtype)
     plain = Plain(loaded)
     picture = opened(image)
     begun = time.perf_counter()
@@ -50,10 +50,10 @@ async def measure(device: str) -> AsyncIterator[tuple[str, Part]]:
         plain.answer(image, [prompt.model_copy(update={"threshold": 0.0})])
     plainly = (time.perf_counter() - begun) / ASKED_PLAINLY * len(prompts)
     yield "prompts, full size", _prompts(seconds, plainly, dtype)
-    yield "overhead, full size", _overhead(answer)
+    yield "overhead, full size", _overhead(manifest)
     asked = equality.Asked(picture=picture, prompts=prompts[:ASKED_PLAINLY])
     stock = [equality.expected(plain, picture, prompt) for prompt in asked.prompts]
-    served = answer.manifest.prompts[:ASKED_PLAINLY]
+    served = manifest.prompts[:ASKED_PLAINLY]
     if dtype == "float32":
         yield "equality, full size", _equality(served, stock)
     else:
@@ -79,7 +79,7 @@ def _equality(results: Sequence[PromptResult], stock: Sequence[equality.Expected
 
 async def _served(
     loaded: Loaded, image: bytes, prompts: tuple[Prompt, ...], dtype: str
-) -> tuple[float, PredictAnswer]:
+) -> tuple[float, Manifest]:
     """Seconds from the request to the answer, in our server."""
     settings = Settings(api_secret_key=SecretStr(KEY), pipeline_port=0, sam3_self_test="finite")
     app = create_app(settings, lambda: equality.segmenter(loaded, dtype=dtype))
@@ -107,15 +107,18 @@ async def _served(
             seconds = time.perf_counter() - begun
     finally:
         await runner.cleanup()
-    return seconds, PredictAnswer.model_validate_json(content)
+    return seconds, Manifest.model_validate_json(content)
 
 
 async def _ask(
     http: aiohttp.ClientSession, url: str, data: bytes, headers: dict[str, str]
 ) -> bytes:
+    """Give the manifest's bytes: with `pictures=False` the answer's only part."""
     async with http.post(f"{url}/api/v1/predict", data=data, headers=headers) as answer:
         answer.raise_for_status()
-        return await answer.read()
+        part = await aiohttp.MultipartReader.from_response(answer).next()
+        assert isinstance(part, aiohttp.BodyPartReader)
+        return bytes(await part.read())
 
 
 def _prompts(ours: float, plain: float, dtype: str) -> Part:
@@ -135,14 +138,14 @@ def _prompts(ours: float, plain: float, dtype: str) -> Part:
     return Part(table=table, figures=figures, targets=[target])
 
 
-def _overhead(answer: PredictAnswer) -> Part:
+def _overhead(manifest: Manifest) -> Part:
     """
     All that is not the model's, of one request alone.
 
     A figure without a target: every query is an object of noise, 3,200 of them, and nothing
     overlaps with another request. `overhead` holds the throughput against its target.
     """
-    timings = answer.manifest.timings
+    timings = manifest.timings
     outside = 100 * (timings.total_ms - timings.model_ms) / timings.total_ms
     table = new_table(
         "full size, one request, from its bytes to its manifest",

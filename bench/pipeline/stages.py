@@ -17,7 +17,6 @@ from pipeline.decode.pool import DecodePool
 from pipeline.model.request_context import RequestContext
 from pipeline.model.segmentation_model import find
 from s3_sam3.contracts.manifest import ImageSize, Manifest, Timings
-from s3_sam3.contracts.pipeline import PredictAnswer
 from s3_sam3.imaging import label_map, overlay
 
 
@@ -80,7 +79,7 @@ async def _lap(ours: Any, pool: DecodePool, one: asking.Question) -> dict[str, f
         options=asking.OPTIONS,
         prompts=results,
     )
-    timed("manifest to JSON", PredictAnswer(manifest=manifest).model_dump_json)
+    timed("manifest to JSON", manifest.model_dump_json)
     labels = timed("label map", lambda: label_map.label_map(results, width, height))
     timed("mask.png", lambda: label_map.mask_png(labels))
     timed("overlay.webp", lambda: overlay.overlay_webp(picture, labels, results, demo=False))

@@ -1,56 +1,58 @@
-"""Reads multipart forms part by part, each within its bound."""
+"""The form of a predict request, read part by part within bounds; and the form that answers it."""
 
+from io import BytesIO
 from typing import Final
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartWriter, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import ValidationError
 
 from pipeline.errors import Refused
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.errors import ErrorCode
-from s3_sam3.contracts.pipeline import IMAGE_PART, REQUEST_PART, PredictRequest
+from s3_sam3.contracts.pipeline import (
+    ANSWER_TYPES,
+    IMAGE_PART,
+    MANIFEST_PART,
+    MASK_PART,
+    OVERLAY_PART,
+    REQUEST_PART,
+    PredictRequest,
+)
 
 
-#: Pictures in one batch.
-MAX_BATCH: Final = 16
-
-#: Bytes of all pictures of one batch together.
-MAX_BATCH_BYTES: Final = 4 * limits.MAX_UPLOAD_BYTES
-
-#: Bytes of a request part: 16 prompts of 32 boxes need a hundredth of it.
-_MAX_REQUEST_BYTES: Final = 1024 * 1024
+#: Most bytes of each part. 16 prompts of 32 boxes need a hundredth of what a request may have.
+_MOST_BYTES: Final = {IMAGE_PART: limits.MAX_UPLOAD_BYTES, REQUEST_PART: 1024 * 1024}
 
 _READ_BYTES: Final = 256 * 1024
 
 
-async def read_one(request: web.Request) -> tuple[bytes, bytes]:
+async def read(request: web.Request) -> tuple[bytes, bytes]:
     """
-    Read a form of one picture: its bytes, and its request as JSON.
+    Read the picture's bytes and its request as JSON.
 
     Raises:
         Refused: the form is not such a form, or a part is too large.
 
     """
-    parts = await _read(request, {IMAGE_PART, REQUEST_PART}, limits.MAX_UPLOAD_BYTES)
-    return _pair(parts, "")
-
-
-async def read_batch(request: web.Request) -> list[tuple[bytes, bytes]]:
-    """
-    Read a form of several pictures: parts image0, request0, image1, request1, …
-
-    Raises:
-        Refused: as `read_one`; or numbers are left out.
-
-    """
-    numbers = range(MAX_BATCH)
-    allowed = {f"{part}{number}" for part in (IMAGE_PART, REQUEST_PART) for number in numbers}
-    parts = await _read(request, allowed, MAX_BATCH_BYTES)
-    if not parts or len(parts) % 2:
-        message = f"Send image0, request0, image1, request1, …: 1 to {MAX_BATCH} pairs."
+    if request.content_type != "multipart/form-data":
+        message = f"Send multipart/form-data with the parts {IMAGE_PART} and {REQUEST_PART}."
         raise Refused(message)
-    return [_pair(parts, str(number)) for number in range(len(parts) // 2)]
+    parts: dict[str, bytes] = {}
+    try:
+        async for part in await request.multipart():
+            name = part.name if isinstance(part, BodyPartReader) else None
+            if not isinstance(part, BodyPartReader) or name not in _MOST_BYTES or name in parts:
+                message = f"The form has an unknown or repeated part: {name!r}."
+                raise Refused(message)
+            parts[name] = await _read_part(part, _MOST_BYTES[name])
+    except (ValueError, AssertionError, HttpProcessingError) as error:
+        message = f"The form is damaged: {error}."
+        raise Refused(message) from error
+    for name in _MOST_BYTES.keys() - parts.keys():
+        message = f"The form lacks the part `{name}`."
+        raise Refused(message)
+    return parts[IMAGE_PART], parts[REQUEST_PART]
 
 
 def parse(body: bytes) -> PredictRequest:
@@ -70,39 +72,6 @@ def parse(body: bytes) -> PredictRequest:
         raise Refused(message) from None
 
 
-def _pair(parts: dict[str, bytes], number: str) -> tuple[bytes, bytes]:
-    """Take one picture and its request out of the parts."""
-    names = (f"{IMAGE_PART}{number}", f"{REQUEST_PART}{number}")
-    for name in names:
-        if name not in parts:
-            message = f"The form lacks the part `{name}`."
-            raise Refused(message)
-    return parts[names[0]], parts[names[1]]
-
-
-async def _read(request: web.Request, allowed: set[str], most_bytes: int) -> dict[str, bytes]:
-    """Read all parts; each name once, and together at most *most_bytes* of pictures."""
-    if request.content_type != "multipart/form-data":
-        message = f"Send multipart/form-data with the parts {IMAGE_PART} and {REQUEST_PART}."
-        raise Refused(message)
-    parts: dict[str, bytes] = {}
-    left = most_bytes
-    try:
-        async for part in await request.multipart():
-            name = part.name if isinstance(part, BodyPartReader) else None
-            if not isinstance(part, BodyPartReader) or name not in allowed or name in parts:
-                message = f"The form has an unknown or repeated part: {name!r}."
-                raise Refused(message)
-            is_image = name.startswith(IMAGE_PART)
-            most = min(left, limits.MAX_UPLOAD_BYTES) if is_image else _MAX_REQUEST_BYTES
-            parts[name] = await _read_part(part, most)
-            left -= len(parts[name]) if is_image else 0
-    except (ValueError, AssertionError, HttpProcessingError) as error:
-        message = f"The form is damaged: {error}."
-        raise Refused(message) from error
-    return parts
-
-
 async def _read_part(part: BodyPartReader, most_bytes: int) -> bytes:
     """Read one part; stop as soon as it is too large."""
     content = bytearray()
@@ -111,3 +80,15 @@ async def _read_part(part: BodyPartReader, most_bytes: int) -> bytes:
         if len(content) > most_bytes:
             raise Refused(code=ErrorCode.FILE_TOO_LARGE)
     return bytes(content)
+
+
+def answer(manifest: bytes, *, mask_png: bytes = b"", overlay_webp: bytes = b"") -> web.Response:
+    """Answer with a manifest as JSON and what was drawn, if anything was."""
+    parts = {MANIFEST_PART: manifest, MASK_PART: mask_png, OVERLAY_PART: overlay_webp}
+    form = MultipartWriter("form-data")
+    for name, content in parts.items():
+        if content:
+            # As a file: aiohttp would write large bytes in one piece, which blocks the loop.
+            part = form.append(BytesIO(content), {"Content-Type": ANSWER_TYPES[name]})
+            part.set_content_disposition("form-data", name=name)
+    return web.Response(body=form)

@@ -16,7 +16,7 @@ from pipeline.model.request_context import RequestContext
 from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server.admission import DRAWING_BYTES, PIXEL_BYTES, Hold, Room
 from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
-from s3_sam3.contracts.pipeline import PredictAnswer, PredictRequest
+from s3_sam3.contracts.pipeline import PredictRequest
 from s3_sam3.imaging import label_map, overlay
 
 
@@ -49,6 +49,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What was found in one picture; the two drawings are empty unless they were asked for."""
+
+    manifest: Manifest
+    mask_png: bytes
+    overlay_webp: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
     """Where pictures are worked on: who decodes, who thinks, and how much may lie about."""
 
@@ -59,7 +68,7 @@ class Predictor:
     drawing: Room
     """For what drawing takes beside them; who has room here waits for nobody."""
 
-    async def predict(self, segmenter: SegmentationModel, job: Job) -> PredictAnswer:
+    async def predict(self, segmenter: SegmentationModel, job: Job) -> Prediction:
         """
         Segment one picture. Cancelled, it ends the model's work at the next batch.
 
@@ -84,7 +93,7 @@ class Predictor:
         finally:
             job.context.abandon()
 
-    async def _predict(self, segmenter: SegmentationModel, job: Job) -> PredictAnswer:
+    async def _predict(self, segmenter: SegmentationModel, job: Job) -> Prediction:
         """Do what `predict` says."""
         started = perf_counter()
         request = job.request
@@ -120,7 +129,7 @@ class Predictor:
             options=request.options,
             prompts=results,
         )
-        return PredictAnswer(manifest=manifest, mask_png=pictures[0], overlay_webp=pictures[1])
+        return Prediction(manifest=manifest, mask_png=pictures[0], overlay_webp=pictures[1])
 
     async def _draw(
         self,

@@ -1,6 +1,5 @@
-"""The routes that segment pictures: one, several, and how far one is."""
+"""The routes that segment a picture, and say how far that is."""
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -8,16 +7,15 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from pipeline.errors import ModelDied, PipelineError
+from pipeline.errors import ModelDied
 from pipeline.model.request_context import RequestContext
 from pipeline.server import forms
 from pipeline.server.admission import Admission
-from pipeline.server.answers import METRICS, error_body, json_answer
+from pipeline.server.answers import METRICS, json_answer
 from pipeline.server.model_host import ModelHost
-from pipeline.server.predict import Job, Predictor
+from pipeline.server.predict import Job, Prediction, Predictor
 from s3_sam3.contracts import limits
-from s3_sam3.contracts.errors import ErrorCode
-from s3_sam3.contracts.pipeline import REQUEST_ID_HEADER, PredictAnswer, PredictProgress
+from s3_sam3.contracts.pipeline import REQUEST_ID_HEADER, PredictProgress
 
 
 log = structlog.get_logger(__name__)
@@ -28,17 +26,20 @@ HOST: Final = web.AppKey("host", ModelHost)
 CONTEXTS: Final = web.AppKey("contexts", dict[str, RequestContext])
 
 
-async def predict_one(request: web.Request) -> web.Response:
+async def predict(request: web.Request) -> web.Response:
     """Segment one picture."""
     # A body whose length is not said may be as long as one can be.
     size = request.content_length or limits.MAX_UPLOAD_BYTES
     with request.app[ADMISSION].place(size) as decoded:
         request.app[HOST].segmenter  # noqa: B018 - refuse before 50 MB are read
-        image, body = await forms.read_one(request)
+        image, body = await forms.read(request)
         context = RequestContext()
         with _named(request, context):
             answer = await _predict(request.app, image, body, context, decoded)
-        return json_answer(await request.app[PREDICTOR].executor.beside(answer.model_dump_json))
+        manifest = await request.app[PREDICTOR].executor.beside(answer.manifest.model_dump_json)
+    return forms.answer(
+        manifest.encode(), mask_png=answer.mask_png, overlay_webp=answer.overlay_webp
+    )
 
 
 @contextlib.contextmanager
@@ -63,37 +64,13 @@ async def predict_progress(request: web.Request) -> web.Response:
     return json_answer(PredictProgress(computed=context.computed).model_dump_json())
 
 
-async def predict_batch(request: web.Request) -> web.Response:
-    """Segment several pictures, in the model together; one that fails does not fail the others."""
-    size = request.content_length or forms.MAX_BATCH_BYTES
-    with request.app[ADMISSION].place(size):
-        request.app[HOST].segmenter  # noqa: B018 - as above
-        parts = await forms.read_batch(request)
-        items = await asyncio.gather(
-            *(_batch_item(request.app, image, body) for image, body in parts)
-        )
-        return json_answer(f"[{','.join(items)}]")
-
-
-async def _batch_item(app: web.Application, image: bytes, body: bytes) -> str:
-    """One element of the answer: `{"result": …}` or `{"error": …}`, as JSON."""
-    try:
-        answer = await _predict(app, image, body, RequestContext())
-    except PipelineError as error:
-        return web.json_response(error_body(error)).text or ""
-    except Exception:  # it belongs to this picture, so it must not fail the others
-        log.exception("picture_crashed")
-        return web.json_response(error_body(PipelineError(code=ErrorCode.INTERNAL))).text or ""
-    return f'{{"result":{await app[PREDICTOR].executor.beside(answer.model_dump_json)}}}'
-
-
 async def _predict(
     app: web.Application,
     image: bytes,
     body: bytes,
     context: RequestContext,
-    decoded: Callable[[], None] = lambda: None,
-) -> PredictAnswer:
+    decoded: Callable[[], None],
+) -> Prediction:
     """Segment, count, and take note of a lost GPU."""
     asked = forms.parse(body)
     context.scope, context.frugal = asked.scope, asked.frugal
@@ -124,7 +101,6 @@ async def _predict(
 
 
 ROUTES: Final = (
-    web.post("/api/v1/predict", predict_one),
-    web.post("/api/v1/predict/batch", predict_batch),
+    web.post("/api/v1/predict", predict),
     web.get("/api/v1/progress/{request_id}", predict_progress),
 )

@@ -14,13 +14,13 @@ from s3_sam3.contracts import pipeline
 
 
 async def ask(client: Any, *texts: str) -> tuple[int, Any]:
-    """Ask for these words in a picture, under the name `7`."""
+    """Ask for these words in a picture, under the name `7`; the status, and an error's body."""
     form = aiohttp.FormData()
     form.add_field(pipeline.REQUEST_PART, json.dumps({"prompts": [{"text": one} for one in texts]}))
     form.add_field(pipeline.IMAGE_PART, b"picture", filename="picture")
     headers = {pipeline.REQUEST_ID_HEADER: "7"}
     async with client.post("/api/v1/predict", data=form, headers=headers) as answer:
-        return answer.status, await answer.json(content_type=None)
+        return answer.status, None if answer.status == 200 else await answer.json()
 
 
 async def test_it_tells_how_many_prompts_are_done(monkeypatch: pytest.MonkeyPatch) -> None:

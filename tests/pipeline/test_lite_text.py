@@ -5,12 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from pictures import shapes
-from pipeline_client import HEADERS, Open, form
+from pipeline_client import HEADERS, Open, form, predicted
 
 from pipeline import settings
 from pipeline.server import model_setup
 from s3_sam3.contracts.manifest import ModelInfo
-from s3_sam3.contracts.pipeline import PredictAnswer
 
 
 ASKED = """{"options": {"threshold": 0}, "prompts": [
@@ -36,6 +35,6 @@ async def test_it_serves_over_http_and_says_what_it_is(
     answer = await client.post(
         "/api/v1/predict", data=form(image=shapes(), request=ASKED), headers=HEADERS
     )
-    result = PredictAnswer.model_validate_json(await answer.read())
+    result = await predicted(answer)
     assert result.manifest.model == info
     assert [len(prompt.instances) for prompt in result.manifest.prompts] == [8, 8, 8]

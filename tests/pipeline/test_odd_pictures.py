@@ -19,7 +19,7 @@ import pytest
 from odd_pictures import PICTURES, Odd
 from odd_pictures.pngs import header
 from PIL import Image
-from pipeline_client import command
+from pipeline_client import command, predicted
 from process_table import descendants, peak
 from random_sam3 import KEY
 
@@ -31,6 +31,7 @@ from pipeline.errors import Refused
 from s3_sam3.contracts import limits
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.manifest import ImageSize
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
@@ -95,8 +96,8 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     process.communicate()
 
 
-async def ask(server: Server, data: bytes, *, drawn: bool) -> Any:
-    """Send a picture; the answer's JSON, whose status is checked against its code."""
+async def ask(server: Server, data: bytes, *, drawn: bool) -> ImageSize | ErrorCode:
+    """Send a picture; its size and frames, or the error's code, which fits the status."""
     request = contract.PredictRequest(
         prompts=(Prompt(text="nothing", threshold=1),),
         options=SegmentOptions(floor=1),
@@ -109,10 +110,11 @@ async def ask(server: Server, data: bytes, *, drawn: bool) -> Any:
         aiohttp.ClientSession(headers={contract.API_KEY_HEADER: KEY}) as session,
         session.post(f"{server.url}/api/v1/predict", data=form) as answer,
     ):
-        body = await answer.json()
-    code = body.get("error", {}).get("code")
-    assert answer.status == (FACTS[ErrorCode(code)].status if code else 200)
-    return body
+        if answer.status == 200:
+            return (await predicted(answer)).manifest.image
+        code = ErrorCode((await answer.json())["error"]["code"])
+    assert answer.status == FACTS[code].status
+    return code
 
 
 @pytest.mark.parametrize("odd", PICTURES.values(), ids=PICTURES.keys())
@@ -120,12 +122,11 @@ async def test_each_ends_right_in_bounded_memory(server: Server, odd: Odd) -> No
     """The right size and number of frames, or the right code; no process over its bound."""
     width, height = odd.size
     # To draw fifty million pixels takes long and is no matter of decoding.
-    body = await ask(server, odd.make(), drawn=width * height < MEGABYTE)
+    answer = await ask(server, odd.make(), drawn=width * height < MEGABYTE)
     if odd.code:
-        assert body["error"]["code"] == odd.code
+        assert answer == odd.code
     else:
-        size = {"width": width, "height": height, "frames": odd.frames}
-        assert body["manifest"]["image"] == size
+        assert answer == ImageSize(width=width, height=height, frames=odd.frames)
     assert server.grown < SERVER_BYTES
     assert [pid for pid in server.children if peak(pid, "VmPeak") > MEMORY_BYTES] == []
 

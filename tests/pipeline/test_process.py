@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from pictures import shapes
-from pipeline_client import become
+from pipeline_client import become, predicted
 from random_sam3 import KEY
 
 from listener.model_watch import ModelWatch
@@ -76,7 +76,7 @@ async def test_the_fake_model_serves_and_stops_on_a_signal(start: Start) -> None
     form.add_field("image", shapes(), filename="x")
     async with aiohttp.ClientSession(headers={contract.API_KEY_HEADER: KEY}) as session:
         async with session.post(f"{url}/api/v1/predict", data=form) as answer:
-            result = contract.PredictAnswer.model_validate_json(await answer.read())
+            result = await predicted(answer)
         assert result.manifest.instance_count == 1
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
@@ -95,7 +95,7 @@ async def test_the_real_model_serves(start: Start, checkpoint: Path) -> None:
         aiohttp.ClientSession(headers={contract.API_KEY_HEADER: KEY}) as session,
         session.post(f"{url}/api/v1/predict", data=form) as answer,
     ):
-        result = contract.PredictAnswer.model_validate_json(await answer.read())
+        result = await predicted(answer)
     assert len(result.manifest.prompts[0].instances) == 8
 
 

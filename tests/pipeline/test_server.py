@@ -1,15 +1,15 @@
 """The pipeline's server: keys, states, failures, waiting."""
 
 import asyncio
-import base64
 import json
 import threading
+from email import message_from_bytes, policy
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
-from pipeline_client import HEADERS, Gated, Open, become, code_of, predict, until
+from pipeline_client import HEADERS, Gated, Open, become, code_of, predict, predicted, until
 from random_sam3 import KEY
 
 from pipeline.errors import ModelDied, OutOfMemory, WeightsUnavailable
@@ -26,7 +26,7 @@ async def test_a_picture_is_segmented(open_client: Open) -> None:
     client = await open_client(FakeSegmenter)
     answer = await predict(client, "red circle", "blue square", "dog")
     assert answer.status == 200
-    result = contract.PredictAnswer.model_validate_json(await answer.read())
+    result = await predicted(answer)
     manifest = result.manifest
     assert (manifest.image.width, manifest.image.height) == (320, 240)
     assert manifest.model.name == "fake"
@@ -40,16 +40,24 @@ async def test_a_picture_is_segmented(open_client: Open) -> None:
     assert timings.total_ms >= timings.decode_ms + timings.model_ms + timings.post_ms > 0
 
 
-async def test_the_pictures_travel_as_base64(open_client: Open) -> None:
-    """A client without our types decodes them too."""
+async def test_any_reader_of_mail_reads_the_answer(open_client: Open) -> None:
+    """The parts are named and typed as the contract says, for clients without our types."""
     client = await open_client(FakeSegmenter)
-    body = json.loads(await (await predict(client, "red")).read())
-    assert base64.urlsafe_b64decode(body["mask_png"]).startswith(b"\x89PNG")
+    answer = await predict(client, "red")
+    head = f"Content-Type: {answer.headers['Content-Type']}\n\n".encode()
+    form = message_from_bytes(head + await answer.read(), policy=policy.HTTP)
+    assert form.get_content_type() == "multipart/form-data"
+    parts = {
+        part.get_param("name", header="content-disposition"): part for part in form.iter_parts()
+    }
+    assert {name: part.get_content_type() for name, part in parts.items()} == contract.ANSWER_TYPES
+    assert json.loads(parts["manifest"].get_content())["version"] == 1
+    assert parts["mask"].get_content().startswith(b"\x89PNG")
+    assert parts["overlay"].get_content().startswith(b"RIFF")
 
 
 PATHS = [
     ("POST", "/api/v1/predict"),
-    ("POST", "/api/v1/predict/batch"),
     ("GET", "/api/v1/model/info"),
     ("GET", "/metrics"),
     ("GET", "/unknown"),

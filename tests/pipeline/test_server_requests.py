@@ -1,15 +1,13 @@
-"""What the pipeline's server answers to forms, pictures, batches and questions."""
+"""What the pipeline's server answers to forms, pictures and questions."""
 
 import asyncio
 import json
 
 import pytest
-from aiohttp import FormData
 from pictures import shapes
-from pipeline_client import HEADERS, Gated, Open, become, code_of, form, predict
+from pipeline_client import HEADERS, Gated, Open, code_of, predict, predicted
 
 from pipeline.model.fake_model import FakeSegmenter
-from pipeline.server import predicting
 from pipeline.server.metrics import Metrics
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
@@ -114,42 +112,6 @@ async def test_unknown_paths_and_methods(open_client: Open) -> None:
     assert answer.headers["Allow"] == "POST"
 
 
-async def test_a_batch_answers_each_picture(open_client: Open) -> None:
-    """Results in order; a bad picture has an error in its place and spoils no other."""
-    client = await open_client(FakeSegmenter)
-    batch = FormData()
-    for number, image in enumerate((shapes(), b"GIF89a", shapes((64, 48)))):
-        form("red", image=image, number=str(number), into=batch)
-    answer = await client.post("/api/v1/predict/batch", data=batch, headers=HEADERS)
-    first, second, third = await answer.json()
-    assert first["result"]["manifest"]["image"] == {"width": 320, "height": 240, "frames": 1}
-    assert second["error"]["code"] == "unsupported_media_type"
-    assert third["result"]["manifest"]["image"] == {"width": 64, "height": 48, "frames": 1}
-
-
-async def test_the_pictures_of_a_batch_wait_for_the_model_together(open_client: Open) -> None:
-    """
-    All four are in line before the first is served; the answers keep their order.
-
-    Taken one after the other, never more than one would be in line.
-    """
-    segmenter = Gated()
-    segmenter.gate.clear()
-    client = await open_client(lambda: segmenter)
-    batch = FormData()
-    for number, text in enumerate(("red", "blue", "fake:oom", "red")):
-        form(text, number=str(number), into=batch)
-    asked = asyncio.create_task(client.post("/api/v1/predict/batch", data=batch, headers=HEADERS))
-    executor = client.app[predicting.PREDICTOR].executor
-    await become(lambda: len(executor.waiting) == 4)
-    assert segmenter.found == []
-    segmenter.gate.set()
-    items = await (await asked).json()
-    texts = [item.get("result", {}).get("manifest", {}).get("prompts", [{}]) for item in items]
-    assert [prompts[0].get("text") for prompts in texts] == ["red", "blue", None, "red"]
-    assert items[2]["error"]["code"] == "out_of_memory"
-
-
 async def test_a_request_that_is_not_done_in_time_is_given_up(open_client: Open) -> None:
     """
     Its own seconds are over while the model is busy: 504 at once, and the model never takes it on.
@@ -199,7 +161,7 @@ async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
     for pictures in (True, False):
         asked = contract.PredictRequest(prompts=prompts, pictures=pictures)
         answer = await predict(client, request=asked.model_dump_json())
-        answers.append(contract.PredictAnswer.model_validate_json(await answer.read()))
+        answers.append(await predicted(answer))
     drawn, bare = answers
     assert drawn.manifest.prompts == bare.manifest.prompts
     assert (bare.mask_png, bare.overlay_webp) == (b"", b"")
@@ -213,18 +175,8 @@ async def test_the_manifest_says_what_was_asked(open_client: Open) -> None:
     options = SegmentOptions(threshold=0.9, region=(10, 10, 300, 200), nms=0.7)
     asked = contract.PredictRequest(prompts=(Prompt(text="red"),), options=options)
     answer = await predict(client, request=asked.model_dump_json())
-    result = contract.PredictAnswer.model_validate_json(await answer.read())
+    result = await predicted(answer)
     assert result.manifest.options == options
-
-
-async def test_a_batch_with_a_gap_is_refused(open_client: Open) -> None:
-    """image1 without image0, or no picture at all, is no batch."""
-    client = await open_client(FakeSegmenter)
-    gap = form("red", number="1")
-    answer = await client.post("/api/v1/predict/batch", data=gap, headers=HEADERS)
-    assert await code_of(answer) is ErrorCode.INVALID_REQUEST
-    answer = await client.post("/api/v1/predict/batch", data=b"--b--", headers=MULTIPART)
-    assert await code_of(answer) is ErrorCode.INVALID_REQUEST
 
 
 async def test_metrics_count(open_client: Open) -> None:

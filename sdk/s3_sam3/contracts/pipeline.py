@@ -1,4 +1,9 @@
-"""The internal contract: what the listener asks of the pipeline, and what comes back."""
+"""
+The internal contract: what the listener asks of the pipeline, and what comes back.
+
+`POST /api/v1/predict` takes a form (multipart/form-data) of a picture and a `PredictRequest`. It
+answers with a form as well: the manifest as JSON and the two pictures drawn from it.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Final
@@ -6,7 +11,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from s3_sam3.contracts import limits
-from s3_sam3.contracts.manifest import Manifest, ModelInfo
+from s3_sam3.contracts.manifest import ModelInfo
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions, with_ids
 
 
@@ -14,10 +19,26 @@ API_KEY_HEADER: Final = "X-API-Key"
 """Carries `API_SECRET_KEY`; compared in constant time."""
 
 IMAGE_PART: Final = "image"
-"""Form part with the picture's bytes; `POST /api/v1/predict` is multipart/form-data."""
+"""Part of the request: the picture's bytes."""
 
 REQUEST_PART: Final = "request"
-"""Form part with a PredictRequest as JSON."""
+"""Part of the request: a PredictRequest as JSON."""
+
+MANIFEST_PART: Final = "manifest"
+"""Part of the answer: a Manifest as JSON, the bytes that are stored as `manifest.json`."""
+
+MASK_PART: Final = "mask"
+"""Part of the answer: the label map, 0 background, n = instance n. Absent without `pictures`."""
+
+OVERLAY_PART: Final = "overlay"
+"""Part of the answer: the picture with coloured masks. Absent without `pictures`."""
+
+ANSWER_TYPES: Final = {
+    MANIFEST_PART: "application/json",
+    MASK_PART: "image/png",
+    OVERLAY_PART: "image/webp",
+}
+"""The answer's parts and their media types."""
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 """Names a request, so that `GET /api/v1/progress/{id}` can tell how far it is."""
@@ -70,7 +91,7 @@ class PredictRequest(BaseModel):
         " batches of prompts.",
     )
     pictures: bool = Field(
-        default=True, description="Draw `mask_png` and `overlay_webp`; false: the manifest alone."
+        default=True, description="Draw label map and overlay; false: the manifest alone."
     )
 
     @field_validator("prompts")
@@ -89,19 +110,3 @@ class PredictProgress(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     computed: int = Field(ge=0, description="Prompts that the model is done with.")
-
-
-class PredictAnswer(BaseModel):
-    """
-    The manifest and the two pictures.
-
-    The pictures travel in the same answer, base64 in JSON, so that one request is one result.
-    """
-
-    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
-
-    manifest: Manifest
-    mask_png: bytes = Field(
-        default=b"", description="Label map: 0 background, n = instance n; base64."
-    )
-    overlay_webp: bytes = Field(default=b"", description="The picture with coloured masks; base64.")
