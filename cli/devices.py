@@ -1,8 +1,6 @@
 """`--devices`: which GPUs of a host work, and what the programs of each are told."""
 
-import os
 import re
-import socket
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,16 +25,13 @@ class Device:
         """What tells its programs from those of the others."""
         return "" if self.place is None else f"-{self.place}"
 
-    def environment(self, *, worker: str, port: str, webhook_port: str = "") -> dict[str, str]:
-        """What its programs are told beyond the host's settings: device, ports, name."""
+    def environment(self, *, port: str, webhook_port: str = "") -> dict[str, str]:
+        """What its programs are told beyond the host's settings: device and ports."""
         given = {"PIPELINE_PORT": port}
         if self.name is not None:
             given["SAM3_DEVICE"] = self.name
         if self.place is not None:
             given["PIPELINE_PORT"] = str(int(port) + self.place)
-            given["LISTENER_WORKER"] = (
-                f"{worker or f'{socket.gethostname()}-{os.getpid()}'}{self.suffix}"
-            )
             if webhook_port:
                 given["LISTENER_WEBHOOK_PORT"] = str(int(webhook_port) + self.place)
         return given

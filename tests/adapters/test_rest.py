@@ -173,7 +173,7 @@ class _Failing(httpx.AsyncBaseTransport):
 @pytest.mark.parametrize("kind", leaves(httpx.TransportError), ids=lambda kind: kind.__name__)
 async def test_no_network_error_gets_past_the_seam(kind: type[Exception]) -> None:
     """Each of httpx's transport errors becomes RestUnavailable, newer ones included."""
-    seam = rest_module._Seam(_Failing(kind("boom")))
+    seam = rest_module._Transport(_Failing(kind("boom")))
 
     with pytest.raises(RestUnavailable):
         await seam.handle_async_request(httpx.Request("POST", "http://x/"))

@@ -9,11 +9,11 @@ from aiohttp import web
 from listeners import Listening
 from task_queue import Queue, until
 
-from adapters import realtime
 from adapters.machine_auth import machine_tokens
 from devstack.testing import SignedUpUser, Stack
 from listener.wake import WakeSource
 from runtime.settings import SupabaseServiceSettings
+from s3_sam3 import realtime
 from s3_sam3.contracts import notices
 from s3_sam3.contracts.tasks import TaskStatus
 
@@ -75,7 +75,7 @@ async def test_without_realtime_tasks_are_done(
 async def test_a_machine_hears_its_own_canaries(
     stack: Stack, queue: Queue, machine: SignedUpUser
 ) -> None:
-    """The platform's policies let a machine sing on the workers' topic, so it stays joined."""
+    """The platform's policies let a machine send on the workers' topic, so it stays joined."""
     timings = realtime.ChannelTimings(check_seconds=0.05, canary_seconds=0.1, canary_misses=2)
     settings = realtime.ChannelSettings(
         url=stack.url, apikey=stack.anon_key, topic=notices.WORKERS_TOPIC, timings=timings
@@ -85,7 +85,7 @@ async def test_a_machine_hears_its_own_canaries(
     async with machine_tokens(project, email=machine.email, password=machine.password) as tokens:
         channel = realtime.SupervisedChannel(
             settings,
-            tokens,
+            tokens.token,
             on_notice=lambda notice: heard.append(notice.payload["id"]),
             on_live=lambda: None,
         )

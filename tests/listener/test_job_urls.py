@@ -10,7 +10,7 @@ from machine_user import Machine, MakeMachine
 from task_queue import Queue
 
 from devstack.testing import Stack
-from listener.signed_objects import WRITES
+from listener.task_objects import RESULT_FILES
 from s3_sam3.contracts import limits, object_keys
 
 
@@ -19,7 +19,7 @@ async def test_urls_are_for_exactly_the_attempt(queue: Queue, new_machine: MakeM
     machine = await new_machine()
     await queue.submit()
     claim = await machine.claim()
-    status, answer = await machine.ask(claim["token"], *WRITES)
+    status, answer = await machine.ask(claim["token"], *RESULT_FILES)
 
     prefix = object_keys.result_prefix(
         uuid.UUID(queue.user.id), uuid.UUID(claim["id"]), claim["token"]
@@ -27,7 +27,7 @@ async def test_urls_are_for_exactly_the_attempt(queue: Queue, new_machine: MakeM
     data = answer["data"]
     assert status == 200
     assert data["source"]["key"] == queue.picture_key
-    assert [each["key"] for each in data["writes"]] == [prefix + name for name in WRITES]
+    assert [each["key"] for each in data["writes"]] == [prefix + name for name in RESULT_FILES]
     assert 100 < data["seconds"] <= 120
     async with aiohttp.ClientSession() as store, store.get(data["source"]["url"]) as read:
         assert await read.read() == PICTURE
