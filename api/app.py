@@ -10,12 +10,12 @@ from adapters.objects import ObjectStore
 from adapters.rest import Rest
 from api import incoming, keys, middlewares, openapi, prompt_check, routes
 from api.auth import Authenticator
-from api.inspection import Inspector
 from api.jwks import Jwks
 from api.metrics import Metrics
 from api.open_requests import OpenRequests
 from api.rethresholding import Rethresholder
 from api.settings import ApiSettings
+from api.upload_checks import UploadChecks
 
 
 def build_app(settings: ApiSettings) -> web.Application:
@@ -27,7 +27,7 @@ def build_app(settings: ApiSettings) -> web.Application:
     app[keys.OPENAPI] = openapi.document()
     app[keys.OPEN_REQUESTS] = OpenRequests()
     app[keys.STOPPING] = asyncio.Event()
-    app.cleanup_ctx.extend((_rest, _objects, _authenticator, _inspector, _rethresholder))
+    app.cleanup_ctx.extend((_rest, _objects, _authenticator, _upload_checks, _rethresholder))
     routes.register(app)
     return app
 
@@ -64,9 +64,12 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def _inspector(app: web.Application) -> AsyncIterator[None]:
-    async with Inspector(max_pixels=app[keys.SETTINGS].api_max_image_pixels) as inspector:
-        app[keys.INSPECTOR] = inspector
+async def _upload_checks(app: web.Application) -> AsyncIterator[None]:
+    settings = app[keys.SETTINGS]
+    async with UploadChecks(
+        max_pixels=settings.api_max_image_pixels, max_bytes=settings.api_max_upload_bytes
+    ) as checks:
+        app[keys.UPLOAD_CHECKS] = checks
         yield
 
 

@@ -15,9 +15,9 @@ from typing import IO, Final
 
 from aiohttp import BodyPartReader, web
 
-from api import inspection
 from api.problems import Problem
 from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.imaging import sniff
 
 
 _CHUNK_BYTES: Final = 64 * 1024
@@ -66,9 +66,9 @@ async def _drain(chunks: AsyncIterator[bytes], file: IO[bytes], max_bytes: int) 
         size += len(chunk)
         if size > max_bytes:
             raise _too_large(max_bytes)
-        if len(head) < inspection.HEAD_BYTES:
-            head += chunk[: inspection.HEAD_BYTES - len(head)]
-            if len(head) == inspection.HEAD_BYTES:
+        if len(head) < sniff.HEAD_BYTES:
+            head += chunk[: sniff.HEAD_BYTES - len(head)]
+            if len(head) == sniff.HEAD_BYTES:
                 _must_look_like_picture(head)
         digest.update(chunk)
         file.write(chunk)
@@ -106,7 +106,7 @@ async def _form_file(request: web.Request) -> AsyncIterator[bytes]:
 
 
 def _must_look_like_picture(head: bytes) -> None:
-    if not inspection.looks_like_picture(head):
+    if sniff.kind(head) is None:
         raise Problem(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
 
 

@@ -8,19 +8,19 @@ from aiohttp import web
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
 from api.auth import Authenticator, Principal
-from api.inspection import Inspector
 from api.metrics import Metrics
 from api.open_requests import OpenRequests
 from api.prompt_check import TokenCount
 from api.rethresholding import Rethresholder
 from api.settings import ApiSettings
+from api.upload_checks import UploadChecks
 
 
 SETTINGS: Final = web.AppKey("settings", ApiSettings)
 REST: Final = web.AppKey("rest", Rest)
 OBJECTS: Final = web.AppKey("objects", ObjectStore)
 AUTHENTICATOR: Final = web.AppKey("authenticator", Authenticator)
-INSPECTOR: Final = web.AppKey("inspector", Inspector)
+UPLOAD_CHECKS: Final = web.AppKey("upload_checks", UploadChecks)
 RETHRESHOLDER: Final = web.AppKey("rethresholder", Rethresholder)
 METRICS: Final = web.AppKey("metrics", Metrics)
 TOKEN_COUNT: Final = web.AppKey[TokenCount]("token_count")

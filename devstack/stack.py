@@ -11,13 +11,21 @@ import psycopg
 import psycopg_pool
 from aiohttp import web
 
-from devstack import context, control, errors, gateway, migrations, object_store, ports, postgres
+from devstack import (
+    context,
+    control,
+    errors,
+    gateway,
+    migrations,
+    net,
+    object_store,
+    ports,
+    postgres,
+)
 from devstack import settings as choices
 from devstack import state as states
 from devstack.functions import deno
 from devstack.functions import routes as function_routes
-from devstack.net import schema as net_schema
-from devstack.net import worker as net_worker
 from devstack.supervisor import Supervisor
 
 
@@ -113,7 +121,7 @@ async def served(
         control.add_routes(app, supervisor)
         function_routes.add_routes(app, _functions(settings, state, lease))
         if settings.net:
-            net_worker.add_to(app)
+            net.add_to(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         try:
@@ -196,6 +204,6 @@ async def _database(
         state.database_url, autocommit=True
     ) as connection:
         await migrations.apply_platform(connection)
-        await net_schema.settle(connection, wanted=settings.net)
+        await net.settle(connection, wanted=settings.net)
         for name in await migrations.apply_migrations(connection, settings.migrations_dir):
             log.info("migration_applied %s", name)

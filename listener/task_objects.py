@@ -41,7 +41,7 @@ class TaskObjects(Protocol):
         ...
 
 
-class BucketObjects(TaskObjects):
+class BucketObjects:
     """By the bucket's keys."""
 
     def __init__(self, store: objects.ObjectStore) -> None:
@@ -83,7 +83,7 @@ class _Signed(BaseModel):
     writes: tuple[_Url, ...]
 
 
-class SignedObjects(TaskObjects):
+class SignedObjects:
     """By URLs that job-urls signs for the attempt; they end with it at the latest."""
 
     def __init__(

@@ -12,7 +12,7 @@ async def upload_image(request: web.Request) -> web.Response:
     app = request.app
     who = request[keys.PRINCIPAL]
     async with intake.receive(request, app[keys.SETTINGS].api_max_upload_bytes) as received:
-        picture = await app[keys.INSPECTOR].inspect(received.file)
+        picture = await app[keys.UPLOAD_CHECKS].check(received.file)
         key = object_keys.upload_key(who.user_id, received.sha256, picture.format)
         received.file.seek(0)
         size = sources.size_metadata(picture.width, picture.height)

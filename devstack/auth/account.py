@@ -88,8 +88,6 @@ async def _by_password(request: web.Request) -> sessions.Session:
         user = await users.find(cursor, body.email.strip().lower())
     if user is None or not await passwords.matches(body.password, user["encrypted_password"]):
         raise errors.InvalidCredentialsError
-    if users.is_banned(user):
-        raise errors.UserBannedError
     async with wire.transaction(request) as cursor:
         return await sessions.begin(cursor, user)
 

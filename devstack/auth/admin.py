@@ -1,7 +1,6 @@
 """What the service key may do to users."""
 
 import datetime as dt
-import re
 import secrets
 import uuid
 
@@ -9,9 +8,6 @@ from aiohttp import web
 
 from devstack.auth import bodies, errors, passwords, users, wire
 
-
-#: Go's notation of durations, as far as bans need it.
-DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 
@@ -31,7 +27,6 @@ async def create(request: web.Request) -> web.Response:
         app_metadata=app_metadata,
         user_metadata=body.user_metadata or {},
         role=body.role or "authenticated",
-        banned_until=banned_until(body.ban_duration),
     )
     async with wire.transaction(request) as cursor:
         user = await users.create(cursor, new, errors.EmailExistsError)
@@ -75,8 +70,6 @@ async def change(request: web.Request) -> web.Response:
             values["email_confirmed_at"] = dt.datetime.now(dt.UTC)
         if body.role:
             values["role"] = body.role
-        if body.ban_duration:
-            values["banned_until"] = banned_until(body.ban_duration)
         for column, changes in (
             ("raw_user_meta_data", body.user_metadata),
             ("raw_app_meta_data", body.app_metadata),
@@ -96,18 +89,6 @@ async def delete(request: web.Request) -> web.Response:
         if cursor.rowcount == 0:
             raise errors.UserNotFoundError
     return web.json_response({})
-
-
-def banned_until(duration: str | None) -> dt.datetime | None:
-    """When a ban of *duration* ("24h", "none") ends. Raises: errors.ValidationFailedError."""
-    if duration in {None, "", "none"}:
-        return None
-    match = DURATION.fullmatch(duration or "")
-    if match is None:
-        raise errors.ValidationFailedError(f"invalid format for ban duration: {duration}")
-    hours, minutes, seconds = (int(match[unit] or 0) for unit in "hms")
-    length = dt.timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    return dt.datetime.now(dt.UTC) + length
 
 
 def link(path: str, number: int, size: int, total: int) -> str:

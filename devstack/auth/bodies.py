@@ -40,7 +40,9 @@ class UserUpdate(pydantic.BaseModel):
 
 
 class AdminUser(pydantic.BaseModel):
-    """What an administrator may set; absent means unchanged."""
+    """What an administrator may set; absent means unchanged, and anything else is refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
 
     id: str | None = None
     email: str | None = None
@@ -49,7 +51,6 @@ class AdminUser(pydantic.BaseModel):
     role: str | None = None
     user_metadata: dict[str, Any] | None = None
     app_metadata: dict[str, Any] | None = None
-    ban_duration: str | None = None
 
 
 async def read(request: web.Request, model: type[Body]) -> Body:

@@ -3,7 +3,7 @@ What the auth routes refuse, in GoTrue's codes and words.
 
     AuthError
     ├── 400  BadJsonError, ValidationFailedError, UnsupportedGrantError, InvalidCredentialsError,
-    │        UserBannedError, RefreshTokenNotFoundError, RefreshTokenUsedError
+    │        RefreshTokenNotFoundError, RefreshTokenUsedError
     ├── 401  NoAuthorizationError
     ├── 403  BadJwtError, SessionNotFoundError, UserGoneError, NotAdminError
     ├── 404  UserNotFoundError
@@ -54,12 +54,6 @@ class InvalidCredentialsError(AuthError):
     """Invalid login credentials"""
 
     status, code = 400, "invalid_credentials"
-
-
-class UserBannedError(AuthError):
-    """User is banned"""
-
-    status, code = 400, "user_banned"
 
 
 class RefreshTokenNotFoundError(AuthError):

@@ -89,12 +89,10 @@ async def refresh(cursor: wire.Cursor, token: str) -> Session | None:
     The token before the current one answers with the current one, since its holder may have lost
     our answer. An older token is excused for REUSE_SECONDS; later it ends the family: then None
     is returned, not raised, so that the transaction keeps the revocation.
-    Raises: errors.RefreshTokenNotFoundError, errors.UserBannedError.
+    Raises: errors.RefreshTokenNotFoundError.
     """
     row = await _locked_token(cursor, token)
     user = await users.get(cursor, row["user"])
-    if users.is_banned(user):
-        raise errors.UserBannedError("Invalid Refresh Token: User Banned")
     if row["revoked"] and not _is_excused(row, token):
         await _revoke(cursor, row["session_id"])
         return None

@@ -33,7 +33,6 @@ class NewUser:
     app_metadata: dict[str, Any]
     user_metadata: dict[str, Any]
     role: str = "authenticated"
-    banned_until: dt.datetime | None = None
 
 
 async def create(
@@ -49,12 +48,12 @@ async def create(
             """
             insert into auth.users (
                 id, instance_id, aud, role, email, encrypted_password, email_confirmed_at,
-                raw_app_meta_data, raw_user_meta_data, banned_until, created_at, updated_at,
+                raw_app_meta_data, raw_user_meta_data, created_at, updated_at,
                 is_anonymous
             )
             values (
                 %s, '00000000-0000-0000-0000-000000000000', 'authenticated', %s, %s, %s,
-                case when %s then now() end, %s, %s, %s, now(), now(), false
+                case when %s then now() end, %s, %s, now(), now(), false
             )
             """,
             (
@@ -65,7 +64,6 @@ async def create(
                 user.confirmed,
                 Jsonb(user.app_metadata),
                 Jsonb(user.user_metadata),
-                user.banned_until,
             ),
         )
     except psycopg.errors.UniqueViolation as error:
@@ -152,12 +150,6 @@ def merged(kept: dict[str, Any] | None, changes: dict[str, Any]) -> Jsonb:
     return Jsonb({key: value for key, value in both.items() if value is not None})
 
 
-def is_banned(row: dict[str, Any]) -> bool:
-    """Whether the user of *row* may not sign in now."""
-    until = row["banned_until"]
-    return until is not None and until > dt.datetime.now(dt.UTC)
-
-
 def to_wire(row: dict[str, Any]) -> dict[str, Any]:
     """The user of *row* as clients read it."""
     user = {
@@ -169,7 +161,6 @@ def to_wire(row: dict[str, Any]) -> dict[str, Any]:
         "email_confirmed_at": instant(row["email_confirmed_at"]),
         "confirmed_at": instant(row["confirmed_at"]),
         "last_sign_in_at": instant(row["last_sign_in_at"]),
-        "banned_until": instant(row["banned_until"]),
         "deleted_at": instant(row["deleted_at"]),
         "app_metadata": row["raw_app_meta_data"] or {},
         "user_metadata": row["raw_user_meta_data"] or {},

@@ -15,7 +15,7 @@ from yarl import URL
 
 from devstack import context, errors
 from devstack import tokens as jwts
-from devstack.functions import catalogue, deno
+from devstack.functions import deno
 from devstack.functions.running import RunningFunctions
 
 
@@ -49,7 +49,7 @@ def add_routes(app: web.Application, runtime: deno.Runtime) -> None:
 async def call(request: web.Request) -> web.StreamResponse:
     """Pass a request on to its function."""
     functions = request.app[FUNCTIONS]
-    function = catalogue.find(functions.runtime.folder, request.match_info["name"])
+    function = deno.find(functions.runtime.folder, request.match_info["name"])
     if function is None:
         return _problem(404, "NOT_FOUND", "Requested function was not found")
     # A preflight carries no token, there as here.

@@ -4,8 +4,7 @@ import asyncio
 import collections
 import logging
 
-from devstack.functions.catalogue import Function
-from devstack.functions.deno import Running, Runtime
+from devstack.functions.deno import Function, Running, Runtime
 
 
 log = logging.getLogger(__name__)

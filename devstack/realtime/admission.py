@@ -1,11 +1,11 @@
-"""What a join asks of the database: permission, bindings, and messages of before."""
+"""What a join asks of the database: permission and bindings."""
 
 import logging
 
 import psycopg
 
 from devstack import context
-from devstack.realtime import authorization, bindings, channel, filters, messages
+from devstack.realtime import authorization, bindings, channel, filters
 
 
 log = logging.getLogger(__name__)
@@ -47,21 +47,3 @@ async def accepted(pool: context.Pool, joined: channel.Channel) -> tuple[binding
         log.warning("bindings of %s: %s", joined.topic, error)
         raise RefusedError(NO_DATABASE) from error
     return wanted
-
-
-async def replayed(pool: context.Pool, joined: channel.Channel) -> list[str]:
-    """Payloads of the latest broadcasts from the database, if asked for. Raises: RefusedError."""
-    replay = joined.config.replay
-    if replay is None:
-        return []
-    if not joined.config.private:
-        raise RefusedError("UnableToReplayMessages: Replay is not allowed for public channels")
-    if not joined.may_read.broadcast:
-        raise RefusedError("UnableToReplayMessages: broadcasts may not be read on this topic")
-    try:
-        return await messages.latest(
-            pool, joined.name, since_ms=replay.since_ms, limit=replay.limit
-        )
-    except psycopg.Error as error:
-        log.warning("replay on %s: %s", joined.topic, error)
-        raise RefusedError("UnableToReplayMessages: Realtime was unable to replay") from error

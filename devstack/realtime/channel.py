@@ -18,18 +18,6 @@ TOPIC_PREFIX = "realtime:"
 #: The longest a join may wait for the feed.
 MAX_WAIT_SECONDS = 10.0
 
-#: The platform's largest replay.
-MAX_REPLAY_COUNT = 25
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
-    """Which earlier broadcasts from the database a join asks for."""
-
-    #: Unix time.
-    since_ms: float
-    limit: int
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -46,7 +34,7 @@ class Config:
     replication_ready: bool = False
     #: Answer the join only when the bindings are served; seconds to wait for it.
     wait_seconds: float | None = None
-    replay: Replay | None = None
+    wants_replay: bool = False
 
 
 def read_config(join: Mapping[str, Any]) -> Config:
@@ -61,7 +49,7 @@ def read_config(join: Mapping[str, Any]) -> Config:
         postgres_changes=_mappings(config.get("postgres_changes")),
         replication_ready=broadcast.get("replication_ready") is True,
         wait_seconds=_wait(_mapping(config.get("postgres_changes_options"))),
-        replay=_replay(broadcast["replay"]) if "replay" in broadcast else None,
+        wants_replay="replay" in broadcast,
     )
 
 
@@ -69,14 +57,6 @@ def _wait(options: Mapping[str, Any]) -> float | None:
     if options.get("wait") is not True:
         return None
     return min(_number(options.get("timeout")) / 1000 or MAX_WAIT_SECONDS, MAX_WAIT_SECONDS)
-
-
-def _replay(options: object) -> Replay:
-    limit = int(_number(_mapping(options).get("limit"))) or MAX_REPLAY_COUNT
-    return Replay(
-        since_ms=_number(_mapping(options).get("since")),
-        limit=min(max(limit, 1), MAX_REPLAY_COUNT),
-    )
 
 
 def _number(value: object) -> float:

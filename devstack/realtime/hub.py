@@ -33,14 +33,9 @@ def message(
     *, name: str, private: bool, event: str, payload: str, meta: dict[str, Any] | None = None
 ) -> Broadcast:
     """A broadcast of *payload*, JSON text."""
-    enveloped = envelope(event=event, payload=payload, meta=meta)
-    return Broadcast(name=name, private=private, event=event, payload=enveloped)
-
-
-def envelope(*, event: str, payload: str, meta: dict[str, Any] | None) -> str:
-    """What surrounds a broadcast's *payload*, JSON text, on the wire."""
     start = f'{{"type":"broadcast","event":{json.dumps(event)},"payload":{payload}'
-    return start + (f',"meta":{json.dumps(meta)}}}' if meta else "}")
+    enveloped = start + (f',"meta":{json.dumps(meta)}}}' if meta else "}")
+    return Broadcast(name=name, private=private, event=event, payload=enveloped)
 
 
 class Hub:

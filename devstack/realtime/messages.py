@@ -18,14 +18,6 @@ TABLE = "messages"
 #: The hosted platform keeps messages for three days; a laptop has less use for old ones.
 PRUNE = "delete from realtime.messages where inserted_at < now() - interval '1 hour'"
 
-LATEST = """
-select id::text, event, payload::text from realtime.messages
-where topic = %s and private and extension = 'broadcast'
-    and event is not null and payload is not null
-    and inserted_at >= to_timestamp(%s / 1000.0) at time zone current_setting('timezone')
-order by inserted_at desc limit %s
-"""
-
 
 def is_message(change: pgoutput.Change) -> bool:
     """Whether *change* is about `realtime.messages` rather than about a table of the app."""
@@ -53,20 +45,6 @@ def _broadcast(row: pgoutput.Row) -> hub.Broadcast | None:
         payload=payload,
         meta={"id": row.get("id")},
     )
-
-
-async def latest(pool: context.Pool, topic: str, *, since_ms: float, limit: int) -> list[str]:
-    """
-    Payloads, in the wire's envelope, of the last private broadcasts on *topic*, oldest first.
-
-    *since_ms* is Unix time. Raises: psycopg.Error.
-    """
-    async with pool.connection() as connection:
-        rows = await (await connection.execute(LATEST, [topic, since_ms, limit])).fetchall()
-    return [
-        hub.envelope(event=event, payload=payload, meta={"replayed": True, "id": identifier})
-        for identifier, event, payload in reversed(rows)
-    ]
 
 
 async def prune(pool: context.Pool) -> None:

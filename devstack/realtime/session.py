@@ -116,12 +116,11 @@ class Session:
             token=token,
         )
         await admission.authorize(self._shared.pool, joined)
-        replayed = await admission.replayed(self._shared.pool, joined)
+        if joined.config.wants_replay:
+            raise admission.RefusedError("UnableToReplayMessages: the devstack does not replay")
         if joined.config.wait_seconds is not None:
             await self._wait(joined)
         self._welcome(frame, joined)
-        for payload in replayed:
-            joined.push("broadcast", payload)
         await self._subscribe(joined)
 
     def _welcome(self, frame: phoenix.Received, joined: channel.Channel) -> None:

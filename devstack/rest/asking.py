@@ -1,4 +1,4 @@
-"""What an HTTP request asks of the gateway, before the catalogue is consulted."""
+"""Read an HTTP request, before the catalogue is consulted."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from devstack.rest import catalogue, errors, media, preferences, query_string
+from devstack.rest import catalogue, errors, headers, query_string
 from devstack.rest.query import Query
 from devstack.rest.transaction import Caller
 
@@ -32,20 +32,19 @@ class Ask:
 
     method: str
     query: Query
-    preferences: preferences.Preferences
-    shape: media.Shape
+    preferences: headers.Preferences
+    shape: headers.Shape
     #: The Range header, which only reads obey.
     range_header: str | None
     body: bytes
 
     @property
     def is_read(self) -> bool:
-        """True for GET and HEAD."""
         return self.method in _READS
 
 
 async def read(request: web.Request, *, is_call: bool) -> Ask:
-    """Read *request*. Raises: RequestError."""
+    """The request, read. Raises: RequestError."""
     is_read = request.method in _READS
     _check_schema(request.headers.get("Accept-Profile" if is_read else "Content-Profile"))
     body = b"" if is_read else await request.read()
@@ -54,8 +53,8 @@ async def read(request: web.Request, *, is_call: bool) -> Ask:
     return Ask(
         method=request.method,
         query=query_string.parse(request.rel_url.raw_query_string, is_call=is_call and is_read),
-        preferences=preferences.parse(request.headers.getall("Prefer", ())),
-        shape=media.negotiate(request.headers.get("Accept")),
+        preferences=headers.prefer(request.headers.getall("Prefer", ())),
+        shape=headers.accept(request.headers.get("Accept")),
         range_header=request.headers.get("Range") if is_read else None,
         body=body,
     )

@@ -5,8 +5,7 @@ import dataclasses
 from devstack.rest import catalogue, errors, plan
 from devstack.rest.body import Arguments
 from devstack.rest.fragments import Binder, qualified, quoted
-from devstack.rest.media import Shape
-from devstack.rest.preferences import Preferences
+from devstack.rest.headers import Preferences, Shape
 from devstack.rest.query import EVERYTHING, Query
 from devstack.rest.ranges import Window
 from devstack.rest.reading import Reader, Selection, Source
@@ -67,14 +66,12 @@ def call_function(call: Call, function: catalogue.Function, window: Window) -> p
             source=_invocation(call, function, binder),
             rows=selection.rows(reader.window(window)),
             body=write_body(shape, single=single),
-            # A function's rows are at hand, so every way of counting counts them.
             total=selection.total() if call.preferences.count else plan.NOT_COUNTED,
         ),
         values=binder.values,
         read_only=call.body is None or not function.volatile,
         exactly_one=shape.single and function.returns_set,
         max_affected=call.preferences.max_affected,
-        rollback=call.preferences.rollback,
     )
 
 

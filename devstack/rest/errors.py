@@ -5,8 +5,7 @@ What the gateway answers when it cannot do what was asked, in PostgREST's words 
     ├── RequestError                the request itself (PGRST1xx)
     │   ├── QueryParameterError     ├── InvalidBodyError          ├── ContentTypeError
     │   ├── InvalidRangeError       ├── UnacceptableSchemaError   ├── MediaTypeError
-    │   ├── NotEmbeddedError        ├── GucHeadersError           ├── GucStatusError
-    │   ├── SingularityError        ├── MethodNotAllowedError     ├── RaiseFormatError
+    │   ├── NotEmbeddedError        ├── SingularityError          ├── MethodNotAllowedError
     │   ├── InvalidPreferencesError ├── AggregatesNotAllowedError ├── MaxAffectedError
     │   ├── InvalidPathError        └── NotSupportedError
     ├── SchemaError                 what the catalogue does not have (PGRST2xx)
@@ -102,20 +101,6 @@ class NotEmbeddedError(RequestError):
     code = "PGRST108"
 
 
-class GucHeadersError(RequestError):
-    """response.headers guc must be a JSON array composed of objects with a single string value"""
-
-    code = "PGRST111"
-    status = 500
-
-
-class GucStatusError(RequestError):
-    """response.status guc must be a valid status code"""
-
-    code = "PGRST112"
-    status = 500
-
-
 class SingularityError(RequestError):
     """Cannot coerce the result to a single JSON object"""
 
@@ -128,13 +113,6 @@ class MethodNotAllowedError(RequestError):
 
     code = "PGRST117"
     status = 405
-
-
-class RaiseFormatError(RequestError):
-    """Could not parse JSON in the "RAISE SQLSTATE 'PGRST'" error"""
-
-    code = "PGRST121"
-    status = 500
 
 
 class InvalidPreferencesError(RequestError):

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from devstack.rest.media import Shape
+from devstack.rest.headers import Shape
 
 
 #: Name of the common table expression whose rows the answer is made of.
@@ -16,7 +16,6 @@ UPDATED_SETTING = "pgrst.updated"
 #: Body of an answer without rows.
 NO_BODY = "''"
 NOT_COUNTED = "null::bigint"
-NO_LOCATION = "null::json"
 
 _ROWS = "_postgrest_t"
 
@@ -29,12 +28,9 @@ class Plan:
     sql: str
     values: list[Any]
     read_only: bool
-    #: A select whose estimated row count is the total, with its values; or None.
-    estimate: tuple[str, list[Any]] | None = None
     #: Undo the statement unless it found exactly one row.
     exactly_one: bool = False
     max_affected: int | None = None
-    rollback: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,30 +42,15 @@ class Outcome:
     #: Rows in the body.
     count: int
     body: str
-    #: Settings by which a function or trigger changes the answer.
-    response_headers: str | None
-    response_status: str | None
-    #: Primary key of the inserted row as `{column: text}`, if asked for.
-    location: dict[str, str | None] | None
     #: Rows that an upsert updated.
     updated: int
 
 
-def outcome(
-    *,
-    source: str,
-    rows: str,
-    body: str,
-    total: str = NOT_COUNTED,
-    location: str = NO_LOCATION,
-) -> str:
+def outcome(*, source: str, rows: str, body: str, total: str = NOT_COUNTED) -> str:
     """The whole statement: *source* is the named expression, *rows* the select whose rows count."""
     return (
         f"with {SOURCE} as ({source}) "
         f"select {total}, count(*), ({body})::text, "
-        "nullif(current_setting('response.headers', true), ''), "
-        "nullif(current_setting('response.status', true), ''), "
-        f"{location}, "
         f"coalesce(nullif(current_setting('{UPDATED_SETTING}', true), '')::int, 0) "
         f"from ({rows}) as {_ROWS}"
     )

@@ -131,8 +131,3 @@ class Query:
     def root(self) -> Level:
         """The level of the table itself."""
         return self.levels[()]
-
-    @property
-    def embeds(self) -> tuple[SelectItem, ...]:
-        """The embedded relations alone: only they can change how many rows there are."""
-        return tuple(item for item in self.select if isinstance(item, Embed))

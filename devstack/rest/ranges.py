@@ -2,15 +2,13 @@
 
 import dataclasses
 import re
+from http import HTTPStatus
 
 from devstack.rest import errors
 from devstack.rest.query import Level
 
 
 _RANGE = re.compile(r"(\d+)-(\d*)\Z")
-
-OK = 200
-PARTIAL = 206
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +52,12 @@ def content_range(offset: int, count: int, total: int | None) -> str:
 def status(offset: int, count: int, total: int | None) -> int:
     """200 for all rows, 206 for some. Raises: InvalidRangeError when *offset* is past the end."""
     if total is None:
-        return OK
+        return HTTPStatus.OK
     if offset > total:
         raise errors.InvalidRangeError(
             details=f"An offset of {offset} was requested, but there are only {total} rows."
         )
-    return PARTIAL if count < total else OK
+    return HTTPStatus.PARTIAL_CONTENT if count < total else HTTPStatus.OK
 
 
 def _smallest(*bounds: int | None) -> int | None:

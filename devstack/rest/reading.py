@@ -35,13 +35,9 @@ class Selection:
         tail = f"{self.joins}{self.where}{self.order}{window}"
         return f"select {self.outputs} from {self.source}{tail}"
 
-    def every_row(self) -> str:
-        """A select of one empty row per row that the whole selection has."""
-        return f"select from {self.source}{self.inner_joins}{self.where}"
-
     def total(self) -> str:
         """The number of rows of the whole selection."""
-        return f"(select count(*) from ({self.every_row()}) as every_row)"
+        return f"(select count(*) from {self.source}{self.inner_joins}{self.where})"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ from devstack.rest import (
     calls,
     catalogue,
     errors,
-    openapi,
     ranges,
     responses,
     sqlstate,
@@ -38,11 +37,10 @@ def add_routes(app: web.Application) -> None:
     """Serve `/rest/v1` from *app*, which must hold a `context.CONTEXT` when it starts."""
     app.cleanup_ctx.append(_schema_cache)
     prefix = asking.PREFIX
-    app.router.add_route("*", prefix, _answering(_root))
-    app.router.add_route("*", f"{prefix}/", _answering(_root))
     app.router.add_route("*", f"{prefix}/rpc/{{name}}", _answering(_function))
     app.router.add_route("*", f"{prefix}/{{name}}", _answering(_table))
-    app.router.add_route("*", f"{prefix}/{{tail:.*}}", _answering(_elsewhere))
+    for elsewhere in (prefix, f"{prefix}/{{tail:.*}}"):
+        app.router.add_route("*", elsewhere, _answering(_elsewhere))
 
 
 async def _schema_cache(app: web.Application) -> AsyncIterator[None]:
@@ -71,14 +69,6 @@ def _answering(handler: Handler) -> Handler:
             return responses.failure(sqlstate.translate(error, anonymous=anonymous))
 
     return handle
-
-
-async def _root(request: web.Request) -> web.StreamResponse:
-    if request.method not in {"GET", "HEAD"}:
-        raise errors.MethodNotAllowedError(f"Unsupported HTTP method: {request.method}")
-    stack = request.config_dict[context.CONTEXT]
-    known = await request.config_dict[CACHE].get()
-    return responses.document(openapi.describe(known, f"{stack.url}{asking.PREFIX}"))
 
 
 async def _elsewhere(request: web.Request) -> web.StreamResponse:
@@ -115,12 +105,11 @@ async def _read(request: web.Request, ask: asking.Ask) -> web.Response:
 async def _insert(request: web.Request, ask: asking.Ask) -> web.Response:
     rows = body.rows(ask.body, same_keys=ask.query.columns is None)
 
-    def make(known: catalogue.Catalogue) -> tuple[Plan, catalogue.Relation]:
-        target = _target(request, ask, known)
-        return tables.insert(target, rows), target.relation
+    def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
+        return tables.insert(_target(request, ask, known), rows), None
 
-    outcome, relation = await _run(request, make)
-    return responses.inserted(outcome, relation, ask.preferences, ask.shape)
+    outcome, _ = await _run(request, make)
+    return responses.inserted(outcome, ask.preferences, ask.shape)
 
 
 async def _update(request: web.Request, ask: asking.Ask) -> web.Response:

@@ -1,8 +1,6 @@
 """The one seam where a psycopg error becomes an answer of the gateway."""
 
-import http
-import json
-from typing import Any
+from http import HTTPStatus
 
 import psycopg
 import psycopg_pool
@@ -50,15 +48,6 @@ _BY_CLASS = {
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
-_MESSAGE_HINT = (
-    "MESSAGE must be a JSON object with obligatory keys: 'code', 'message' and optional keys: "
-    "'details', 'hint'."
-)
-_DETAIL_HINT = (
-    "DETAIL must be a JSON object with obligatory keys: 'status', 'headers' and optional key: "
-    "'status_text'."
-)
-
 
 def translate(error: psycopg.Error, *, anonymous: bool) -> errors.RestError:
     """What the gateway answers for *error*; *anonymous* callers get 401 where others get 403."""
@@ -68,8 +57,6 @@ def translate(error: psycopg.Error, *, anonymous: bool) -> errors.RestError:
     if code is None:
         return _without_sqlstate(error)
     message = error.diag.message_primary or str(error)
-    if code == "PGRST":
-        return _raised_pgrst(message, error.diag.message_detail)
     status = _status(code, message, anonymous=anonymous)
     return errors.DatabaseError(
         message,
@@ -77,7 +64,7 @@ def translate(error: psycopg.Error, *, anonymous: bool) -> errors.RestError:
         status=status,
         details=error.diag.message_detail,
         hint=error.diag.message_hint,
-        headers={"WWW-Authenticate": "Bearer"} if status == http.HTTPStatus.UNAUTHORIZED else None,
+        headers={"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None,
     )
 
 
@@ -100,38 +87,3 @@ def _status(code: str, message: str, *, anonymous: bool) -> int:
     if code == "53400":
         return 500
     return _BY_CODE.get(code) or _BY_CLASS.get(code[:2], 400)
-
-
-def _raised_pgrst(message: str, detail: str | None) -> errors.RestError:
-    """`raise sqlstate 'PGRST'` controls the whole answer by JSON in its message and detail."""
-    said = _json_object(message)
-    if said is None or not {"code", "message"} <= said.keys():
-        return errors.RaiseFormatError(
-            details=f"Invalid JSON value for MESSAGE: '{message}'", hint=_MESSAGE_HINT
-        )
-    if detail is None:
-        return errors.RaiseFormatError(
-            details="DETAIL is missing in the RAISE statement", hint=_DETAIL_HINT
-        )
-    wanted = _json_object(detail)
-    if wanted is None or not isinstance(wanted.get("status"), int):
-        return errors.RaiseFormatError(
-            details=f"Invalid JSON value for DETAIL: '{detail}'", hint=_DETAIL_HINT
-        )
-    headers = wanted.get("headers") or {}
-    return errors.DatabaseError(
-        str(said["message"]),
-        code=str(said["code"]),
-        status=wanted["status"],
-        details=said.get("details"),
-        hint=said.get("hint"),
-        headers={str(name): str(value) for name, value in headers.items()},
-    )
-
-
-def _json_object(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

@@ -2,16 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from devstack.rest import catalogue, errors, plan
 from devstack.rest.body import Rows
 from devstack.rest.fragments import Binder, Renderer, qualified, quoted
-from devstack.rest.media import Shape
-from devstack.rest.preferences import Count, Preferences, Resolution, Return
+from devstack.rest.headers import Preferences, Resolution, Shape
 from devstack.rest.query import Query
 from devstack.rest.ranges import Window
-from devstack.rest.reading import Reader, Selection, Source, needed_columns
+from devstack.rest.reading import Reader, Source, needed_columns
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,35 +48,20 @@ def relation_of(known: catalogue.Catalogue, name: str) -> catalogue.Relation:
 def read(target: Target, window: Window) -> plan.Plan:
     """Plan a GET."""
     binder = Binder()
-    counted = target.preferences.count
-    planned = counted is Count.PLANNED
-    reader, selection = _selection(target, binder)
+    reader = Reader(target.known, binder, target.query.levels)
+    source = target.source(qualified(target.relation.name))
+    selection = reader.select(source, target.query.select)
     return plan.Plan(
         sql=plan.outcome(
             source=selection.rows(reader.window(window)),
             rows=f"select * from {plan.SOURCE}",
             body=plan.body_of_rows(target.shape, single=target.shape.single),
-            total=selection.total() if counted and not planned else plan.NOT_COUNTED,
+            total=selection.total() if target.preferences.count else plan.NOT_COUNTED,
         ),
         values=binder.values,
         read_only=True,
-        estimate=_estimate(target) if planned else None,
         exactly_one=target.shape.single,
-        rollback=target.preferences.rollback,
     )
-
-
-def _selection(target: Target, binder: Binder) -> tuple[Reader, Selection]:
-    reader = Reader(target.known, binder, target.query.levels)
-    source = target.source(qualified(target.relation.name))
-    return reader, reader.select(source, target.query.select)
-
-
-def _estimate(target: Target) -> tuple[str, list[Any]]:
-    binder = Binder()
-    bare = dataclasses.replace(target.query, select=target.query.embeds)
-    _, selection = _selection(dataclasses.replace(target, query=bare), binder)
-    return selection.every_row(), binder.values
 
 
 def insert(target: Target, rows: Rows) -> plan.Plan:
@@ -122,8 +105,7 @@ def delete(target: Target) -> plan.Plan:
 
 def _write(target: Target, binder: Binder, statement: Callable[[str], str]) -> plan.Plan:
     preferences, shape, relation = target.preferences, target.shape, target.relation
-    wants_location = preferences.returning is Return.HEADERS_ONLY and bool(relation.primary_key)
-    columns = list(relation.primary_key) if wants_location else []
+    columns: list[str] = []
     rows, body = f"select from {plan.SOURCE}", plan.NO_BODY
     if preferences.wants_rows:
         items = target.query.select
@@ -136,21 +118,12 @@ def _write(target: Target, binder: Binder, statement: Callable[[str], str]) -> p
             source=statement(_returned(target, columns)),
             rows=rows,
             body=body,
-            location=_LOCATION if wants_location else plan.NO_LOCATION,
         ),
         values=binder.values,
         read_only=False,
         exactly_one=preferences.wants_rows and shape.single,
         max_affected=preferences.max_affected,
-        rollback=preferences.rollback,
     )
-
-
-#: With `return=headers-only` the source holds the primary key and nothing else.
-_LOCATION = (
-    "(select json_object_agg(key, value) from "
-    f"(select * from {plan.SOURCE} limit 1) as one, json_each_text(row_to_json(one)))"
-)
 
 
 def _returned(target: Target, names: list[str]) -> str:

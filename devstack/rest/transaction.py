@@ -47,9 +47,6 @@ class Caller:
         }
 
 
-Cursor = AsyncRawCursor[TupleRow]
-
-
 async def run(pool: Pool, plan: Plan, caller: Caller) -> Outcome:
     """
     Run *plan* and commit it, unless it must not be.
@@ -58,22 +55,17 @@ async def run(pool: Pool, plan: Plan, caller: Caller) -> Outcome:
     """
     # Only a result that is checked costs a second round trip: it must not be committed before.
     checked = plan.exactly_one or plan.max_affected is not None
-    end = b"rollback" if plan.rollback else b"commit"
     async with pool.connection() as connection:
-        main, estimate = AsyncRawCursor(connection), AsyncRawCursor(connection)
+        main = AsyncRawCursor(connection)
         async with _one_round_trip(connection):
             await _begin(connection, plan, caller)
-            if plan.estimate is not None:
-                await estimate.execute(*_explain(*plan.estimate))
             await main.execute(plan.sql.encode(), plan.values)
             if not checked:
-                await connection.execute(end)
+                await connection.execute(b"commit")
         outcome = await _outcome(main)
-        if plan.estimate is not None:
-            outcome = dataclasses.replace(outcome, total=await _estimated_rows(estimate))
         if checked:
             _check(plan, outcome)
-            await connection.execute(end)
+            await connection.execute(b"commit")
     return outcome
 
 
@@ -107,28 +99,11 @@ async def _begin(connection: AsyncConnection[TupleRow], plan: Plan, caller: Call
     await AsyncRawCursor(connection).execute(f"select {calls}".encode(), values)
 
 
-def _explain(sql: str, values: list[Any]) -> tuple[bytes, list[Any]]:
-    return f"explain (format json) {sql}".encode(), values
-
-
-async def _estimated_rows(cursor: Cursor) -> int:
-    row = await cursor.fetchone()
-    return int(row[0][0]["Plan"]["Plan Rows"]) if row else 0
-
-
-async def _outcome(cursor: Cursor) -> Outcome:
+async def _outcome(cursor: AsyncRawCursor[TupleRow]) -> Outcome:
     row = await cursor.fetchone()
     assert row is not None, "an aggregate has one row"  # noqa: S101 (for the types)
-    total, count, body, headers, status, location, updated = row
-    return Outcome(
-        total=total,
-        count=count,
-        body=body,
-        response_headers=headers,
-        response_status=status,
-        location=location,
-        updated=updated,
-    )
+    total, count, body, updated = row
+    return Outcome(total=total, count=count, body=body, updated=updated)
 
 
 def _check(plan: Plan, outcome: Outcome) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 from fake_phoenix import TOPIC, FakePhoenix
-from supervised_channel import QUICK, ChannelUnderTest, live_channel
+from realtime_channel import QUICK, ChannelUnderTest, live_channel
 from virtual_time import run_in_virtual_time
 
 from adapters import rest

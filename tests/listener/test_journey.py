@@ -200,7 +200,7 @@ async def test_a_task_waits_for_a_pipeline_that_is_down(
     await fake_pipeline.stop()
     async with listening() as worker:
         task_id = await queue.submit()
-        await until(lambda: worker.hints.state == "live")
+        await until(worker.hints.live.is_set)
         assert await queue.attempts(task_id) == []
 
         await fake_pipeline.start()

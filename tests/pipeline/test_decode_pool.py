@@ -9,7 +9,6 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from process_table import alive, descendants, gone
 
 from pipeline.decode.picture import decode
 from pipeline.decode.pool import DecodePool
-from pipeline.decode.process import DecodeProcess, shared_memory
 from pipeline.errors import PipelineError, Refused
 from s3_sam3.contracts.errors import ErrorCode
 
@@ -39,15 +37,15 @@ async def pool() -> AsyncIterator[DecodePool]:
 
 async def busy(pool: DecodePool) -> asyncio.Task[object]:
     """Have the one child stand still over a picture that it was given."""
-    [child] = pool._children
+    [child] = pool.pool._children
     os.kill(child.pid, signal.SIGSTOP)
     # Until the signal has arrived the child might still take the picture.
     await become(lambda: told(child.pid, "stat").rpartition(b")")[2].split()[0] == b"T")
     task = asyncio.create_task(pool.decode(jpeg()))
 
     def given() -> bool:
-        """Whether the door holds something that the child has not taken."""
-        unread = fcntl.ioctl(child._door, termios.TIOCOUTQ, bytes(4))
+        """Whether the socket holds something that the child has not taken."""
+        unread = fcntl.ioctl(child._socket, termios.TIOCOUTQ, bytes(4))
         return bool(struct.unpack("i", unread)[0])
 
     await become(given)
@@ -73,27 +71,27 @@ async def test_a_child_decodes_as_we_would(pool: DecodePool) -> None:
 
 async def test_a_child_serves_many(pool: DecodePool) -> None:
     """One process for all pictures, refused ones among them."""
-    before = pool.pids
+    before = pool.pool.pids
     for data in (jpeg(), jpeg()[:-50], b"\x89PNG\r\n\x1a\n", jpeg()):
         await asyncio.gather(pool.decode(data), return_exceptions=True)
-    assert pool.pids == before
+    assert pool.pool.pids == before
 
 
 async def test_a_crash_fails_its_own_picture(pool: DecodePool) -> None:
     """The picture is invalid, the next one is decoded by another child."""
     task = await busy(pool)
-    [before] = pool.pids
+    [before] = pool.pool.pids
     os.kill(before, signal.SIGSEGV)
     os.kill(before, signal.SIGCONT)
     assert "crashed" in await reason(task)
     assert (await pool.decode(jpeg())).picture.size == SIZE
-    assert before not in pool.pids
+    assert before not in pool.pool.pids
 
 
 async def test_a_child_killed_for_its_memory_is_said_to_be(pool: DecodePool) -> None:
-    """The kernel kills with SIGKILL, and whoever sent the picture should know why."""
+    """The kernel kills with SIGKILL, and the sender of the picture should know why."""
     task = await busy(pool)
-    os.kill(pool.pids[0], signal.SIGKILL)
+    os.kill(pool.pool.pids[0], signal.SIGKILL)
     assert "memory" in await reason(task)
     assert (await pool.decode(jpeg())).picture.size == SIZE
 
@@ -101,17 +99,17 @@ async def test_a_child_killed_for_its_memory_is_said_to_be(pool: DecodePool) -> 
 async def test_a_child_out_of_time_is_said_to_be(pool: DecodePool) -> None:
     """SIGXCPU is what the bound on CPU time sends."""
     task = await busy(pool)
-    os.kill(pool.pids[0], signal.SIGXCPU)
-    os.kill(pool.pids[0], signal.SIGCONT)
+    os.kill(pool.pool.pids[0], signal.SIGXCPU)
+    os.kill(pool.pool.pids[0], signal.SIGCONT)
     assert "too long" in await reason(task)
 
 
 async def test_a_child_that_hangs_is_replaced() -> None:
-    """Whoever does not answer in time is ended, even one that cannot be asked to."""
+    """A child that does not answer in time is killed, since it may be unable to exit."""
     async with DecodePool(1, seconds=5) as pool:
         await pool.decode(jpeg())
-        [child] = pool._children
-        child._door.settimeout(0.2)
+        [child] = pool.pool._children
+        child._socket.settimeout(0.2)
         hung = child.pid
         task = await busy(pool)
         assert "too long" in await reason(task)
@@ -121,7 +119,7 @@ async def test_a_child_that_hangs_is_replaced() -> None:
 
 async def test_a_child_killed_while_idle_blames_no_picture(pool: DecodePool) -> None:
     """The next picture goes to another child."""
-    [before] = pool.pids
+    [before] = pool.pool.pids
     os.kill(before, signal.SIGKILL)
     assert gone([before], 10)
     assert (await pool.decode(jpeg())).picture.size == SIZE
@@ -134,31 +132,6 @@ async def test_children_that_do_not_start_are_our_fault(monkeypatch: pytest.Monk
         with pytest.raises(PipelineError) as caught:
             await pool.decode(jpeg())
     assert caught.value.code is ErrorCode.PIPELINE_FAILED
-
-
-def descriptors() -> int:
-    """How many this process has open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def test_a_child_that_does_not_start_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Pictures that come while no child starts take no descriptors.
-
-    Negative control: a child that starts has two.
-    """
-    new = partial(DecodeProcess, memory_bytes=2**30, max_pixels=100, seconds=5)
-    before = descriptors()
-    child = new()
-    assert descriptors() == before + 2
-    child.end()
-    monkeypatch.setattr(sys, "executable", "/no/such/program")
-    for _ in range(3):
-        with pytest.raises(FileNotFoundError):
-            new()
-    with pytest.raises(OSError, match="argument"):
-        shared_memory(-1)
-    assert descriptors() == before
 
 
 def told(pid: int, what: str) -> bytes:
@@ -176,7 +149,7 @@ async def test_a_child_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     async with DecodePool(1) as pool:
         await pool.decode(jpeg())
-        variables = told(pool.pids[0], "environ").split(b"\0")
+        variables = told(pool.pool.pids[0], "environ").split(b"\0")
     names = {one.partition(b"=")[0] for one in variables}
     assert names <= {b"PATH", b"PYTHONPATH", b"PILLOW_BLOCKS_MAX", b""}
 
@@ -184,7 +157,7 @@ async def test_a_child_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_root
 async def test_a_child_is_small(pool: DecodePool) -> None:
     """It has Pillow, and nothing of the model."""
-    maps = told(pool.pids[0], "maps")
+    maps = told(pool.pool.pids[0], "maps")
     assert b"_imaging" in maps
     assert b"torch" not in maps
     assert b"numpy" not in maps
@@ -193,17 +166,17 @@ async def test_a_child_is_small(pool: DecodePool) -> None:
 async def test_none_is_left_after_the_end() -> None:
     """Closing the pool ends its children, idle or not yet ready."""
     async with DecodePool(2) as pool:
-        pids = pool.pids
+        pids = pool.pool.pids
     assert len(pids) == 2
     assert gone(pids, 10)
 
 
 async def test_the_end_does_not_wait_for_a_picture_that_hangs() -> None:
-    """Whoever stops the pipeline waits for nothing that nobody reads."""
+    """Who stops the pipeline waits for nothing that nobody reads."""
     async with DecodePool(1) as pool:
         await pool.decode(jpeg())
         task = await busy(pool)
-        pids = pool.pids
+        pids = pool.pool.pids
     await reason(task)
     assert gone(pids, 10)
 
@@ -216,7 +189,7 @@ async def main():
     async with DecodePool(2) as pool:
         await pool.decode(open({path!r}, "rb").read())
         await asyncio.gather(*(pool.decode(open({path!r}, "rb").read()) for _ in range(2)))
-        print(*pool.pids, flush=True)
+        print(*pool.pool.pids, flush=True)
         await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -224,7 +197,7 @@ asyncio.run(main())
 
 
 def test_none_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """Not even one that stands still and cannot see its door close."""
+    """Not even one that stands still and cannot see its socket close."""
     picture = tmp_path / "picture"
     picture.write_bytes(jpeg())
     code = PARENT.format(path=str(picture))

@@ -23,8 +23,8 @@ from pipeline_client import command, predicted
 from process_table import descendants, peak
 from random_sam3 import KEY
 
-from api.inspection import Inspector
-from api.inspection_child import inspect
+from api.upload_check_child import check
+from api.upload_checks import UploadChecks
 from pipeline.decode.picture import decode
 from pipeline.decode.pool import MEMORY_BYTES, DecodePool
 from pipeline.errors import Refused
@@ -182,23 +182,23 @@ def test_a_careless_decoder_shows_other_colours() -> None:
     assert len(careless) >= 20
 
 
-#: Refused by the API before anybody inspects them.
-AT_THE_DOOR = {"empty_body", "file_too_large"}
+#: Refused by the API before a child checks them.
+UNCHECKED = {"empty_body", "file_too_large"}
 
-INSPECTED = {name: odd for name, odd in PICTURES.items() if odd.code not in AT_THE_DOOR}
+CHECKED = {name: odd for name, odd in PICTURES.items() if odd.code not in UNCHECKED}
 
 
-@pytest.mark.parametrize("odd", INSPECTED.values(), ids=INSPECTED.keys())
+@pytest.mark.parametrize("odd", CHECKED.values(), ids=CHECKED.keys())
 def test_the_api_judges_as_the_pipeline_does(odd: Odd) -> None:
     """What the API lets in can be segmented, at the size it says; what it refuses could not."""
-    answer = inspect(BytesIO(odd.make()), limits.MAX_IMAGE_PIXELS)
+    answer = check(odd.make(), limits.MAX_IMAGE_PIXELS)
     if odd.code:
         assert answer["error"] == odd.code
     else:
         assert (answer["width"], answer["height"]) == odd.size
 
 
-HEAVY = {name: odd for name, odd in INSPECTED.items() if "large as may be" in name}
+HEAVY = {name: odd for name, odd in CHECKED.items() if "large as may be" in name}
 
 
 @pytest.mark.parametrize("odd", HEAVY.values(), ids=HEAVY.keys())
@@ -206,8 +206,8 @@ async def test_the_apis_own_bounds_let_the_largest_in(odd: Odd) -> None:
     """Its child has a bound on memory, too; the largest picture must fit under it."""
     with TemporaryFile() as file:
         file.write(odd.make())
-        async with Inspector(max_pixels=limits.MAX_IMAGE_PIXELS) as inspector:
-            seen = await inspector.inspect(file)
+        async with UploadChecks() as checks:
+            seen = await checks.check(file)
     assert (seen.width, seen.height) == odd.size
 
 
@@ -221,7 +221,7 @@ async def test_without_the_pixel_limit_the_bound_is_broken() -> None:
     async with DecodePool(1, max_pixels=10**9, memory_bytes=2**40) as pool:
         with pytest.raises(Refused):
             await pool.decode(bomb())
-        assert peak(pool.pids[0], "VmPeak") > MEMORY_BYTES
+        assert peak(pool.pool.pids[0], "VmPeak") > MEMORY_BYTES
 
 
 async def test_a_child_without_memory_says_so() -> None:
@@ -231,4 +231,4 @@ async def test_a_child_without_memory_says_so() -> None:
             await pool.decode(bomb())
         assert caught.value.code is ErrorCode.IMAGE_TOO_LARGE
         assert "memory" in caught.value.message
-        assert peak(pool.pids[0], "VmPeak") <= MEMORY_BYTES
+        assert peak(pool.pool.pids[0], "VmPeak") <= MEMORY_BYTES

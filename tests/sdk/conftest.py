@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fake_phoenix import FakePhoenix
-from supervised_channel import QUICK, ChannelUnderTest, live_channel
+from realtime_channel import QUICK, ChannelUnderTest, live_channel
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from fake_phoenix import FakePhoenix
-from supervised_channel import QUICK, client_tasks, until
+from realtime_channel import QUICK, client_tasks, until
 
 from s3_sam3.contracts import notices
 from s3_sam3.notices import Notices

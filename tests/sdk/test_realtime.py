@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from fake_phoenix import TOPIC, FakePhoenix
-from supervised_channel import ChannelUnderTest, client_tasks, live_channel, until
+from realtime_channel import ChannelUnderTest, client_tasks, live_channel, until
 
 from s3_sam3 import realtime
 

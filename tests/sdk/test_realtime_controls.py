@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_phoenix import TOPIC, FakePhoenix
 from realtime import AsyncRealtimeClient
-from supervised_channel import QUICK, client_tasks, live_channel, until
+from realtime_channel import QUICK, client_tasks, live_channel, until
 
 
 @contextlib.asynccontextmanager

@@ -214,22 +214,3 @@ async def test_presence_shows_who_came_and_who_left(connect: Connect, topic: str
 
     assert [meta["mood"] for meta in state["ann"]["metas"]] == ["fine"]
     assert (set(diff["joins"]), set(diff["leaves"])) == (set(), {"ann"})
-
-
-async def test_earlier_broadcasts_from_the_database_are_replayed_on_request(
-    connect: Connect, person: Person, db: Database, topic: str, allow: Allow
-) -> None:
-    """The last ones, oldest first and marked; only on a private channel."""
-    wire, me = await connect(), person()
-    await allow("select", me)
-    for number in range(3):
-        await send(db, topic, {"n": number}, private=True)
-    replay = {"replay": {"since": 0, "limit": 2}}
-
-    refused = await wire.join(topic, me.token, broadcast=replay)
-    await wire.join(topic, me.token, private=True, broadcast=replay)
-    heard = [await wire.event("broadcast") for _ in range(2)]
-
-    assert refused["status"] == "error"
-    assert [one["payload"]["n"] for one in heard] == [1, 2]
-    assert all(one["meta"]["replayed"] for one in heard)

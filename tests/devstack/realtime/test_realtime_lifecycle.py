@@ -109,6 +109,15 @@ async def test_a_bad_token_is_refused_at_the_join_and_ends_a_channel(
     assert await wire.event("phx_close") == {}
 
 
+async def test_a_join_that_asks_for_replay_is_refused(connect: Connect, topic: str) -> None:
+    """Old broadcasts do not come, so the client must not believe that they will."""
+    wire = await connect()
+
+    reply = await wire.join(topic, broadcast={"replay": {"since": 0}})
+
+    assert (reply["status"], "replay" in reply["response"]["reason"]) == ("error", True)
+
+
 @pytest.mark.parametrize(("event", "payload"), [("shout", {}), ("presence", {"event": "dance"})])
 async def test_what_is_not_supported_is_said_to_be(
     connect: Connect, topic: str, event: str, payload: dict[str, Any]

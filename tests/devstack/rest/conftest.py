@@ -60,21 +60,13 @@ begin
     raise exception using errcode = state, message = message, detail = coalesce(detail, '');
 end;
 $$;
-create function public.rest_respond(status text, headers text) returns int
-language plpgsql as $$
-begin
-    perform set_config('response.status', status, true);
-    perform set_config('response.headers', headers, true);
-    return 1;
-end;
-$$;
 """
 
 DROP = """
 drop function public.rest_add, public.rest_notes_over, public.rest_nothing,
     public.rest_first_owner, public.rest_numbers, public.rest_ids, public.rest_echo,
     public.rest_sum, public.rest_write, public.rest_same(int), public.rest_same(text),
-    public.rest_setting, public.rest_raise, public.rest_respond;
+    public.rest_setting, public.rest_raise;
 drop view public.rest_titles;
 drop table public.rest_notes, public.rest_owners, public.rest_locked;
 """

@@ -1,6 +1,5 @@
 """Calling functions through the official client."""
 
-import json
 from typing import Any
 
 import aiohttp
@@ -144,30 +143,6 @@ async def test_statuses_of_sqlstates(http: aiohttp.ClientSession, state: str, st
 
     assert response.status == status
     assert body == {"code": state, "message": "said", "details": "why", "hint": None}
-
-
-async def test_raise_pgrst_controls_the_whole_answer(http: aiohttp.ClientSession) -> None:
-    """`raise sqlstate 'PGRST'` sets body, status and headers; if malformed it says how."""
-    message = json.dumps({"code": "123", "message": "m", "details": "d", "hint": "h"})
-    detail = json.dumps({"status": 418, "headers": {"X-Tea": "pot"}})
-    arguments = {"state": "PGRST", "message": message, "detail": detail}
-
-    async with http.post("rpc/rest_raise", json=arguments) as response:
-        assert (response.status, response.headers["X-Tea"]) == (418, "pot")
-        assert (await response.json())["code"] == "123"
-    async with http.post("rpc/rest_raise", json={**arguments, "message": "{"}) as response:
-        assert (response.status, (await response.json())["code"]) == (500, "PGRST121")
-
-
-async def test_a_function_can_change_status_and_headers(http: aiohttp.ClientSession) -> None:
-    """By the settings `response.status` and `response.headers`; line breaks are refused."""
-    good = {"status": "202", "headers": '[{"X-Queue": "3"}]'}
-    bad = {"status": "202", "headers": '[{"X-Queue": "3\\r\\nSet-Cookie: a=b"}]'}
-
-    async with http.post("rpc/rest_respond", json=good) as response:
-        assert (response.status, response.headers["X-Queue"]) == (202, "3")
-    async with http.post("rpc/rest_respond", json=bad) as response:
-        assert (response.status, (await response.json())["code"]) == (500, "PGRST111")
 
 
 async def test_new_and_changed_functions_are_callable_at_once(
