@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _THREADS: Final = 16
 _DELETES_AT_ONCE: Final = 8
-"""Half the threads, so that a large folder does not keep others waiting."""
+"""Half the threads, so that the deletion of a large folder leaves some to others."""
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -173,7 +173,7 @@ class ObjectStore:
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete these objects, eight at a time; what is not there is success too."""
-        # One by one: delete_objects needs a checksum trailer that stores differ on.
+        # Single deletions: stores differ on the checksum that delete_objects needs.
         for start in range(0, len(keys), _DELETES_AT_ONCE):
             await asyncio.gather(
                 *(self.delete(key) for key in keys[start : start + _DELETES_AT_ONCE])

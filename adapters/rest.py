@@ -54,7 +54,7 @@ class RestUnavailable(RestError):
     """
     No usable answer: the network failed or the server answered 500 or above.
 
-    `unsent` is true when no connection came about, so that any request may be repeated.
+    `unsent` is true when no connection was made, so that any request may be repeated.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RestUnavailable(RestError):
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    """Turns every failure into a RestError, after repeating what may be repeated."""
+    """Turns every failure into a RestError, and repeats requests that may be repeated."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -172,7 +172,7 @@ class Rest:
         try:
             await self._http.head(f"{self._base_url}/", headers=self._headers(None))
         except RestRefused:
-            return  # It answered, which is all that was asked.
+            return  # It answered, and nothing else was asked.
 
     def _headers(self, token: str | None) -> dict[str, str]:
         return {"apikey": self._key, "Authorization": f"Bearer {token or self._key}"}

@@ -37,9 +37,9 @@ async def built(
     *name* stands in its attempts; None: host name and process id.
     Raises: SettingsError, SignInRefused.
     """
-    times = AttemptTimes(
-        lease=lease_seconds, renew=renew_seconds, deadline=config.listener_deadline_seconds
-    )
+    deadline = config.listener_deadline_seconds
+    # claim_tasks refuses a lease that is longer than the deadline.
+    times = AttemptTimes(lease=min(lease_seconds, deadline), renew=renew_seconds, deadline=deadline)
     name = name or f"{socket.gethostname()}-{os.getpid()}"
     async with contextlib.AsyncExitStack() as stack:
         tokens = await _tokens(config, stack)

@@ -37,17 +37,12 @@ async def _reap_when(due: asyncio.Event, wake: Wake, store: LeaseStore) -> None:
     while True:
         await due.wait()
         due.clear()
-        if await _reap(store):
+        try:
+            count = await store.reap()
+        except (rest.RestError, machine_auth.MachineAuthError) as error:
+            # Any listener may reap; the next tick tries again.
+            log.warning("reap_failed", error=str(error))
+            continue
+        if count:
+            log.warning("attempts_reaped", count=count)
             wake.hint(WakeSource.POLL)
-
-
-async def _reap(store: LeaseStore) -> int:
-    try:
-        count = await store.reap()
-    except (rest.RestError, machine_auth.MachineAuthError) as error:
-        # Any listener may reap; the next tick tries again.
-        log.warning("reap_failed", error=str(error))
-        return 0
-    if count:
-        log.warning("attempts_reaped", count=count)
-    return count

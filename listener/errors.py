@@ -49,7 +49,7 @@ class ListenerError(Exception):
 
     @override
     def __str__(self) -> str:
-        """Say what was given, or else the class's docstring."""
+        """The message that was given, else the class's docstring."""
         return super().__str__() or str(type(self).__doc__)
 
 
@@ -94,7 +94,7 @@ class PipelineBroke(TaskFault):
 
 
 class DeadlineExceeded(TaskFault):
-    """The attempt outlived its hard deadline."""
+    """The attempt reached its hard deadline."""
 
     code = ErrorCode.DEADLINE_EXCEEDED
 
@@ -104,7 +104,7 @@ class Unforeseen(TaskFault):
 
 
 def as_task_code(code: ErrorCode) -> ErrorCode:
-    """The code that a task's row may carry for an error the pipeline answered with."""
+    """The code for the task's row, for a *code* that the pipeline answered."""
     if code in TASK_ERROR_CODES - _DATABASE_ONLY:
         return code
     if code in _BAD_PICTURE:

@@ -23,7 +23,7 @@ _RETRY_SECONDS: Final = 1.0
 
 
 class Lease:
-    """One claim's lease, by this host's own clock (counted from before each request)."""
+    """One claim's lease by this host's own clock, counted from before each request."""
 
     def __init__(self, claim: Claim, store: LeaseStore) -> None:
         self._token = claim.token
@@ -35,7 +35,7 @@ class Lease:
         """Renew until cancelled. Raises: LeaseLost."""
         regular = pause = self._store.times.renew
         while True:
-            # Only earlier than told, never later, so that many workers do not renew at once.
+            # Jitter, so that many workers do not renew at once; only earlier, never later.
             await asyncio.sleep(pause * _RANDOM.uniform(0.8, 1.0))
             pause = regular if await self._renew() else _RETRY_SECONDS
 
@@ -52,6 +52,6 @@ class Lease:
             return False
         if answer is Settlement.STALE:
             raise LeaseLost
-        # An early `ok` wrote nothing, so what was known before still holds.
+        # The `ok` of an early renewal wrote nothing, so the end known before still holds.
         self.ends_at = max(self.ends_at, asked_at + self._store.times.lease * SURE_SHARE)
         return True

@@ -49,7 +49,7 @@ class Progress:
         self._moved = True
 
     async def tell(self) -> None:
-        """Report until cancelled. Raises: LeaseLost, when the database says so."""
+        """Report until cancelled. Raises: LeaseLost."""
         while True:
             await asyncio.sleep(_GAP_SECONDS)
             if self.milestone is Milestone.SENT:
@@ -79,7 +79,7 @@ class Progress:
             raise LeaseLost
 
     def _share(self) -> float:
-        """The milestone, and between the last two the share of prompts."""
+        """From 0 to 1; while the model works, by the share of prompts."""
         if self.milestone is not Milestone.SENT:
             return float(self.milestone)
         sent, predicted = float(Milestone.SENT), float(Milestone.PREDICTED)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from listener import errors, settle
 from listener.attempt import Attempt
@@ -12,8 +12,6 @@ from s3_sam3.contracts.tasks import ReleaseReason
 
 
 log = logs.get_logger(__name__)
-
-Answer = TypeVar("Answer")
 
 
 async def run(attempt: Attempt) -> None:
@@ -32,7 +30,7 @@ async def run(attempt: Attempt) -> None:
         await to_the_end(settle.settle(attempt, outcome))
 
 
-async def to_the_end(work: Coroutine[Any, Any, Answer]) -> Answer:
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
     """
     Run *work* to its end, however often the caller is cancelled meanwhile.
 
@@ -47,7 +45,7 @@ async def to_the_end(work: Coroutine[Any, Any, Answer]) -> Answer:
             cancellation = error
     if cancellation is not None:
         raise cancellation
-    return task.result()
+    task.result()
 
 
 async def _outcome(attempt: Attempt) -> settle.Outcome:

@@ -27,7 +27,7 @@ class Completed:
     """The result is in the object store."""
 
     keys: Mapping[str, str]
-    """Of the result files, by their names."""
+    """File name -> key."""
     instance_count: int
     summary: Mapping[str, Any]
 

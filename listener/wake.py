@@ -36,7 +36,7 @@ class Wake:
             self._pending.set()
 
     async def wait(self) -> WakeSource:
-        """Wait for a hint, take all that are pending, and name the first one's source."""
+        """Wait for a hint; answers the source of the first one since the last look."""
         await self._pending.wait()
         self._pending.clear()
         return self._source

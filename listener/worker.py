@@ -1,4 +1,4 @@
-"""The life of the process: start, drain, leave."""
+"""The life of the process: start, drain, exit."""
 
 import asyncio
 import contextlib

@@ -24,7 +24,7 @@ class Machine:
 
     async def claim(self) -> dict[str, Any]:
         """Claim the one task there is."""
-        (row,) = await self.queue.door.rpc(
+        (row,) = await self.queue.rest.rpc(
             "claim_tasks",
             {
                 "p_worker": "by hand",

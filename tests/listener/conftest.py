@@ -50,7 +50,7 @@ async def queue(
     await _close_all(db)
     user = await new_user()
     async with (
-        Rest(url=stack.url, key=stack.anon_key) as door,
+        Rest(url=stack.url, key=stack.anon_key) as rest,
         ObjectStore(
             endpoint=stack.r2_endpoint,
             access_key_id=stack.r2_access_key_id,
@@ -61,7 +61,7 @@ async def queue(
         picture_key = object_keys.upload_key(uuid.UUID(user.id), "0" * 64, "png")
         await store.put(picture_key, PICTURE, "image/png")
         yield Queue(
-            door=door,
+            rest=rest,
             store=store,
             db=db,
             user=user,
@@ -72,7 +72,7 @@ async def queue(
 
 
 async def _close_all(db: psycopg.AsyncConnection[Any]) -> None:
-    """Cancel what is not final, whoever left it, as its owner would."""
+    """Cancel every task that is not final, as its owner would."""
     await db.execute(
         "select segmentation.end_attempt(token, 'cancelled')"
         " from segmentation.attempts where ended_at is null"

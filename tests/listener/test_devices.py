@@ -1,4 +1,4 @@
-"""`s3 worker --devices`: a pair of programs for each device, and each pair for itself."""
+"""`s3 worker --devices`: an independent pair of programs for each device."""
 
 import asyncio
 import os
@@ -126,7 +126,7 @@ def test_each_device_has_its_own_port_and_listener() -> None:
         assert listener.env["LISTENER_PIPELINE_URL"] == f"http://127.0.0.1:{8081 + place}"
 
 
-def test_one_device_is_called_as_ever() -> None:
+def test_one_device_changes_nothing() -> None:
     """Without a list nothing is added to what the host says; a list of one sets the device."""
     pipeline, listener = programs({})
     (alone,) = devices.parse("cuda:3", port=PORT)

@@ -87,7 +87,7 @@ async def test_an_old_webhook_is_refused(server: OpenServer) -> None:
 async def test_a_proven_body_that_is_no_change_is_a_bad_request(
     server: OpenServer, body: bytes
 ) -> None:
-    """Signed nonsense is 400 and wakes nobody."""
+    """A signed body of another form is 400 and wakes nobody."""
     assert await server.post_signed(body) == 400
     assert not await server.woken()
 
@@ -144,7 +144,7 @@ async def test_a_decompressing_server_would_take_what_was_not_signed() -> None:
 async def test_a_body_that_never_comes_is_not_waited_for(
     server: OpenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sender that announces a body and stays silent is told off."""
+    """A sender that announces a body and sends none is answered 400."""
     monkeypatch.setattr(webhooks, "_BODY_SECONDS", 0.1)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
     writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
@@ -165,7 +165,7 @@ async def test_a_body_that_never_comes_is_not_waited_for(
     ],
 )
 async def test_what_is_no_news_wakes_nobody(server: OpenServer, other: dict[str, Any]) -> None:
-    """Other tables, and tasks that are not pending, are taken and forgotten."""
+    """Other tables, and tasks that are not pending, are answered 204 and ignored."""
     assert await server.post_signed({**INSERT, **other}) == 204
     assert not await server.woken()
 
