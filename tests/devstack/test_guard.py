@@ -12,9 +12,9 @@ import pytest
 from devstack import processes
 
 
-def guarded(script: str, *, disguise: str = "-", steps: str = "15:5.0") -> subprocess.Popen[str]:
+def guarded(script: str, *, run_as: str = "-", steps: str = "15:5.0") -> subprocess.Popen[str]:
     """Run the shell *script* behind a guard whose lifeline we hold."""
-    command = [sys.executable, "-I", "-S", str(processes.GUARD), steps, disguise]
+    command = [sys.executable, "-I", "-S", str(processes.GUARD), steps, run_as]
     return subprocess.Popen(
         [*command, "/bin/sh", "-c", script],
         stdin=subprocess.PIPE,
@@ -92,10 +92,10 @@ def test_the_guard_outlives_signals_of_the_terminal() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-@pytest.mark.parametrize("disguise", ["65534:65534", "namespace"])
-def test_a_disguised_program_is_not_root_and_still_ends(disguise: str) -> None:
+@pytest.mark.parametrize("run_as", ["65534:65534", "namespace"])
+def test_a_disguised_program_is_not_root_and_still_ends(run_as: str) -> None:
     """Under another user, or in a namespace, the program ends all the same."""
-    with guarded("id -u; sleep 60", disguise=disguise) as guard:
+    with guarded("id -u; sleep 60", run_as=run_as) as guard:
         user = said(guard)
         if "not allowed" in user:
             cut(guard)

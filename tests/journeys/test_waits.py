@@ -1,4 +1,4 @@
-"""What the command line says of a task that is not done yet."""
+"""What the command line says about a task that is not done."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from cli import show
+from s3_sam3.cli import show
 from s3_sam3.contracts import bodies
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.tasks import TaskStatus
@@ -36,9 +36,9 @@ def error(code: ErrorCode) -> bodies.TaskError:
 WAITS: dict[str, dict[str, Any]] = {
     "waits: 3 in front, about 12 s": {"queue_position": 3, "eta_seconds": 12},
     "waits: next, about 2 min": {"queue_position": 0, "eta_seconds": 120},
-    "waits: 1,200 in front": {"queue_position": 1200},
-    "waits: 10,000 or more in front, about 2 h": {
-        "queue_position": 10_000,
+    "waits: 999 in front": {"queue_position": 999},
+    "waits: 1,000 or more in front, about 2 h": {
+        "queue_position": 1000,
         "eta_seconds": 7200,
     },
     "waits": {},
@@ -52,7 +52,7 @@ WAITS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("said", WAITS)
 def test_a_waiting_task_says_what_it_waits_for(said: str) -> None:
-    """The place and the time where they are known, and above all that nobody can do it."""
+    """Position and time if they are known; first of all that no machine can do it."""
     assert show.waits(task(**WAITS[said])) == said
 
 
@@ -60,7 +60,7 @@ def test_an_expired_task_says_why_and_that_it_was_free() -> None:
     """The one line of `s3 status` names the code and the charge."""
     expired = task(status=TaskStatus.CANCELLED, error=error(ErrorCode.EXPIRED), credits_charged=0)
 
-    line = show.standing(expired)
+    line = show.state(expired)
 
     assert "expired" in line
     assert "0 of 3 credits charged" in line

@@ -136,8 +136,14 @@ async def _lose_the_lease(queue: Queue, task_id: str) -> None:
         " where result_id = %s and ended_at is null",
         task_id,
     )
-    assert await queue.operate("reap_tasks") == 1
+    await queue.operate("reap_tasks")
+    # Perhaps the worker's own reaper was faster, and has not committed yet.
+    await until(lambda: _has_ended(queue, task_id))
     await queue.rows("update segmentation_results set run_after = now() where id = %s", task_id)
+
+
+async def _has_ended(queue: Queue, task_id: str) -> bool:
+    return (await queue.attempts(task_id))[0]["ended_at"] is not None
 
 
 async def _reported(queue: Queue, task_id: str) -> bool:

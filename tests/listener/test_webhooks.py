@@ -183,6 +183,16 @@ async def test_a_repeated_webhook_wakes_again(server: OpenServer) -> None:
         assert await server.woken()
 
 
+async def test_one_message_wakes_every_listener() -> None:
+    """It goes out under one id, signed for each listener; each of them looks."""
+    async with opened(SECRET) as one, opened(OTHER) as other:
+        await one.post_signed(INSERT)
+        await other.post_signed(INSERT, secret=OTHER)
+
+        assert await one.woken()
+        assert await other.woken()
+
+
 async def test_only_posts_are_taken(server: OpenServer) -> None:
     """Another method or path is refused."""
     async with server.http.get(f"http://127.0.0.1:{server.server.port}{PATH}") as answer:

@@ -1,4 +1,4 @@
-"""From a picture's file to the picture that people see: the first one in it, upright, in sRGB."""
+"""Read the picture that people see in a file: the first one, upright, in sRGB."""
 
 import struct
 import zlib
@@ -27,8 +27,8 @@ DAMAGED: Final = (
     zlib.error,
 )
 
-#: The classes themselves, not `Image.open`: it would read a JPEG that holds several pictures (MPO,
-#: JPS) as an animation. Those are views or previews beside the picture, which is the first.
+#: The classes themselves, because `Image.open` reads a JPEG with several pictures (MPO, JPS) as an
+#: animation. The further ones are other views or previews of the first.
 _READERS: Final[dict[str, Callable[[BytesIO], Image.Image]]] = {
     "jpeg": JpegImagePlugin.JpegImageFile,
     "png": PngImagePlugin.PngImageFile,
@@ -47,7 +47,7 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: Where a PNG keeps its bits per sample: behind signature, length, "IHDR", width and height.
+#: Offset of a PNG's bits per sample: after signature, length, "IHDR", width and height.
 _PNG_DEPTH: Final = 24
 
 
@@ -68,7 +68,7 @@ def opened(data: bytes, *, max_pixels: int | None = None) -> Image.Image:
 
     Raises:
         TooManyPixels: it is larger.
-        ValueError: it is none of the three types, or a side has no pixel.
+        ValueError: it is another format, or a side has no pixel.
         Exception: one of DAMAGED, or Pillow's DecompressionBombError.
 
     """
@@ -100,7 +100,7 @@ def lies_on_its_side(picture: Image.Image) -> bool:
 
 def upright(picture: Image.Image, data: bytes) -> Image.Image:
     """
-    Give what `opened` read of *data* as RGB, turned as EXIF says.
+    Decode what `opened` read of *data* to RGB, turned as EXIF says.
 
     Raises:
         Exception: one of DAMAGED, or Pillow's DecompressionBombError.
@@ -113,7 +113,7 @@ def upright(picture: Image.Image, data: bytes) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """Read the EXIF orientation; a damaged EXIF block says nothing."""
+    """Read the EXIF orientation; 1 (upright) if the EXIF block is damaged."""
     try:
         orientation = picture.getexif().get(_ORIENTATION)
     except DAMAGED:
