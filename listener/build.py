@@ -67,17 +67,17 @@ async def _worker(
             bench.model.run(),
             tick(wake, bench.store, poll_seconds=config.listener_poll_seconds),
         ],
-        webhooks=await _webhooks(config, wake, bench.store, stack),
+        webhooks=await _webhooks(config, wake, stack),
         grace_seconds=config.listener_grace_seconds,
     )
 
 
 async def _webhooks(
-    config: ListenerSettings, wake: Wake, store: LeaseStore, stack: contextlib.AsyncExitStack
+    config: ListenerSettings, wake: Wake, stack: contextlib.AsyncExitStack
 ) -> WebhookDoor | None:
     if config.listener_webhook_port is None:
         return None
-    door = WebhookDoor(wake, store, config.webhook_secrets)
+    door = WebhookDoor(wake, config.webhook_secrets)
     runner = await door.open(config.listener_webhook_host, config.listener_webhook_port)
     stack.push_async_callback(runner.cleanup)
     return door

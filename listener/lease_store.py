@@ -1,4 +1,4 @@
-"""The worker's SQL: the eight functions that PostgREST shows to a machine."""
+"""The worker's SQL: the seven functions that PostgREST shows to a machine."""
 
 import asyncio
 from collections.abc import Mapping
@@ -28,8 +28,6 @@ class Claim(BaseModel):
 
     id: UUID
     token: int
-    lead_token: int
-    """The token of the claim that it rides with: they read the same picture."""
     user_id: UUID
     source_image_url: str
     kind: MediaKind
@@ -40,6 +38,11 @@ class Claim(BaseModel):
     lease_expires_at: datetime
     asked_at: float
     """Loop time before the claim was sent, from which the lease surely lasts its seconds."""
+
+    @property
+    def lead_token(self) -> int:
+        """Each task is claimed by itself."""
+        return self.token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,7 @@ class LeaseStore:
         self._deadline_seconds = deadline_seconds
 
     async def claim(self, limit: int, capabilities: Mapping[str, Any]) -> Taken:
-        """Take due tasks on up to *limit* pictures, of those that *capabilities* can do."""
+        """Take up to *limit* due tasks, of those that *capabilities* can do."""
         asked_at = asyncio.get_running_loop().time()
         rows = await self._call(
             "claim_tasks",
@@ -84,7 +87,7 @@ class LeaseStore:
         )
         read = [await self._read({**row, "asked_at": asked_at}) for row in rows or []]
         return Taken(
-            pictures=len({row["lead_token"] for row in rows or []}),
+            pictures=len(read),
             tasks=len(read),
             claims=[claim for claim in read if claim is not None],
         )
@@ -118,10 +121,6 @@ class LeaseStore:
     async def reap(self) -> int:
         """End the attempts of silent workers: how many there were."""
         return int(await self._call("reap_tasks"))
-
-    async def accept_webhook(self, receipt: str) -> bool:
-        """Note that a webhook came; False: it came before, perhaps to another process."""
-        return bool(await self._call("accept_webhook", p_id=receipt) == "ok")
 
     async def _settlement(self, function: str, **params: Any) -> Settlement:
         return Settlement(await self._call(function, **params))

@@ -11,12 +11,11 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import ValidationError
 
-from adapters import machine_auth, rest
 from listener.wake import Wake, WakeSource
 from listener.webhooks_proof import Change, NotProven, Secrets
 from runtime import logs, settings
@@ -30,16 +29,6 @@ PATH: Final = "/webhooks/supabase"
 
 MAX_BODY_BYTES: Final = 64 * 1024
 _BODY_SECONDS: Final = 5.0
-_RECEIPT_SECONDS: Final = 1.0
-"""A database that takes longer is not waited for."""
-
-
-class Receipts(Protocol):
-    """Where it is noted which webhooks came; `LeaseStore` is one."""
-
-    async def accept_webhook(self, receipt: str) -> bool:
-        """Whether it is new. Raises: RestError, MachineAuthError."""
-        ...
 
 
 class _Refused(Exception):
@@ -49,12 +38,11 @@ class _Refused(Exception):
 
 
 class WebhookDoor:
-    """Takes webhooks in and turns new ones into hints."""
+    """Takes webhooks in and turns them into hints."""
 
     def __init__(
         self,
         wake: Wake,
-        receipts: Receipts,
         secrets: Secrets,
         *,
         now: Callable[[], float] = time.time,
@@ -64,7 +52,6 @@ class WebhookDoor:
         self.port: int | None = None
         """Where it listens, once it does."""
         self._wake = wake
-        self._receipts = receipts
         self._secrets = secrets
         self._now = now
 
@@ -107,26 +94,15 @@ class WebhookDoor:
     async def _take(self, request: web.Request) -> None:
         body = await _body(request)
         try:
-            receipt = self._secrets.prove(request.headers, body, self._now())
+            self._secrets.prove(request.headers, body, self._now())
         except NotProven as error:
             log.warning("webhook_refused", reason=str(error))
             raise _Refused(
                 ErrorCode.UNAUTHENTICATED, "The webhook is not signed with a known secret."
             ) from None
-        change = _change(body)
-        if change.is_news and await self._is_new(receipt):
+        if _change(body).is_news:
+            # One that comes twice makes the listener look twice, which is harmless.
             self._wake.hint(WakeSource.WEBHOOK)
-
-    async def _is_new(self, receipt: str | None) -> bool:
-        """Whether nobody took it before; if nobody can say, a look too many is harmless."""
-        if receipt is None:
-            return True
-        try:
-            async with asyncio.timeout(_RECEIPT_SECONDS):
-                return await self._receipts.accept_webhook(receipt)
-        except (rest.RestError, machine_auth.MachineAuthError, TimeoutError) as error:
-            log.info("webhook_not_noted", error=str(error) or "no answer in time")
-            return True
 
 
 async def _body(request: web.Request) -> bytes:

@@ -42,7 +42,7 @@ class ChildPool:
         bounds: Bounds,
         shared_bytes: int,
         reused: bool,
-        environment: Mapping[str, str] | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         """
         Start nothing yet.

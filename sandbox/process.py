@@ -47,7 +47,7 @@ class Child:
     """One child. Its methods block, and one thread at a time may call them."""
 
     def __init__(
-        self, module: str, *, bounds: Bounds, shared_bytes: int, environment: Mapping[str, str]
+        self, module: str, *, bounds: Bounds, shared_bytes: int, environment: dict[str, str]
     ) -> None:
         """
         Start it, without waiting until it is ready.
@@ -69,14 +69,14 @@ class Child:
                 bounds.memory_bytes,
                 bounds.cpu_seconds,
             )
+            inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - a module of ours
                     [sys.executable, "-Wignore", "-m", module, *map(str, numbers)],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     pass_fds=(self.memory.descriptor,),
-                    env={name: os.environ[name] for name in _INHERITED if name in os.environ}
-                    | environment,
+                    env=inherited | environment,
                 )
             opened.pop_all()
 

@@ -55,7 +55,6 @@ USER = uuid.uuid4()
 
 def claimed(
     token: int = 1,
-    lead: int = 1,
     *,
     asked_at: float = 0,
     picture: str = "one",
@@ -67,7 +66,6 @@ def claimed(
     return Claim(
         id=uuid.uuid4(),
         token=token,
-        lead_token=lead,
         user_id=user,
         source_image_url=picture,
         kind=MediaKind.IMAGE,

@@ -27,26 +27,6 @@ INSERT: dict[str, Any] = {
 }
 
 
-class MemoryReceipts:
-    """Receipts in memory; it may fail, hang or forget."""
-
-    def __init__(self) -> None:
-        self.noted: set[str] = set()
-        self.fault: Exception | None = None
-        self.hangs = False
-        self.forgets = False
-
-    async def accept_webhook(self, receipt: str) -> bool:
-        """Note it."""
-        if self.hangs:
-            await asyncio.Event().wait()
-        if self.fault:
-            raise self.fault
-        new = receipt not in self.noted or self.forgets
-        self.noted.add(receipt)
-        return new
-
-
 class OpenServer:
     """The running server, and how to post to it."""
 
@@ -85,11 +65,11 @@ class OpenServer:
 
 @contextlib.asynccontextmanager
 async def opened(
-    receipts: MemoryReceipts, *signing: str, shared: str | None = None, **options: Any
+    *signing: str, shared: str | None = None, **options: Any
 ) -> AsyncIterator[OpenServer]:
     """A server on a free port."""
     wake = Wake()
-    door = WebhookDoor(wake, receipts, Secrets(signing=signing, shared=shared), **options)
+    door = WebhookDoor(wake, Secrets(signing=signing, shared=shared), **options)
     runner = await door.open("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession() as http:

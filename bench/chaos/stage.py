@@ -31,8 +31,8 @@ class Stage:
 
     folder: Path
     stack: testing.Stack
-    door: Rest
-    """PostgREST without the bad network: what customers and auditors use."""
+    rest: Rest
+    """PostgREST without the bad network: what users and auditors use."""
     store: ObjectStore
     observer: Observer
     network: Network
@@ -44,7 +44,7 @@ class Stage:
 
     async def operate(self, function: str, **params: Any) -> Any:
         """Call a function as the operator."""
-        return await self.door.rpc(function, params, self.stack.service_key)
+        return await self.rest.rpc(function, params, self.stack.service_key)
 
     async def order(self, program: str, what: str) -> None:
         """Restart, kill, pause or resume `postgres` or `objects`."""
@@ -74,7 +74,7 @@ async def _opened(folder: Path, stack: testing.Stack, plan: Plan) -> AsyncIterat
     network = Network(stack.url, lease_seconds=plan.lease_seconds)
     fleet = Fleet()
     async with (
-        Rest(url=stack.url, key=stack.anon_key) as door,
+        Rest(url=stack.url, key=stack.anon_key) as rest,
         ObjectStore(
             endpoint=stack.r2_endpoint,
             access_key_id=stack.r2_access_key_id,
@@ -87,7 +87,7 @@ async def _opened(folder: Path, stack: testing.Stack, plan: Plan) -> AsyncIterat
             yield Stage(
                 folder=folder,
                 stack=stack,
-                door=door,
+                rest=rest,
                 store=store,
                 observer=Observer(stack.db_url),
                 network=network,

@@ -81,9 +81,9 @@ async def test_a_function_answers_its_value(rest: Rest, new_user: NewUser) -> No
     """What it answers comes back as itself, null as None."""
     user = await new_user()
 
-    answer = await rest.rpc("task_outlook", {"p_id": user.id}, user.access_token)
+    answer = await rest.rpc("queue_status", {"p_id": user.id}, user.access_token)
 
-    assert answer == {"queue_position": None, "eta_seconds": None}
+    assert answer == {"queue_position": None, "eta_seconds": None, "blocked_by": None}
 
 
 async def test_reads_are_repeated(weak: Rest, flaky: Flaky) -> None:

@@ -19,7 +19,6 @@ def row(token: int, **changed: Any) -> dict[str, Any]:
     return {
         "id": str(uuid.uuid4()),
         "token": token,
-        "lead_token": token,
         "user_id": str(uuid.uuid4()),
         "source_image_url": "uploads/u/a.png",
         "kind": "image",

@@ -15,7 +15,7 @@ from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server import app as server
 from pipeline.server import model_setup
-from pipeline.server.bounds import Bounds
+from pipeline.server.admission import Bounds
 from s3_sam3.contracts import pipeline as contract
 
 

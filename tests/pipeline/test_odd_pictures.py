@@ -4,7 +4,6 @@ Each hostile or odd file ends right, in bounded memory: directly, through the se
 The server is the process that an operator starts, around a tiny random model.
 """
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,14 +11,14 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 import pytest
 from odd_pictures import PICTURES, Odd
 from odd_pictures.pngs import header
 from PIL import Image
-from pipeline_client import command, predicted
+from pipeline_client import Log, command, predicted
 from process_table import descendants, peak
 from random_sam3 import KEY
 
@@ -82,18 +81,15 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "S3_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
             "OMP_NUM_THREADS": "1",
         },
-        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    events: dict[str, Any] = {}
-    assert process.stdout
-    while "setup_done" not in events:
-        entry = json.loads(process.stdout.readline())
-        events[entry["event"]] = entry
-    url = events["pipeline_listening"]["url"]
+    log = Log(process)
+    log.line("setup_done")
+    url = log.line("pipeline_listening")["url"]
     yield Server(url=url, process=process, started=peak(process.pid, "VmHWM"))
     process.terminate()
-    process.communicate()
+    process.wait()
 
 
 async def ask(server: Server, data: bytes, *, drawn: bool) -> ImageSize | ErrorCode:
@@ -221,7 +217,7 @@ async def test_without_the_pixel_limit_the_bound_is_broken() -> None:
     async with DecodePool(1, max_pixels=10**9, memory_bytes=2**40) as pool:
         with pytest.raises(Refused):
             await pool.decode(bomb())
-        assert peak(pool.pool.pids[0], "VmPeak") > MEMORY_BYTES
+        assert peak(pool.pids[0], "VmPeak") > MEMORY_BYTES
 
 
 async def test_a_child_without_memory_says_so() -> None:
@@ -231,4 +227,4 @@ async def test_a_child_without_memory_says_so() -> None:
             await pool.decode(bomb())
         assert caught.value.code is ErrorCode.IMAGE_TOO_LARGE
         assert "memory" in caught.value.message
-        assert peak(pool.pool.pids[0], "VmPeak") <= MEMORY_BYTES
+        assert peak(pool.pids[0], "VmPeak") <= MEMORY_BYTES

@@ -66,7 +66,7 @@ MAX_MODEL_REVISION_CHARACTERS: Final = 200
 MAX_NEEDED_MEMORY_MB: Final = 1_048_576
 """MiB of GPU memory that a task may ask for."""
 
-MAX_QUEUE_POSITION: Final = 10_000
+MAX_QUEUE_POSITION: Final = 1_000
 """Tasks in front are counted up to here."""
 
 MAX_WAIT_SECONDS: Final = 60
