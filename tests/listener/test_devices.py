@@ -148,7 +148,7 @@ def test_one_device_changes_nothing() -> None:
         ("cuda:0,tpu", PORT, "'tpu' is no device"),
         ("cuda:1,cuda:1", PORT, "cuda:1 is named twice"),
         ("cuda,cuda:0", PORT, "cuda:0 is named twice"),
-        ("auto,cpu", PORT, "auto is whichever"),
+        ("auto,cpu", PORT, "auto means the one device"),
         ("cpu,cpu", "65535", "2 ports"),
         ("cpu,cpu", "0", "2 ports"),
         ("cpu,cpu", "http", "2 ports"),
@@ -174,9 +174,9 @@ async def test_a_device_lost_for_good_leaves_the_others(tmp_path: Path) -> None:
     works = kept.start(_program(tmp_path, "works", "import signal; signal.pause()"))
     stop = asyncio.Event()
     running = asyncio.create_task(run_until_last([lost, kept], stop))
-    await until(lambda: ends.life.done() and beside.life.done())
+    await until(lambda: ends.task.done() and beside.task.done())
 
-    assert not works.life.done()
+    assert not works.task.done()
     assert not running.done()
     stop.set()
     assert await running == 0
