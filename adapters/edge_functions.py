@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
-import tenacity
 
 from adapters.rest import RestError, RestRefused, RestUnavailable
+from adapters.retrying import retrying
 
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
@@ -49,10 +49,8 @@ class EdgeFunctions:
         For functions that may be called twice: it is repeated when there is no usable answer.
         Raises: RestRefused and RestUnavailable, whose `code` is the envelope's.
         """
-        async for attempt in _retrying():
-            with attempt:
-                return await self._once(name, body, token)
-        raise AssertionError  # tenacity returns or raises
+        again = retrying(lambda error: isinstance(error, RestUnavailable))
+        return await again(self._once, name, body, token)
 
     async def _once(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
         if self._http is None:
@@ -73,15 +71,6 @@ class EdgeFunctions:
         if not isinstance(data, dict):
             raise RestUnavailable(message="the function's answer is no envelope")
         return data
-
-
-def _retrying() -> tenacity.AsyncRetrying:
-    return tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(3),
-        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
-        retry=tenacity.retry_if_exception_type(RestUnavailable),
-        reraise=True,
-    )
 
 
 def _refusal(status: int, said: dict[str, Any]) -> RestError:

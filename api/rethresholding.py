@@ -1,7 +1,7 @@
 """A stored result decided again by a child process: no GPU, no queue, nothing charged."""
 
 import asyncio
-from typing import Final, Literal, Self
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -43,12 +43,12 @@ class _Answer(BaseModel):
     size: int
 
 
-class Rethresholder:
+class Rethresholder(ChildPool):
     """Runs the children, a few at a time and one for each manifest."""
 
     def __init__(self) -> None:
         self._room = asyncio.Semaphore(_AT_ONCE)
-        self.pool = ChildPool(
+        super().__init__(
             "api.rethreshold_child",
             children=_AT_ONCE,
             bounds=_BOUNDS,
@@ -56,13 +56,6 @@ class Rethresholder:
             reused=False,
             environment=_ENVIRONMENT,
         )
-
-    async def __aenter__(self) -> Self:
-        await self.pool.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.pool.__aexit__(*error)
 
     async def rethreshold(
         self, store: objects.ObjectStore, key: str, task_id: UUID, request: RethresholdRequest
@@ -79,7 +72,7 @@ class Rethresholder:
         try:
             async with self._room:  # before a manifest is in memory
                 manifest = await _fetch(store, key)
-                answer, content = await self.pool.run([asked, manifest], _read)
+                answer, content = await self.run([asked, manifest], _read)
         except ChildLost:
             raise RethresholdFailed(f"{key}: the child was lost, most likely to a bound") from None
         if answer.ending == "refused":

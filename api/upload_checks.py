@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import IO, Final, Literal, Self
+from typing import IO, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,7 +54,7 @@ class _Refusal(BaseModel):
     height: int | None = None
 
 
-class UploadChecks:
+class UploadChecks(ChildPool):
     """
     Runs the children, a few at a time and one for each file.
 
@@ -68,20 +68,13 @@ class UploadChecks:
         max_bytes: int = limits.MAX_UPLOAD_BYTES,
     ) -> None:
         self._max_pixels = max_pixels
-        self.pool = ChildPool(
+        super().__init__(
             "api.upload_check_child",
             children=_AT_ONCE,
             bounds=_BOUNDS,
             shared_bytes=max_bytes,
             reused=False,
         )
-
-    async def __aenter__(self) -> Self:
-        await self.pool.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.pool.__aexit__(*error)
 
     async def check(self, file: IO[bytes]) -> CheckedPicture:
         """
@@ -91,9 +84,7 @@ class UploadChecks:
         """
         file.seek(0)
         try:
-            found = await self.pool.run(
-                _chunks(file), _read, request={"max_pixels": self._max_pixels}
-            )
+            found = await self.run(_chunks(file), _read, request={"max_pixels": self._max_pixels})
         except ChildLost:  # no sound picture needs more than the bounds
             raise Problem(ErrorCode.INVALID_IMAGE) from None
         if isinstance(found, CheckedPicture):

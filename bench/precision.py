@@ -3,7 +3,7 @@ Measure each way to compute on this device: ``python -m bench.precision [--quick
 
 On a GPU the model is SAM3's own size with random weights; on a CPU it is a smaller one, tiny with
 `--quick`. All ways are measured in turns, on a CPU by the processor's time on one thread, so that a
-busy machine disturbs all of them alike. All answers are held against the plain one: float32,
+busy machine disturbs all of them alike. All answers are compared with the plain one: float32,
 nothing compiled.
 """
 
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def _load(device: torch.device, *, quick: bool) -> tuple[models.Loaded, str]:
-    """Choose a model that this device can be asked about."""
+    """Choose a model that fits this device."""
     if device.type == "cuda" and not quick:
         return models.full_size("cuda"), "SAM3's own 840 M parameters"
     torch.set_num_threads(1)
@@ -109,7 +109,7 @@ def _load(device: torch.device, *, quick: bool) -> tuple[models.Loaded, str]:
 
 
 def _prepare(way: Way, loaded: models.Loaded, device: torch.device) -> None:
-    """Shape and compile a copy of the model, or note why that cannot be had."""
+    """Configure and compile a copy of the model, or note why that is not possible."""
     began = time.perf_counter()
     info = ModelInfo(
         name="random",
@@ -170,7 +170,7 @@ def _once(way: Way, square: torch.Tensor, texts: list[str]) -> tuple[float, floa
 
 
 def _timed(run: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
-    """What *run* gives, and its milliseconds on the device."""
+    """The result of *run*, and its milliseconds on the device."""
     if device.type == "cpu":
         began = time.thread_time()
         return run(), (time.thread_time() - began) * 1000
@@ -182,7 +182,7 @@ def _timed(run: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
 
 
 def drift(way: Way, plain: Way, side: int) -> dict[str, float]:
-    """How far answers lie from the plain way's: boxes in pixels of the square, masks in share."""
+    """How far answers are from the plain way's: boxes in pixels of the square, masks as a share."""
     assert way.answer is not None
     assert plain.answer is not None
     boxes = (way.answer.boxes - plain.answer.boxes).abs().max()
@@ -200,7 +200,7 @@ def drift(way: Way, plain: Way, side: int) -> dict[str, float]:
 def _report(
     every: list[Way], running: list[Way], *, device: torch.device, size: str, to: Path | None
 ) -> int:
-    """Print the table and the fastest way, write the figures."""
+    """Print the table and the fastest way, and write the figures."""
     plain = running[0]
     assert plain.detector is not None
     rows = ROWS[device.type]
@@ -245,7 +245,6 @@ def _report(
 
 
 def _name(device: torch.device) -> str:
-    """What the device is called."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"a CPU, {torch.get_num_threads()} threads"

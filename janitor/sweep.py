@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from adapters.listing import ListedObject
-from adapters.objects import ObjectStore
+from adapters.objects import ListedObject, ObjectStore
 from janitor import manifests
 from janitor.housekeeping import Housekeeping
 from janitor.places import RESULTS, UPLOADS, is_sweepable

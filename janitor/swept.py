@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from adapters.listing import ListedObject
+from adapters.objects import ListedObject
 
 
 MOST_SAMPLES: Final = 5

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,7 +55,7 @@ class _Answer(BaseModel):
     memory: bool = False
 
 
-class DecodePool:
+class DecodePool(ChildPool):
     """
     Children that decode, each one picture at a time and many in its life.
 
@@ -72,7 +72,7 @@ class DecodePool:
     ) -> None:
         """Start nothing yet; *memory_bytes* of address space and *seconds* bound a picture."""
         self._max_pixels = max_pixels
-        self.pool = ChildPool(
+        super().__init__(
             "pipeline.decode.child",
             children=children,
             bounds=Bounds(memory_bytes=memory_bytes, cpu_seconds=_CPU_SECONDS, seconds=seconds),
@@ -80,13 +80,6 @@ class DecodePool:
             reused=True,
             environment=_PILLOW,
         )
-
-    async def __aenter__(self) -> Self:
-        await self.pool.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.pool.__aexit__(*error)
 
     async def decode(
         self, data: bytes, during: Callable[[Future[Any]], None] = lambda _: None
@@ -103,7 +96,7 @@ class DecodePool:
         """
         check_type(data)  # needs no child
         try:
-            found = await self.pool.run(
+            found = await self.run(
                 [data],
                 lambda answer, memory: taken(answer, memory, self._max_pixels),
                 request={"max_pixels": self._max_pixels},

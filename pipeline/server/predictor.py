@@ -5,11 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image
 
-from pipeline.decode.picture import Decoded
+from pipeline.decode.pool import DecodePool
 from pipeline.errors import OutOfMemory, TooLate
 from pipeline.model.executor import ModelExecutor
 from pipeline.model.segmentation_model import RequestContext, SegmentationModel
@@ -20,20 +20,6 @@ from s3_sam3.imaging import label_map, overlay
 
 
 Result = TypeVar("Result")
-
-
-class Decoder(Protocol):
-    """Makes pictures of bytes that nobody has checked."""
-
-    async def decode(self, data: bytes, during: Callable[[Future[Any]], None]) -> Decoded:
-        """
-        Decode the first frame, upright and RGB; tell *during* of the work.
-
-        Raises:
-            Refused: the picture is at fault.
-
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +46,7 @@ class Prediction:
 class Predictor:
     """What works on pictures, and how many bytes of them there may be."""
 
-    decoder: Decoder
+    decoder: DecodePool
     executor: ModelExecutor
     pictures: ByteBudget
     """For decoded pictures."""

@@ -260,7 +260,7 @@ async def test_the_child_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """What reads a manifest of a rented host has the search path in its environment, no secret."""
     monkeypatch.setenv("R2_SECRET_ACCESS_KEY", "a-secret")
     async with rethresholding.Rethresholder() as one:
-        pids = one.pool.pids
+        pids = one.pids
         environ = environment_of(pids[0])
 
     assert b"PATH=" in environ

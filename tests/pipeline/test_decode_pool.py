@@ -37,7 +37,7 @@ async def pool() -> AsyncIterator[DecodePool]:
 
 async def busy(pool: DecodePool) -> asyncio.Task[object]:
     """Have the one child stand still over a picture that it was given."""
-    [child] = pool.pool._children
+    [child] = pool._children
     os.kill(child.pid, signal.SIGSTOP)
     # Until the signal has arrived the child might still take the picture.
     await become(lambda: told(child.pid, "stat").rpartition(b")")[2].split()[0] == b"T")
@@ -71,27 +71,27 @@ async def test_a_child_decodes_as_we_would(pool: DecodePool) -> None:
 
 async def test_a_child_serves_many(pool: DecodePool) -> None:
     """One process for all pictures, refused ones among them."""
-    before = pool.pool.pids
+    before = pool.pids
     for data in (jpeg(), jpeg()[:-50], b"\x89PNG\r\n\x1a\n", jpeg()):
         await asyncio.gather(pool.decode(data), return_exceptions=True)
-    assert pool.pool.pids == before
+    assert pool.pids == before
 
 
 async def test_a_crash_fails_its_own_picture(pool: DecodePool) -> None:
     """The picture is invalid, the next one is decoded by another child."""
     task = await busy(pool)
-    [before] = pool.pool.pids
+    [before] = pool.pids
     os.kill(before, signal.SIGSEGV)
     os.kill(before, signal.SIGCONT)
     assert "crashed" in await reason(task)
     assert (await pool.decode(jpeg())).picture.size == SIZE
-    assert before not in pool.pool.pids
+    assert before not in pool.pids
 
 
 async def test_a_child_killed_for_its_memory_is_said_to_be(pool: DecodePool) -> None:
     """The kernel kills with SIGKILL, and the sender of the picture should know why."""
     task = await busy(pool)
-    os.kill(pool.pool.pids[0], signal.SIGKILL)
+    os.kill(pool.pids[0], signal.SIGKILL)
     assert "memory" in await reason(task)
     assert (await pool.decode(jpeg())).picture.size == SIZE
 
@@ -99,8 +99,8 @@ async def test_a_child_killed_for_its_memory_is_said_to_be(pool: DecodePool) -> 
 async def test_a_child_out_of_time_is_said_to_be(pool: DecodePool) -> None:
     """SIGXCPU is what the bound on CPU time sends."""
     task = await busy(pool)
-    os.kill(pool.pool.pids[0], signal.SIGXCPU)
-    os.kill(pool.pool.pids[0], signal.SIGCONT)
+    os.kill(pool.pids[0], signal.SIGXCPU)
+    os.kill(pool.pids[0], signal.SIGCONT)
     assert "too long" in await reason(task)
 
 
@@ -108,7 +108,7 @@ async def test_a_child_that_hangs_is_replaced() -> None:
     """A child that does not answer in time is killed, since it may be unable to exit."""
     async with DecodePool(1, seconds=5) as pool:
         await pool.decode(jpeg())
-        [child] = pool.pool._children
+        [child] = pool._children
         child._socket.settimeout(0.2)
         hung = child.pid
         task = await busy(pool)
@@ -119,7 +119,7 @@ async def test_a_child_that_hangs_is_replaced() -> None:
 
 async def test_a_child_killed_while_idle_blames_no_picture(pool: DecodePool) -> None:
     """The next picture goes to another child."""
-    [before] = pool.pool.pids
+    [before] = pool.pids
     os.kill(before, signal.SIGKILL)
     assert gone([before], 10)
     assert (await pool.decode(jpeg())).picture.size == SIZE
@@ -149,7 +149,7 @@ async def test_a_child_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     async with DecodePool(1) as pool:
         await pool.decode(jpeg())
-        variables = told(pool.pool.pids[0], "environ").split(b"\0")
+        variables = told(pool.pids[0], "environ").split(b"\0")
     names = {one.partition(b"=")[0] for one in variables}
     assert names <= {b"PATH", b"PYTHONPATH", b"PILLOW_BLOCKS_MAX", b""}
 
@@ -157,7 +157,7 @@ async def test_a_child_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_root
 async def test_a_child_is_small(pool: DecodePool) -> None:
     """It has Pillow, and nothing of the model."""
-    maps = told(pool.pool.pids[0], "maps")
+    maps = told(pool.pids[0], "maps")
     assert b"_imaging" in maps
     assert b"torch" not in maps
     assert b"numpy" not in maps
@@ -166,7 +166,7 @@ async def test_a_child_is_small(pool: DecodePool) -> None:
 async def test_none_is_left_after_the_end() -> None:
     """Closing the pool ends its children, idle or not yet ready."""
     async with DecodePool(2) as pool:
-        pids = pool.pool.pids
+        pids = pool.pids
     assert len(pids) == 2
     assert gone(pids, 10)
 
@@ -176,7 +176,7 @@ async def test_the_end_does_not_wait_for_a_picture_that_hangs() -> None:
     async with DecodePool(1) as pool:
         await pool.decode(jpeg())
         task = await busy(pool)
-        pids = pool.pool.pids
+        pids = pool.pids
     await reason(task)
     assert gone(pids, 10)
 
@@ -189,7 +189,7 @@ async def main():
     async with DecodePool(2) as pool:
         await pool.decode(open({path!r}, "rb").read())
         await asyncio.gather(*(pool.decode(open({path!r}, "rb").read()) for _ in range(2)))
-        print(*pool.pool.pids, flush=True)
+        print(*pool.pids, flush=True)
         await asyncio.Event().wait()
 
 asyncio.run(main())

@@ -170,7 +170,7 @@ async def test_pictures_are_drawn_only_if_wanted(open_client: Open) -> None:
 
 
 async def test_the_manifest_says_what_was_asked(open_client: Open) -> None:
-    """The options come back with the answer, so that it can be cut anew."""
+    """The options come back with the answer, so that a re-threshold can keep them."""
     client = await open_client(FakeSegmenter)
     options = SegmentOptions(threshold=0.9, region=(10, 10, 300, 200), nms=0.7)
     asked = contract.PredictRequest(prompts=(Prompt(text="red"),), options=options)

@@ -1,4 +1,4 @@
-"""The three children as they are started: what a decoder in a stranger's hands could find."""
+"""The three children as they are started: what one that was taken over could find."""
 
 import asyncio
 import os
@@ -29,8 +29,8 @@ from s3_sam3.contracts.bodies import RethresholdRequest
 
 ROOT = Path(__file__).parents[2]
 
-#: Python runs this at its start. In the hands of what it puts in a decoder's place a child says
-#: what it has found.
+#: Python runs this at its start. It puts something else in a decoder's place, which says what it
+#: could find.
 TAKEN_OVER = """
 import os, sys
 
@@ -145,7 +145,7 @@ async def test_a_child_of_root_is_nobody_and_is_still_ended() -> None:
     """Its parent kills it, and what it asked for at its parent's death is not forgotten."""
     async with DecodePool(1) as pool:
         await pool.decode(png())
-        [pid] = pool.pool.pids
+        [pid] = pool.pids
         status = told(pid)
         os.kill(pid, signal.SIGSTOP)
         hung = asyncio.create_task(pool.decode(png()))

@@ -15,7 +15,7 @@ from sandbox.pool import ChildPool, NoChild
 from sandbox.process import Bounds, Child, ChildLost, ChildSilent
 
 
-BOUNDS = Bounds(memory_bytes=2**30, cpu_seconds=2, seconds=20)
+BOUNDS = Bounds(memory_bytes=2**30, cpu_seconds=1, seconds=60)
 HERE = Path(__file__).parent
 
 

@@ -1,6 +1,6 @@
 // What crosses a border, spelled as in contracts/ and adapters/; tests/functions compares the two.
 
-/** Result files of one attempt, and what each is (contracts/object_keys.py, listener/deposit.py). */
+/** Result files of one attempt, and what each is (contracts/object_keys.py, listener/task_objects.py). */
 export const RESULT_FILES: Readonly<Record<string, string>> = {
   "manifest.json": "application/json",
   "mask.png": "image/png",

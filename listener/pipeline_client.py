@@ -1,5 +1,5 @@
 """
-Client of the pipeline: post the picture, bound the time, translate what comes back.
+Client of the pipeline: posts the picture, translates answers and errors.
 
 Each request has a connection of its own. On a kept one, a pipeline that restarted would look like
 one that died over this picture; and on this host a connection costs a tenth of a millisecond.
@@ -80,26 +80,26 @@ class Segmented:
     overlay_webp: bytes
 
 
-class Segmenter:
-    """Speaks the internal contract (`contracts/pipeline.py`)."""
+class PipelineClient:
+    """Speaks the contract in `contracts/pipeline.py`."""
 
     def __init__(self, session: aiohttp.ClientSession, *, url: str, api_key: str) -> None:
         self._session = session
         self._url = url
         self._headers = {pipeline.API_KEY_HEADER: api_key}
-        self._admitted = False
+        self._key_fits = False
 
     async def health(self) -> pipeline.HealthAnswer | None:
         """What the pipeline says of itself; None: it does not answer, or it is none."""
         try:
             _, body = await self._get("/health")
             health = pipeline.HealthAnswer.model_validate_json(body)
-            # Once per acquaintance: a wrong key is to be known before a task is claimed.
-            self._admitted = self._admitted or await self._knocked()
+            # Asked until it fits, so that a wrong key is known before a task is claimed.
+            self._key_fits = self._key_fits or await self._ask_with_key()
         except (aiohttp.ClientError, TimeoutError, ValidationError):
-            self._admitted = False
+            self._key_fits = False
             return None
-        return health if self._admitted else _WRONG_KEY
+        return health if self._key_fits else _WRONG_KEY
 
     async def segment(
         self, image: bytes, request: pipeline.PredictRequest, *, name: str
@@ -142,7 +142,7 @@ class Segmenter:
         except (aiohttp.ClientError, TimeoutError, ValidationError):
             return None
 
-    async def _knocked(self) -> bool:
+    async def _ask_with_key(self) -> bool:
         status, _ = await self._get("/api/v1/model/info")
         return status != HTTPStatus.UNAUTHORIZED
 

@@ -51,7 +51,7 @@ class User:
 
 
 @dataclass(slots=True)
-class Customers:
+class Users:
     """All users, and what they asked for."""
 
     stage: Stage
@@ -171,7 +171,7 @@ class Customers:
         """Call until there is an answer. Raises: RestRefused, for anything but "later"."""
         while True:
             try:
-                return await self.stage.door.rpc(function, asked, user.token)
+                return await self.stage.rest.rpc(function, asked, user.token)
             except RestUnavailable:
                 self.told["tried again"] += 1
                 await asyncio.sleep(random.uniform(0.1, 0.5))
