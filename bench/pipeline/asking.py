@@ -14,7 +14,7 @@ from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 OPTIONS: Final = SegmentOptions(floor=1)
-"""No candidates below the threshold: the others do not outline any."""
+"""No candidates below the threshold: the others make none."""
 
 
 Scores = Callable[[Image.Image, Prompt], list[float]]

@@ -2,7 +2,7 @@
 Whether our masks are the stock ones: random pictures, random prompts, every way there is through.
 
 Each group of requests goes through the model together, so that rows of several requests share
-batches; then again, so that what was seen is remembered; and its masks are outlined in chunks of
+batches; then again, so that what was seen is remembered; and its masks are traced in chunks of
 whatever size the segmenter was given. The stock answers come from `plain`, one by one.
 """
 
@@ -57,7 +57,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One prompt's answer, held against the stock one."""
+    """One prompt's answer, compared with the stock one."""
 
     kind: str
     """What the prompt consisted of."""
@@ -206,7 +206,7 @@ def _random_box(random: np.random.Generator, width: int, height: int) -> Box:
 
 
 def measure(loaded: Loaded, *, count: int) -> Part:
-    """Compare *count* pictures with masks outlined at once, and some of them in least chunks."""
+    """Compare *count* pictures with masks traced at once, and some of them one by one."""
     plain = Plain(loaded)
     asked = random_requests(count)
     compared = [

@@ -2,8 +2,8 @@
 `--full-size`: the same with SAM3's own 840 million parameters, random, once.
 
 Ours is the real server in this process, asked over HTTP about one picture with sixteen prompts. The
-plain example is asked two of them and scaled to sixteen, for it does the same for each; those two
-answers are the ones whose masks are compared. Then the servers stand side by side (full_grid.py).
+plain example is asked two of them and scaled to sixteen, since it repeats the same work for each;
+the masks of those two answers are compared. Then the servers stand side by side (full_grid.py).
 """
 
 import time

@@ -31,7 +31,7 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 def words(count: int, seed: int) -> tuple[str, ...]:
-    """Give *count* texts that nobody asked before, so that no memory of texts helps."""
+    """Give *count* new texts, so that no memory of texts helps."""
     random = np.random.default_rng(seed)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     return tuple("".join(random.choice(letters, 6)) for _ in range(count))

@@ -186,7 +186,7 @@ def test_what_comes_off_the_gpu_is_what_lay_there(
 
 def test_memory_that_runs_out_takes_from_the_device_alone(pinned: Pinned) -> None:
     """
-    What lies beside a GPU stays: to forget it would free nothing there.
+    Entries on the host stay: forgetting them would free nothing on the GPU.
 
     Negative control: on a CPU, where it is the same memory, it is forgotten.
     """

@@ -30,7 +30,7 @@ def test_whole_weights_pass(
 ) -> None:
     """Exit code 0; `--note` writes what the next look holds the files against."""
     assert main(["verify", str(folder), "--note"]) == 0
-    assert "held against nothing" in capsys.readouterr().out
+    assert "nothing to compare with" in capsys.readouterr().out
     assert main(["verify", str(folder)]) == 0
     assert "as SHA256SUMS says" in capsys.readouterr().out
     assert list(faults(save_lite_text(tmp_path / "lite"))) == []
@@ -40,7 +40,7 @@ def test_one_byte_flipped_is_seen(folder: Path, capsys: pytest.CaptureFixture[st
     """
     Deep inside the numbers, where no reader notices.
 
-    Without a digest to hold it against nobody can tell, and nothing is claimed.
+    Without a digest to compare with, no fault is claimed.
     """
     path = folder / "model.safetensors"
     sums.write(folder, {path.name: sums.digest(path)})
