@@ -55,6 +55,6 @@ class _Scores:
         self._segmenter = equality.segmenter(loaded)
 
     def __call__(self, picture: Image.Image, prompt: Prompt) -> list[float]:
-        asked = equality.Asked(picture=picture, prompts=(prompt,))
+        asked = equality.RandomRequest(picture=picture, prompts=(prompt,))
         [[found]] = equality.together(self._segmenter, [asked])
         return [instance.score for instance in found.instances]

@@ -80,7 +80,7 @@ def ours(masks: torch.Tensor) -> Callable[[], list[float]]:
 
 
 def stock(masks: torch.Tensor) -> Callable[[], list[float]]:
-    """Run transformers' post-processing of so many instances that pass."""
+    """Run transformers' post-processing with so many instances over the threshold."""
     post_process = stock_post_process()
     count = len(masks)
     raw = types.SimpleNamespace(

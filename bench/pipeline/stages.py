@@ -1,4 +1,4 @@
-"""Section `stages`: where one picture's time goes, each stage alone, one after the other."""
+"""Section `stages`: the time of each stage of one picture, one after the other."""
 
 import asyncio
 import statistics
