@@ -61,8 +61,8 @@ format: setup ## rewrite the sources as `check` wants them
 
 pin: setup ## write the installed versions into constraints.txt, comments kept
 	@{ sed -n '/^#/p' constraints.txt; \
-	   $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.new
+	   $(BIN)/python -m pip freeze --exclude-editable | sed -E '/^#/d; s/\+cpu$$//'; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## stop nothing, remove what the targets made
-	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache build *.egg-info sdk/build sdk/*.egg-info

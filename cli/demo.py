@@ -1,4 +1,4 @@
-"""`s3 demo`: the main job on this machine, end to end, with the times of every part."""
+"""`s3 demo`: the main job on this machine, end to end, with the time of each part."""
 
 import asyncio
 import secrets
@@ -14,30 +14,28 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli import show
 from cli.local import Local, Place, free_port, tiny_weights
 from s3_sam3 import S3Client, S3Error, Segmentation, Session
+from s3_sam3.cli import show
 from s3_sam3.contracts import bodies
 from s3_sam3.contracts.tasks import FINAL_STATUSES, TaskStatus
 
 
 @dataclass(slots=True)
-class Story:
-    """What happened when, on one clock."""
+class Log:
+    """Lines with the time, and how long things took."""
 
     began: float = field(default_factory=time.perf_counter)
-    laps: dict[str, float] = field(default_factory=dict)
-    """Milliseconds by name."""
+    milliseconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def lap(self, name: str) -> Iterator[None]:
-        """Time a block."""
+    def timed(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.laps[name] = (time.perf_counter() - start) * 1000
+        self.milliseconds[name] = (time.perf_counter() - start) * 1000
 
     def say(self, text: str) -> None:
-        """One line with the seconds since the start."""
+        """Print a line with the seconds since the start."""
         show.out.print(f"[dim]{time.perf_counter() - self.began:6.2f} s[/]  {text}", soft_wrap=True)
 
 
@@ -54,7 +52,6 @@ def demo(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end.")] = False,
 ) -> None:
-    """Start everything here, segment a picture by text, stop everything."""
     place = Place(
         state=state.absolute(),
         platform_port=free_port(),
@@ -73,59 +70,61 @@ async def _demo(
     as_json: bool,
 ) -> None:
     weights = await tiny_weights()
-    story = Story()
-    local = Local(place, note=lambda text: story.say(f"[yellow]{text}[/]"))
+    log = Log()
+    local = Local(place, note=lambda text: log.say(f"[yellow]{text}[/]"))
     try:
-        story.say("starting PostgreSQL, object store, Auth, REST and Realtime")
+        log.say("starting PostgreSQL, object store, Auth, REST and Realtime")
         await local.start_platform()
         local.start_worker(weights)
         await local.start_api()
-        story.say(f"API at {local.service.s3_api_url}, logs in {place.state / 'logs'}")
-        story.say(f"worker ready: {await local.model_ready()}")
+        log.say(f"API at {local.service.s3_api_url}, logs in {place.state / 'logs'}")
+        log.say(f"worker ready: {await local.model_ready()}")
         picture = picture or await _draw(out)
         session = await _new_user(local)
-        story.say(f"signed up as {session.tokens.email}; picture: {picture}")
+        log.say(f"signed up as {session.tokens.email}; picture: {picture}")
         async with S3Client(session, api_url=local.service.s3_api_url) as s3:
-            found = await _segment(s3, picture, prompts, story)
+            found = await _segment(s3, picture, prompts, log)
         paths = found.save(out)
         if as_json:
-            show.as_json({"manifest": found.manifest.model_dump(mode="json"), "ms": story.laps})
+            show.as_json(
+                {"manifest": found.manifest.model_dump(mode="json"), "ms": log.milliseconds}
+            )
             return
-        _tell(found, paths, story)
+        _show(found, paths, log)
     finally:
         await local.stop()
 
 
-async def _segment(s3: S3Client, picture: Path, prompts: list[str], story: Story) -> Segmentation:
-    with story.lap("upload"):
+async def _segment(s3: S3Client, picture: Path, prompts: list[str], log: Log) -> Segmentation:
+    with log.timed("upload"):
         upload = await s3.upload(picture)
-    story.say(f"uploaded {upload.bytes:,} bytes, {upload.width}x{upload.height} px")
-    with story.lap("submit"):
+    log.say(f"uploaded {upload.bytes:,} bytes, {upload.width}x{upload.height} px")
+    with log.timed("submit"):
         task = await s3.submit(upload.image_url, *prompts)
-    story.say(f"task {task.task_id}: {', '.join(prompts)}; {task.credits} credits held")
-    story.say(f"{show.status(task.status)} {task.progress:.0%}")
+    log.say(f"task {task.task_id}: {', '.join(prompts)}; {task.credits} credits held")
+    log.say(f"{show.status(task.status)} {task.progress:.0%}")
     last = task
     async for state in s3.watch(task.task_id):
         last = state
         if state != task:
-            story.say(f"{show.status(state.status)} {state.progress:.0%}")
+            log.say(f"{show.status(state.status)} {state.progress:.0%}")
         if state.status in FINAL_STATUSES and state.finished_at is not None:
-            story.laps["notify"] = _since(state.finished_at)
+            log.milliseconds["notify"] = _since(state.finished_at)
     if last.status is not TaskStatus.DONE:
         raise S3Error(last.error.message if last.error else f"The task ended {last.status}.")
-    with story.lap("download"):
+    with log.timed("download"):
         found = await s3.fetch(task.task_id)
     me = await s3.me()
-    story.say(f"downloaded; {me.credits} credits left")
+    log.say(f"downloaded; {me.credits} credits left")
     return found
 
 
-def _tell(found: Segmentation, paths: dict[str, Path], story: Story) -> None:
+def _show(found: Segmentation, paths: dict[str, Path], log: Log) -> None:
     show.out.print()
     show.out.print(show.instances(found.manifest))
     for name, path in paths.items():
         show.out.print(f"{name:>14}  {path}", soft_wrap=True)
-    show.out.print(_times(found.result, story))
+    show.out.print(_times(found.result, log))
     if found.manifest.model.demo:
         show.out.print(
             "[dim]The tiny demo model found these: it knows coloured shapes only. "
@@ -133,17 +132,17 @@ def _tell(found: Segmentation, paths: dict[str, Path], story: Story) -> None:
         )
 
 
-def _times(result: bodies.ResultDetail, story: Story) -> Table:
+def _times(result: bodies.ResultDetail, log: Log) -> Table:
     measured: dict[str, float] = (result.summary or {}).get("timings", {})
     rows = (
-        ("upload", story.laps["upload"], "picture to the object store"),
-        ("submit", story.laps["submit"], "row inserted, credits held"),
+        ("upload", log.milliseconds["upload"], "picture to the object store"),
+        ("submit", log.milliseconds["submit"], "row inserted, credits held"),
         ("wait", measured.get("queue_ms"), "insert until a worker claimed it"),
         ("fetch", measured.get("fetch_ms"), "worker reads the picture"),
         ("model", measured.get("model_ms"), "pipeline: decode, SAM3, masks, overlay"),
         ("store", measured.get("store_ms"), "worker writes manifest, mask, overlay"),
-        ("notify", story.laps.get("notify"), "settled until the client has the new row"),
-        ("download", story.laps["download"], "manifest, mask, overlay to the client"),
+        ("notify", log.milliseconds.get("notify"), "settled until the client has the new row"),
+        ("download", log.milliseconds["download"], "manifest, mask, overlay to the client"),
     )
     table = Table(title="where the time went", title_justify="left")
     for column in ("part", "ms", "what"):
@@ -163,7 +162,7 @@ async def _new_user(local: Local) -> Session:
 
 
 async def _draw(out: Path) -> Path:
-    """Have a picture of coloured shapes drawn; the drawing code is the training's."""
+    """Draw a picture of coloured shapes, by the code that draws for the training."""
     path = out / "picture.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "ai.picture", str(path))
@@ -174,5 +173,5 @@ async def _draw(out: Path) -> Path:
 
 
 def _since(moment: datetime) -> float:
-    """Milliseconds since a database instant; the demo's database has this machine's clock."""
+    """Milliseconds since a time of the database, which runs on this machine's clock."""
     return (datetime.now(UTC) - moment).total_seconds() * 1000

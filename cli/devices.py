@@ -1,4 +1,4 @@
-"""`--devices`: which GPUs of a host work, and what the programs of each are told."""
+"""`s3 worker --devices`: the GPUs of a host, and the settings of each one's programs."""
 
 import os
 import re
@@ -15,42 +15,42 @@ _LAST_PORT: Final = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """One device of a host; it has a pipeline and a listener of its own."""
+    """A device with a pipeline and a listener of its own."""
 
     name: str | None = None
-    """For `SAM3_DEVICE`; None: whatever that says already."""
-    place: int | None = None
-    """Among several; None: it is the only one."""
+    """Value of `SAM3_DEVICE`; None: as it is set already."""
+    number: int | None = None
+    """Among several, from 0; None: it is the only one."""
 
     @property
     def suffix(self) -> str:
-        """What tells its programs from those of the others."""
-        return "" if self.place is None else f"-{self.place}"
+        """Tells its programs' names from those of other devices."""
+        return "" if self.number is None else f"-{self.number}"
 
     def environment(self, *, worker: str, port: str, webhook_port: str = "") -> dict[str, str]:
-        """What its programs are told beyond the host's settings: device, ports, name."""
+        """Settings of its programs beside the host's: device, ports, worker name."""
         given = {"PIPELINE_PORT": port}
         if self.name is not None:
             given["SAM3_DEVICE"] = self.name
-        if self.place is not None:
-            given["PIPELINE_PORT"] = str(int(port) + self.place)
+        if self.number is not None:
+            given["PIPELINE_PORT"] = str(int(port) + self.number)
             given["LISTENER_WORKER"] = (
                 f"{worker or f'{socket.gethostname()}-{os.getpid()}'}{self.suffix}"
             )
             if webhook_port:
-                given["LISTENER_WEBHOOK_PORT"] = str(int(webhook_port) + self.place)
+                given["LISTENER_WEBHOOK_PORT"] = str(int(webhook_port) + self.number)
         return given
 
 
 ONLY: Final = Device()
-"""The one device of a host where nothing is said of devices."""
+"""The device of a host without `--devices`."""
 
 
 def parse(text: str | None, *, port: str) -> list[Device]:
     """
-    Read `cuda:0,cuda:1`, of which the first gets *port*; None is the one that is set already.
+    Read `cuda:0,cuda:1`, of which the first gets *port*; None: the one device that is set already.
 
-    Raises: typer.BadParameter, saying what is wrong with it.
+    Raises: typer.BadParameter.
     """
     if text is None:
         return [ONLY]
@@ -64,13 +64,13 @@ def parse(text: str | None, *, port: str) -> list[Device]:
         return [Device(name=names[0])]
     _check_side_by_side(names)
     _check_ports(port, len(names))
-    return [Device(name=name, place=place) for place, name in enumerate(names)]
+    return [Device(name=name, number=number) for number, name in enumerate(names)]
 
 
 def _check_side_by_side(names: list[str]) -> None:
-    """Several `cpu` are allowed: they are how this is tested."""
+    """Several `cpu` are allowed: the tests use them."""
     if "auto" in names:
-        raise typer.BadParameter("auto is whichever device there is, so it stands alone.")
+        raise typer.BadParameter("auto means the one device that there is, so it stands alone.")
     gpus = ["cuda:0" if name == "cuda" else name for name in names if name.startswith("cuda")]
     for gpu in gpus:
         if gpus.count(gpu) > 1:

@@ -11,10 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cli import show
-from cli.exits import Exit
 from cli.processes import Program, Programs
 from cli.worker import run_until, stop_asked
+from s3_sam3.cli import Exit, show
 
 
 STOP_SECONDS = 10.0

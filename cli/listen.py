@@ -18,8 +18,8 @@ from uuid import UUID
 
 import typer
 
-from cli import config, show
 from s3_sam3 import ApiError, S3Client, Unreachable
+from s3_sam3.cli import config, show
 from s3_sam3.client import POLL_DEAF_SECONDS, POLL_LIVE_SECONDS
 from s3_sam3.contracts import bodies, limits, webhooks
 from s3_sam3.contracts.tasks import FINAL_STATUSES, TaskStatus

@@ -1,4 +1,4 @@
-"""A whole S3 on this machine: platform, API and worker, as `s3 up` and `s3 demo` start it."""
+"""A whole S3 on this machine, part by part, for `s3 up` and `s3 demo`."""
 
 import asyncio
 import json
@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
-import supabase_auth
-from supabase_auth import errors as auth_errors
 
-from cli import janitor, worker
+from cli import accounts, janitor, worker
 from cli.processes import Program, Programs
 from s3_sam3 import ClientSettings, S3Error
 
@@ -23,22 +21,22 @@ PLATFORM_SECONDS = 60.0
 """For PostgreSQL, the object store and the gateway to answer."""
 
 API_SECONDS = 30.0
+
 DISPATCHER_STOP_SECONDS = 25.0
-"""Over the dispatcher's own grace of 20 s."""
+"""More than the dispatcher's own grace of 20 s."""
 
 MODEL_SECONDS = 600.0
 """For weights to load; full-size ones from a slow disk take minutes."""
 
-
 MACHINE = ("S3_MACHINE_EMAIL", "S3_MACHINE_PASSWORD")
-"""As whom the worker signs in."""
+"""The worker's account."""
 
 MODELS = {
     "sam3": "SAM3",
     "tiny": "the tiny demo model",
     "fake": "the fake model: plain colours only",
 }
-"""Names in a manifest, for people."""
+"""Model names of manifests, in words."""
 
 
 class ModelSetupFailed(S3Error):
@@ -47,7 +45,7 @@ class ModelSetupFailed(S3Error):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one local S3 keeps its things and listens."""
+    """Folder and ports of one local S3."""
 
     state: Path
     platform_port: int
@@ -57,12 +55,11 @@ class Place:
     """True: the programs write log files instead of to the terminal."""
 
     def log(self, name: str) -> Path | None:
-        """A program's log file, when it has one."""
         return self.state / "logs" / f"{name}.log" if self.quiet else None
 
 
 class Local:
-    """Starts the parts one by one; `stop` ends them in reverse order."""
+    """Starts the parts one by one."""
 
     def __init__(self, place: Place, note: Callable[[str], None]) -> None:
         self.place = place
@@ -71,7 +68,6 @@ class Local:
 
     @property
     def service(self) -> ClientSettings:
-        """What a client must know."""
         return ClientSettings(
             s3_api_url=f"http://127.0.0.1:{self.place.api_port}",
             supabase_url=self.env["SUPABASE_URL"],
@@ -79,8 +75,8 @@ class Local:
         )
 
     async def start_platform(self) -> None:
-        """PostgreSQL, object store and gateway; learns their addresses and keys."""
-        # Of its own name until it is ours: another `up` may be running on the same folder.
+        """Start PostgreSQL, object store and gateway; read their addresses and keys."""
+        # Under a name of its own at first: another `up` may be running on the same folder.
         env_file = self.place.state / f"platform.{os.getpid()}.env"
         self.programs.start(
             Program(
@@ -106,7 +102,6 @@ class Local:
         self.env |= await self._machine()
 
     async def start_api(self) -> None:
-        """The public API."""
         env = {**self.env, "API_PORT": str(self.place.api_port), "API_HOST": "127.0.0.1"}
         for secret in ("SUPABASE_SERVICE_KEY", "S3_MACHINE_PASSWORD"):
             env[secret] = ""
@@ -118,11 +113,10 @@ class Local:
 
     def start_worker(self, weights: Path | None, settings: Mapping[str, str] | None = None) -> None:
         """
-        The pipeline and the listener; the listener claims as soon as the model is loaded.
+        Start the pipeline and the listener, which claims as soon as the model is loaded.
 
-        As on a rented host: a machine user, and no key of database or bucket, whatever the shell
-        has. The Edge Function job-urls signs what the worker reads and writes. *settings* are more
-        variables of its own.
+        As on a rented host they get a machine user and no key of database or bucket; the Edge
+        Function job-urls signs what they read and write. *settings* are more variables of theirs.
         """
         env = {
             **dict.fromkeys({*self.env, *worker.BUCKET_KEYS, "SUPABASE_SERVICE_KEY"}, ""),
@@ -137,12 +131,12 @@ class Local:
             self.programs.start(replace(program, log=self.place.log(program.name)))
 
     def start_janitor(self) -> None:
-        """The housekeeper; it and the dispatcher are the only ones here told the service key."""
+        """Start the janitor; only it and the dispatcher get the service key."""
         program = janitor.program(self.env)
         self.programs.start(replace(program, log=self.place.log(program.name)))
 
     def start_dispatcher(self) -> None:
-        """The sender of webhooks; here it may also call this machine's own addresses."""
+        """Start the sender of webhooks; here it may also call addresses of this machine."""
         env = {**self.env, "DISPATCHER_ALLOW_PRIVATE": "true"}
         for secret in ("R2_SECRET_ACCESS_KEY", "S3_MACHINE_PASSWORD"):
             env[secret] = ""
@@ -158,7 +152,7 @@ class Local:
         )
 
     async def model_ready(self) -> str:
-        """Wait for the model; a sentence about it. Raises ModelSetupFailed with the reason."""
+        """Wait for the model and describe it. Raises ModelSetupFailed with the reason."""
         seen: dict[str, object] = {}
 
         async def loaded() -> bool:
@@ -175,58 +169,26 @@ class Local:
         return f"{MODELS.get(name, name)}, {model.get('device')}, {model.get('dtype')}"
 
     async def stop(self) -> None:
-        """Everything, the last one started first."""
         await self.programs.stop()
 
     async def _machine(self) -> dict[str, str]:
-        """Make this machine's Auth user once; the worker signs in as it, with no service key."""
+        """The variables of this machine's Auth user, which is made once."""
         kept = self.place.state / "machine.json"
         if not kept.exists():
-            machine = {
-                "S3_MACHINE_EMAIL": f"{socket.gethostname()}@machines.invalid".lower(),
-                "S3_MACHINE_PASSWORD": secrets.token_urlsafe(24),
-            }
-            await register_machine(
-                self.env["SUPABASE_URL"],
-                self.env["SUPABASE_SERVICE_KEY"],
-                email=machine["S3_MACHINE_EMAIL"],
-                password=machine["S3_MACHINE_PASSWORD"],
-            )
+            machine = accounts.new_machine(socket.gethostname())
+            url, key = self.env["SUPABASE_URL"], self.env["SUPABASE_SERVICE_KEY"]
+            await accounts.register_machine(url, key, machine)
             kept.touch(mode=0o600)
             kept.write_text(json.dumps(machine))
         found: dict[str, str] = json.loads(kept.read_text())
         return found
 
 
-async def register_machine(url: str, service_key: str, *, email: str, password: str) -> None:
-    """Make an Auth user of kind `gpu` and enable it; needs the service key, run by an operator."""
-    headers = {"apikey": service_key, "Authorization": f"Bearer {service_key}"}
-    admin = supabase_auth.AsyncGoTrueClient(url=f"{url}/auth/v1", headers=headers).admin
-    try:
-        made = await admin.create_user(
-            {
-                "email": email,
-                "password": password,
-                "email_confirm": True,
-                "app_metadata": {"kind": "gpu"},
-            }
-        )
-    except auth_errors.AuthError as error:
-        raise S3Error(f"No machine user could be made: {error.message}") from error
-    async with httpx.AsyncClient(headers=headers) as http:
-        answer = await http.post(
-            f"{url}/rest/v1/rpc/register_machine",
-            json={"p_id": made.user.id, "p_name": email.split("@", maxsplit=1)[0]},
-        )
-    if answer.is_error:
-        raise S3Error(f"The machine could not be registered: {answer.text}")
-
-
 async def tiny_weights() -> Path | None:
     """
-    The demo model's folder, trained once if it is not there; None when other weights are set.
+    The demo model's folder; None when other weights are set.
 
-    The training writes to the terminal itself: it takes minutes, so its progress bar must show.
+    If it is missing it is trained, once, in minutes; so its progress bar goes to the terminal.
     """
     if os.environ.get("SAM3_WEIGHTS_PATH") or os.environ.get("HF_TOKEN"):
         return None
@@ -241,7 +203,7 @@ async def tiny_weights() -> Path | None:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
+    """A TCP port of 127.0.0.1 that is not in use now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

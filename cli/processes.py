@@ -1,4 +1,4 @@
-"""Programs that run beside each other: started, watched, restarted when asked, stopped in order."""
+"""Child programs: started, watched, restarted if asked, stopped in reverse order."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from cli.exits import Exit
 from s3_sam3 import S3Error
+from s3_sam3.cli import Exit
 
 
 PR_SET_PDEATHSIG = 1
@@ -22,17 +22,17 @@ LONGEST_PAUSE_SECONDS = 30.0
 """Between two starts of a program that keeps dying."""
 
 READY_STEP_SECONDS = 0.05
-"""Between two looks at a program that is starting."""
+"""Between two checks of a program that is starting."""
 
-SICK_STEP_SECONDS = 5.0
-"""Between two looks at a program that may be sick."""
+DEFUNCT_STEP_SECONDS = 5.0
+"""Between two checks whether a program is still of use."""
 
 STEADY_SECONDS = 60.0
 """A program that lived this long is restarted at once."""
 
 
 class ProgramEnded(S3Error):
-    """A program that others need has ended by itself."""
+    """A program ended by itself, and is not restarted."""
 
     def __init__(self, name: str, code: int, log: Path | None) -> None:
         where = f" Its log: {log}" if log else ""
@@ -42,7 +42,7 @@ class ProgramEnded(S3Error):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One program to run: a module of ours."""
+    """One Python module to run as a program."""
 
     name: str
     module: str
@@ -50,23 +50,23 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     restart: bool = False
     """Start it again when it dies, unless it died of its configuration."""
-    sick: Callable[[], Awaitable[bool]] | None = None
-    """Whether it lives but is of no use any more; then it is killed, to be started again."""
+    is_defunct: Callable[[], Awaitable[bool]] | None = None
+    """Whether it runs and is of no use any more; then it is killed, to be restarted."""
     stop_seconds: float = 10.0
     """How long a SIGTERM may take before SIGKILL."""
     log: Path | None = None
-    """Where its output goes; None: to ours."""
+    """Where its output goes; None: to this terminal."""
 
 
 class Running:
-    """A program's life."""
+    """A program that was started, and its restarts."""
 
     def __init__(self, program: Program, note: Callable[[str], None]) -> None:
         self.program = program
         self._note = note
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
-        self.life = asyncio.create_task(self._live(), name=f"program-{program.name}")
+        self.task = asyncio.create_task(self._keep_running(), name=f"program-{program.name}")
 
     async def stop(self) -> None:
         """SIGTERM, wait, SIGKILL."""
@@ -82,10 +82,10 @@ class Running:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        self.life.cancel()
-        await asyncio.gather(self.life, return_exceptions=True)
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
 
-    async def _live(self) -> None:
+    async def _keep_running(self) -> None:
         pause = 1.0
         loop = asyncio.get_running_loop()
         while True:
@@ -111,7 +111,7 @@ class Running:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # Ctrl-C in the terminal is ours to pass on, in order.
+                # Ctrl-C in the terminal would reach all at once; `stop` keeps the order.
                 start_new_session=True,
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
@@ -122,39 +122,38 @@ class Running:
                 watching.cancel()
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        while self.program.sick is not None:
-            await asyncio.sleep(SICK_STEP_SECONDS)
-            if await self.program.sick():
-                self._note(f"{self.program.name} is of no use any more and is killed")
-                # Not asked politely: it has nothing to save, and its GPU may never answer.
+        while self.program.is_defunct is not None:
+            await asyncio.sleep(DEFUNCT_STEP_SECONDS)
+            if await self.program.is_defunct():
+                self._note(f"{self.program.name} is defunct and is killed")
+                # SIGKILL: it has nothing to save, and its GPU may never answer.
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 return
 
 
 class Programs:
-    """Several programs; the last one started is the first one stopped."""
+    """Several programs, stopped in reverse order."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
         self._running: list[Running] = []
 
     def start(self, program: Program) -> Running:
-        """Start a program; its end, if it is not restarted, ends `wait`."""
+        """Start a program; `wait` ends when it does, unless it is restarted."""
         running = Running(program, self._note)
         self._running.append(running)
         return running
 
     async def wait(self) -> None:
-        """Wait until one of them ends for good; raises ProgramEnded."""
+        """Wait until a program ends for good; raises ProgramEnded."""
         done, _ = await asyncio.wait(
-            [running.life for running in self._running], return_when=asyncio.FIRST_COMPLETED
+            [running.task for running in self._running], return_when=asyncio.FIRST_COMPLETED
         )
-        for life in done:
-            await life
+        for task in done:
+            await task
 
     async def stop(self) -> None:
-        """Stop them all, the last one first."""
         for running in reversed(self._running):
             await running.stop()
         self._running.clear()
@@ -164,8 +163,8 @@ class Programs:
         async with asyncio.timeout(seconds):
             while not await check():
                 for running in self._running:
-                    if running.life.done():
-                        await running.life
+                    if running.task.done():
+                        await running.task
                 await asyncio.sleep(READY_STEP_SECONDS)
 
 
@@ -177,5 +176,5 @@ def _output(log: Path | None) -> contextlib.AbstractContextManager[IO[bytes] | N
 
 
 def _end_with_parent() -> None:
-    # A SIGKILL of `s3 worker` must not leave a model on the GPU that nobody asks.
+    # A SIGKILL of `s3 worker` must not leave a model on the GPU.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli import config, show
 from cli.local import Local, Place, tiny_weights
 from cli.worker import run_until, stop_asked
+from s3_sam3.cli import config, show
 
 
 def up(
@@ -20,7 +20,7 @@ def up(
     pipeline_port: Annotated[int, typer.Option(help="The pipeline's port.")] = 8081,
     worker: Annotated[bool, typer.Option(help="Start a worker on this machine too.")] = True,
 ) -> None:
-    """Start a whole S3 here, with a worker, until Ctrl-C. Data stays for the next time."""
+    """Start a whole S3 on this machine, with a worker, until Ctrl-C. Its data is kept."""
     place = Place(
         state=state.absolute(),
         platform_port=platform_port,

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Final
 import httpx
 import typer
 
-from cli import devices, show
+from cli import devices
 from cli.devices import Device
-from cli.exits import Exit
 from cli.processes import Program, ProgramEnded, Programs
 from s3_sam3 import S3Error
+from s3_sam3.cli import Exit, show
 from s3_sam3.contracts import pipeline
 
 
@@ -24,17 +24,17 @@ DEFAULT_GRACE_SECONDS = 30.0
 """The listener's own default (docs/settings.md)."""
 
 LISTENER_MARGIN_SECONDS = 10.0
-"""Over the listener's own grace, before it is killed."""
+"""Added to the listener's own grace, before it is killed."""
 
 HEALTH_SECONDS = 2.0
-"""For a pipeline to say how it is."""
+"""For a pipeline to answer `/health`."""
 
 DEFAULT_PORT: Final = "8081"
 """The pipeline's own default."""
 
 
 class SettingMissing(S3Error):
-    """A setting that the worker cannot do without."""
+    """A required setting is missing."""
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(f"Set {' and '.join(names)} first; `.env.example` explains each.")
@@ -43,7 +43,7 @@ class SettingMissing(S3Error):
 REQUIRED = ("SUPABASE_URL", "SUPABASE_ANON_KEY")
 
 BUCKET_KEYS = ("R2_ENDPOINT", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET")
-"""For a host that is trusted; without them the Edge Function job-urls signs."""
+"""For a trusted host; without them the Edge Function job-urls signs."""
 
 SECRETS = (
     *BUCKET_KEYS,
@@ -55,7 +55,7 @@ SECRETS = (
 
 
 def programs(env: dict[str, str], device: Device = devices.ONLY) -> tuple[Program, Program]:
-    """The pipeline, which is restarted when it dies, and the listener, which feeds it."""
+    """The pipeline and the listener of one device; both are restarted when they die."""
     given = {**os.environ, **env}
     own = device.environment(
         worker=given.get("LISTENER_WORKER", ""),
@@ -69,15 +69,15 @@ def programs(env: dict[str, str], device: Device = devices.ONLY) -> tuple[Progra
         "API_SECRET_KEY": given.get("API_SECRET_KEY") or secrets.token_hex(32),
         "LISTENER_PIPELINE_URL": f"http://127.0.0.1:{own['PIPELINE_PORT']}",
     }
-    # The model's process needs no way to the platform, so it gets none.
-    sealed = dict.fromkeys(SECRETS, "")
+    # The model's process does not talk to the platform, so it gets none of its keys.
+    no_secrets = dict.fromkeys(SECRETS, "")
     return (
         Program(
             name=f"pipeline{device.suffix}",
             module="pipeline",
-            env={**shared, **sealed},
+            env={**shared, **no_secrets},
             restart=True,
-            sick=functools.partial(_lost_its_gpu, own["PIPELINE_PORT"]),
+            is_defunct=functools.partial(_lost_its_gpu, own["PIPELINE_PORT"]),
             stop_seconds=PIPELINE_STOP_SECONDS,
         ),
         Program(
@@ -96,11 +96,11 @@ def worker(
         typer.Option(
             "--devices",
             metavar="LIST",
-            help="A model for each of these, as cuda:0,cuda:1. Without it: SAM3_DEVICE.",
+            help="One model on each of these, as cuda:0,cuda:1. Without it: SAM3_DEVICE.",
         ),
     ] = None,
 ) -> None:
-    """Run models and listeners until Ctrl-C; claimed tasks are finished or given back."""
+    """Run models and listeners until Ctrl-C; claimed tasks are finished or released."""
     port = os.environ.get("PIPELINE_PORT") or DEFAULT_PORT
     chosen = devices.parse(device_list, port=port)
     missing = [name for name in REQUIRED if not os.environ.get(name)]
@@ -122,15 +122,15 @@ async def _work(chosen: Sequence[Device]) -> int:
 
 
 async def run_until(group: Programs, stop: asyncio.Event) -> int:
-    """Run until *stop* or until a program ends for good; the exit code."""
+    """Run until *stop* or until a program ends for good; give the exit code."""
     return await run_until_last([group], stop)
 
 
 async def run_until_last(groups: Sequence[Programs], stop: asyncio.Event) -> int:
-    """Run until *stop* or until each group has lost a program for good; the exit code."""
+    """Run until *stop* or until each group has lost a program for good; give the exit code."""
     stopped = asyncio.create_task(stop.wait())
-    lives = [asyncio.create_task(_live(group)) for group in groups]
-    ended = asyncio.gather(*lives)
+    running = [asyncio.create_task(_run_group(group)) for group in groups]
+    ended = asyncio.gather(*running)
     either: set[asyncio.Future[Any]] = {stopped, ended}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -138,11 +138,11 @@ async def run_until_last(groups: Sequence[Programs], stop: asyncio.Event) -> int
     finally:
         stopped.cancel()
         ended.cancel()
-        await asyncio.gather(stopped, *lives, return_exceptions=True)
+        await asyncio.gather(stopped, *running, return_exceptions=True)
 
 
-async def _live(group: Programs) -> int:
-    """Run a group until one of its programs ends for good, then stop the rest of it."""
+async def _run_group(group: Programs) -> int:
+    """Run a group until one of its programs ends for good, then stop the others."""
     try:
         await group.wait()
     except (S3Error, OSError) as error:
@@ -155,12 +155,12 @@ async def _live(group: Programs) -> int:
 
 
 async def _lost_its_gpu(port: str) -> bool:
-    """Whether the pipeline says that it must be started again."""
+    """Whether the pipeline reports `defunct`, so that it must be started again."""
     try:
         async with httpx.AsyncClient(timeout=HEALTH_SECONDS) as http:
             found = (await http.get(f"http://127.0.0.1:{port}/health")).json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        # Loading, or dying: neither is for this look to decide.
+        # It is loading or dying; its exit code will tell.
         return False
     return isinstance(found, dict) and found.get("status") == pipeline.Health.DEFUNCT
 
@@ -170,7 +170,7 @@ def _note(text: str) -> None:
 
 
 def stop_asked() -> asyncio.Event:
-    """An event set by SIGINT or SIGTERM."""
+    """Give an event that SIGINT and SIGTERM set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

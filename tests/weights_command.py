@@ -13,7 +13,7 @@ def s3_weights(
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     ours = {"HF_HOME": str(home / "hub"), "S3_CACHE_DIR": str(home / "cache")}
     return subprocess.run(
-        [sys.executable, "-m", "cli", "weights", *map(str, arguments)],
+        [sys.executable, "-m", "s3_sam3.cli", "weights", *map(str, arguments)],
         env={**clean, **ours, **environment},
         capture_output=True,
         text=True,

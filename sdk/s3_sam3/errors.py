@@ -12,11 +12,13 @@ S3Error
 └── UnreadableManifest  the task is done, in a format that this SDK does not know
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from s3_sam3.contracts.bodies import TaskError
-from s3_sam3.contracts.errors import ErrorCode
+
+if TYPE_CHECKING:  # the command line needs the errors for `--help`, and not pydantic
+    from s3_sam3.contracts.bodies import TaskError
+    from s3_sam3.contracts.errors import ErrorCode
 
 
 class S3Error(Exception):
@@ -30,7 +32,7 @@ class ApiError(S3Error):
         self,
         *,
         status: int,
-        code: ErrorCode | str,
+        code: "ErrorCode | str",
         message: str,
         details: dict[str, Any] | None = None,
         retryable: bool = False,
@@ -73,7 +75,7 @@ class _Ended(S3Error):
 class TaskFailed(_Ended):
     """The task ended `failed`; `error` says why, the task's `credits_charged` what it cost."""
 
-    def __init__(self, task_id: UUID, error: TaskError | None) -> None:
+    def __init__(self, task_id: UUID, error: "TaskError | None") -> None:
         reason = f"{error.message} ({error.code})" if error else "no reason given"
         super().__init__(task_id, f"Task {task_id} failed: {reason}")
         self.error = error
@@ -82,7 +84,7 @@ class TaskFailed(_Ended):
 class TaskCancelled(_Ended):
     """The task ended `cancelled`; `error` is None when a user cancelled it."""
 
-    def __init__(self, task_id: UUID, error: TaskError | None = None) -> None:
+    def __init__(self, task_id: UUID, error: "TaskError | None" = None) -> None:
         reason = f": {error.message} ({error.code})" if error else "."
         super().__init__(task_id, f"Task {task_id} was cancelled{reason}")
         self.error = error

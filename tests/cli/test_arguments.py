@@ -6,8 +6,7 @@ import pytest
 import typer
 from drawn_manifests import picture
 
-from cli.arguments import told_apart
-from cli.boxes import edges, exemplar
+from s3_sam3.cli.arguments import box, edges, parse
 from s3_sam3.contracts.prompts import BoxLabel
 
 
@@ -49,10 +48,10 @@ def test_pictures_exist_and_prompts_are_the_rest(
     folder: Path, arguments: list[str], pictures: list[str], prompts: list[str]
 ) -> None:
     """Files, patterns, folders with a slash; a word that happens to be a file stays a prompt."""
-    asked = told_apart(arguments)
+    found = parse(arguments)
 
-    assert [str(path) for path in asked.pictures] == pictures
-    assert list(asked.prompts) == prompts
+    assert [str(path) for path in found.pictures] == pictures
+    assert list(found.prompts) == prompts
 
 
 @pytest.mark.parametrize(
@@ -65,9 +64,9 @@ def test_pictures_exist_and_prompts_are_the_rest(
     ],
     ids=str,
 )
-def test_what_may_match_several_is_many(folder: Path, arguments: list[str], many: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_what_may_match_several_is_many(folder: Path, arguments: list[str], many: bool) -> None:
     """A pattern that matches one picture today is a batch, which tomorrow's call goes on with."""
-    assert told_apart([*arguments, "dog"]).many is many
+    assert parse([*arguments, "dog"]).many is many
 
 
 @pytest.mark.parametrize(
@@ -84,20 +83,20 @@ def test_a_picture_that_is_not_there_is_told(folder: Path, argument: str, said: 
     """A misspelt file is an error, never a prompt that costs a credit."""
     (folder / "empty").mkdir()
     with pytest.raises(typer.BadParameter, match=said):
-        told_apart(["photos/a.png", argument, "dog"])
+        parse(["photos/a.png", argument, "dog"])
 
 
 def test_a_box_may_be_negative() -> None:
     """`x1,y1,x2,y2` is an example, with `:negative` of what is not meant."""
-    assert exemplar("1,2,3.5,4").xyxy == (1, 2, 3.5, 4)
-    assert exemplar("1,2,3,4:negative").label is BoxLabel.NEGATIVE
+    assert box("1,2,3.5,4").xyxy == (1, 2, 3.5, 4)
+    assert box("1,2,3,4:negative").label is BoxLabel.NEGATIVE
 
 
 @pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "3,2,1,4", "1,2,3,4:maybe", ""])
 def test_a_box_that_is_none_is_a_usage_error(text: str) -> None:
     """Too few numbers, no area, no such label."""
     with pytest.raises(typer.BadParameter):
-        exemplar(text)
+        box(text)
 
 
 def test_edges_are_numbers() -> None:

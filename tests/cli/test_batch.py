@@ -9,9 +9,9 @@ import pytest
 from fake_service import FakeService
 from segment_batches import batch
 
-from cli.batch import Order, Row
-from cli.batch_folder import is_complete, read
 from s3_sam3 import ApiError, TaskFailed, Unreachable
+from s3_sam3.cli.batch import Request, Row
+from s3_sam3.cli.batch_folder import is_complete, read
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
@@ -63,9 +63,11 @@ async def test_other_questions_are_asked(
 ) -> None:
     """Other prompts or options are another request, and so is a picture with other bytes."""
     await batch(service, pictures, out)
-    cat = Order(prompts=(Prompt(id="p0", text="cat"),), options=SegmentOptions())
+    cat = Request(prompts=(Prompt(id="p0", text="cat"),), options=SegmentOptions())
     await batch(service, pictures, out, cat)
-    await batch(service, pictures, out, Order(prompts=cat.prompts, options=SegmentOptions(nms=0.5)))
+    await batch(
+        service, pictures, out, Request(prompts=cat.prompts, options=SegmentOptions(nms=0.5))
+    )
     assert len(service.tasks) == 15
 
     pictures[0].write_text("changed")
@@ -146,7 +148,7 @@ async def test_what_would_fail_every_picture_stops_the_rest(
     done = await batch(service, pictures, out, jobs=1)
 
     assert done.stopped is error
-    assert [row.error for row in done.rows[1:]] == ["not asked"] * 4
+    assert [row.error for row in done.rows[1:]] == ["not begun"] * 4
 
 
 async def test_no_room_is_waited_for(service: FakeService, pictures: list[Path], out: Path) -> None:
@@ -172,7 +174,7 @@ async def test_pictures_of_one_name_have_folders_of_their_own(
     await batch(service, [pictures[0], other], out, jobs=1)
     again = await batch(service, [other, pictures[0]], out, jobs=1)
 
-    assert len({row.place for row in again.rows}) == 2
+    assert len({row.folder for row in again.rows}) == 2
     assert all(row.before for row in again.rows)
 
 

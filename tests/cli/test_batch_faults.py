@@ -10,10 +10,10 @@ import typer
 from fake_service import FakeService
 from segment_batches import DOG, batch
 
-from cli import config
-from cli.batch_folder import BatchFolder
-from cli.segment_many import segment_many
 from s3_sam3 import UnreadableManifest, read_manifest
+from s3_sam3.cli import config
+from s3_sam3.cli.batch_folder import BatchFolder
+from s3_sam3.cli.segment_many import segment_many
 
 
 async def test_a_file_that_cannot_be_read_is_a_row(
@@ -83,9 +83,9 @@ def test_a_full_disk_ends_the_command_with_one_sentence(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(config, "client", lambda: contextlib.nullcontext(service))
-    monkeypatch.setattr("cli.batch_folder.write", full)
+    monkeypatch.setattr("s3_sam3.cli.batch_folder.write", full)
     with pytest.raises(typer.Exit):
         segment_many(pictures, DOG, out, jobs=1, as_json=False)
     told = capsys.readouterr()
     assert "cannot be kept: No space left on device" in told.err
-    assert "not asked" in told.out
+    assert "not begun" in told.out

@@ -5,13 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from drawn_manifests import disc, manifest, picture
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from cli import batch_folder, manifests
-from cli.__main__ import app
-from cli.batch_folder import BatchFolder, Record
+from s3_sam3.cli import app, batch_folder, manifests
+from s3_sam3.cli.batch_folder import BatchFolder, Record
 from s3_sam3.contracts.manifest import Manifest
 
 
@@ -37,7 +35,7 @@ def batch(tmp_path: Path) -> Path:
         path = picture(tmp_path / f"{name}.png", SIZE)
         place = _result(tmp_path / "batch" / name)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        batch_folder.write(place, Record(picture=path.resolve(), sha256=digest, asks=""))
+        batch_folder.write(place, Record(picture=path.resolve(), sha256=digest, request=""))
     return tmp_path / "batch"
 
 

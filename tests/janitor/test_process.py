@@ -151,10 +151,10 @@ async def test_the_ledger_command_tells_right_from_wrong(
     house: House, user: SignedUpUser, run: Run
 ) -> None:
     """`s3 janitor ledger` ends with 0 while the books are right and with 1 when they are not."""
-    right = await run("cli", "janitor", "ledger")
+    right = await run("s3_sam3.cli", "janitor", "ledger")
     await house.rows("update users_profile set credits = credits + 1 where id = %s", user.id)
-    wrong = await run("cli", "janitor", "ledger")
-    as_json = await run("cli", "janitor", "ledger", "--json")
+    wrong = await run("s3_sam3.cli", "janitor", "ledger")
+    as_json = await run("s3_sam3.cli", "janitor", "ledger", "--json")
 
     assert (right.code, wrong.code, as_json.code) == (0, 1, 1)
     assert user.id in wrong.out
@@ -165,10 +165,10 @@ async def test_the_sweep_command_plans_first(house: House, user: SignedUpUser, r
     """`s3 janitor sweep` shows a table and deletes nothing; with --yes it deletes."""
     unused = await house.upload(user)
 
-    young = await run("cli", "janitor", "sweep", "--json")
-    planned = await run("cli", "janitor", "sweep", "--older-than", "0s")
+    young = await run("s3_sam3.cli", "janitor", "sweep", "--json")
+    planned = await run("s3_sam3.cli", "janitor", "sweep", "--older-than", "0s")
     still_there = await house.keys()
-    done = await run("cli", "janitor", "sweep", "--older-than", "0s", "--yes", "--json")
+    done = await run("s3_sam3.cli", "janitor", "sweep", "--older-than", "0s", "--yes", "--json")
 
     assert (young.code, planned.code, done.code) == (0, 0, 0), planned.err
     assert young.answer["orphans"] == 0
@@ -187,7 +187,7 @@ async def test_the_sweep_command_tells_of_a_missing_manifest(
     (row,) = await house.rows("select manifest_url from segmentation_results")
     await house.bucket.delete(row["manifest_url"])
 
-    ended = await run("cli", "janitor", "sweep")
+    ended = await run("s3_sam3.cli", "janitor", "sweep")
 
     assert ended.code == 1
     assert row["manifest_url"] in ended.err
@@ -207,7 +207,7 @@ async def test_what_went_wrong_is_in_the_exit_code(
     house: House, run: Run, arguments: list[str], changed: dict[str, str], code: int
 ) -> None:
     """Usage, unreachable and configuration are told apart, without a traceback."""
-    ended = await run("cli", "janitor", *arguments, **changed)
+    ended = await run("s3_sam3.cli", "janitor", *arguments, **changed)
 
     assert ended.code == code, ended.err
     assert ended.out == ""

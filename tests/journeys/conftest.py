@@ -21,20 +21,22 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     log = (folder / "up.log").open("wb")
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "cli", "up", "--state-dir", str(folder / "state")),
+            *(sys.executable, "-m", "s3_sam3.cli", "up", "--state-dir", str(folder / "state")),
             *(part for name, port in ports.items() for part in (f"--{name}-port", port)),
         ],
         env={
             **os.environ,
             "SAM3_WEIGHTS_PATH": "fake:",
-            "S3_CONFIG_DIR": str(folder / "config"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
             "LISTENER_POLL_SECONDS": "2",
         },
         stdout=log,
         stderr=log,
     )
     try:
-        known = wait_for_file(folder / "config" / "service.json", process, folder / "up.log")
+        known = wait_for_file(
+            folder / "config" / "s3-sam3" / "service.json", process, folder / "up.log"
+        )
         yield Service(
             settings=ClientSettings(**json.loads(known)),
             state=folder / "state",

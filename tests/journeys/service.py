@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from s3_sam3 import ClientSettings, Session
+from s3_sam3.cli.config import SERVICE_FILE
 
 
 START_SECONDS = 60.0
@@ -31,8 +32,12 @@ class Service:
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
     def environment(self, config: Path | None = None) -> dict[str, str]:
-        """The environment of a shell beside it."""
-        return {**os.environ, "S3_CONFIG_DIR": str(config or self.config), "COLUMNS": "160"}
+        """The environment of a shell beside it; *config* is the folder of another user."""
+        if config is not None:
+            known = config / "s3-sam3" / SERVICE_FILE
+            known.parent.mkdir(parents=True, exist_ok=True)
+            known.write_text((self.config / "s3-sam3" / SERVICE_FILE).read_text())
+        return {**os.environ, "XDG_CONFIG_HOME": str(config or self.config), "COLUMNS": "160"}
 
 
 async def new_session(service: Service) -> Session:

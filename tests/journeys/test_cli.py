@@ -21,10 +21,8 @@ def run(service: Service, tmp_path: Path) -> Run:
 
     def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         config = tmp_path / "config"
-        config.mkdir(exist_ok=True)
-        (config / "service.json").write_text((service.config / "service.json").read_text())
         return subprocess.run(
-            [sys.executable, "-m", "cli", *arguments],
+            [sys.executable, "-m", "s3_sam3.cli", *arguments],
             env={**service.environment(config), **env},
             capture_output=True,
             text=True,

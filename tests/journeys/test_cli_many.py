@@ -15,9 +15,9 @@ from pictures import shapes
 from PIL import Image
 from task_queue import until
 
-from cli import config
-from cli.batch_folder import Standing, read
 from s3_sam3 import S3Client
+from s3_sam3.cli import config
+from s3_sam3.cli.batch_folder import State, read
 from s3_sam3.contracts.manifest import Manifest
 
 
@@ -25,7 +25,7 @@ COUNT = 8
 # A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
 PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from cli.__main__ import main; main()"
+    "from s3_sam3.cli import main; main()"
 )
 SLOW = "red circle fake:wait=0.3"
 
@@ -35,7 +35,7 @@ async def shell(service: Service, s3: S3Client, tmp_path: Path) -> Callable[...,
     """Start `s3 …` as the user of *s3*; gives the running process."""
     home = tmp_path / "config"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("S3_CONFIG_DIR", str(home))
+        patch.setenv("XDG_CONFIG_HOME", str(home))
         config.remember_service(service.settings)
         config.remember_session(s3.session.tokens)
 
@@ -83,7 +83,7 @@ async def ledger(s3: S3Client) -> dict[str, int]:
 def done_in(out: Path) -> int:
     """Pictures that a batch folder has the results of."""
     records = [read(place) for place in out.iterdir()] if out.exists() else []
-    return sum(record is not None and record.standing is Standing.DONE for record in records)
+    return sum(record is not None and record.state is State.DONE for record in records)
 
 
 async def killed_half_way(process: Any, out: Path, sign: signal.Signals) -> None:

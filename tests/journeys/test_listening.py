@@ -15,8 +15,8 @@ from journeys.service import Service
 from pictures import shapes
 
 from adapters import signatures
-from cli import config as kept
 from s3_sam3 import S3Client
+from s3_sam3.cli import config as kept
 from s3_sam3.contracts.webhooks import TaskEvent
 
 
@@ -26,7 +26,7 @@ def environment(
 ) -> dict[str, str]:
     """A shell in which the user of `s3` is signed in."""
     folder = tmp_path / "config"
-    monkeypatch.setenv("S3_CONFIG_DIR", str(folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
     kept.remember_service(service.settings)
     kept.remember_session(s3.session.tokens)
     return {**service.environment(folder), "REPLAY_STATE_DIR": str(tmp_path / "state")}
@@ -53,7 +53,7 @@ async def test_events_come_to_the_machine_and_can_be_replayed(
     log = tmp_path / "log.ndjson"
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
     listening = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "listen", "--forward-to", url, "--record", str(log)),
+        *(sys.executable, "-m", "s3_sam3.cli", "listen", "--forward-to", url, "--record", str(log)),
         env=environment,
         stderr=subprocess.PIPE,
     )
@@ -76,7 +76,7 @@ async def test_events_come_to_the_machine_and_can_be_replayed(
     replayed = await asyncio.to_thread(
         subprocess.run,
         [
-            *(sys.executable, "-m", "cli", "replay", "--from", str(log), "--target", url),
+            *(sys.executable, "-m", "s3_sam3.cli", "replay", "--from", str(log), "--target", url),
             *("--mode", "recover", "--yes"),
         ],
         env={**environment, "REPLAY_SECRET": secret[0].decode()},
@@ -96,7 +96,7 @@ def test_the_command_is_the_tool(tmp_path: Path) -> None:
 
     def code(*arguments: str) -> int:
         return subprocess.run(
-            [sys.executable, "-m", "cli", *arguments],
+            [sys.executable, "-m", "s3_sam3.cli", *arguments],
             env={**os.environ, "REPLAY_STATE_DIR": str(tmp_path)},
             capture_output=True,
             check=False,

@@ -70,8 +70,8 @@ def test_the_api_is_told_no_service_key(service: Service) -> None:
 def test_a_second_up_beside_the_first_says_why_it_cannot(service: Service, tmp_path: Path) -> None:
     """On a state directory in use it ends with one sentence, and the first goes on."""
     second = subprocess.run(
-        [*(sys.executable, "-m", "cli", "up"), "--state-dir", str(service.state)],
-        env={**os.environ, "S3_CONFIG_DIR": str(tmp_path), "SAM3_WEIGHTS_PATH": "fake:"},
+        [*(sys.executable, "-m", "s3_sam3.cli", "up"), "--state-dir", str(service.state)],
+        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "SAM3_WEIGHTS_PATH": "fake:"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -92,10 +92,17 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         refused = subprocess.run(
             [
-                *(sys.executable, "-m", "cli", "up", "--state-dir", str(tmp_path / "state")),
+                *(
+                    sys.executable,
+                    "-m",
+                    "s3_sam3.cli",
+                    "up",
+                    "--state-dir",
+                    str(tmp_path / "state"),
+                ),
                 *("--platform-port", "0", "--api-port", str(port)),
             ],
-            env={**os.environ, "S3_CONFIG_DIR": str(tmp_path), "SAM3_WEIGHTS_PATH": "fake:"},
+            env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "SAM3_WEIGHTS_PATH": "fake:"},
             capture_output=True,
             text=True,
             timeout=60,

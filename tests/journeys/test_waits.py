@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from cli import show
+from s3_sam3.cli import show
 from s3_sam3.contracts import bodies
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.tasks import TaskStatus
@@ -60,7 +60,7 @@ def test_an_expired_task_says_why_and_that_it_was_free() -> None:
     """The one line of `s3 status` names the code and the charge."""
     expired = task(status=TaskStatus.CANCELLED, error=error(ErrorCode.EXPIRED), credits_charged=0)
 
-    line = show.standing(expired)
+    line = show.state(expired)
 
     assert "expired" in line
     assert "0 of 3 credits charged" in line

@@ -56,11 +56,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run(service: Service, tmp_path: Path) -> Run:
     """Run `s3 …` as a user who has just signed up."""
-    (tmp_path / "service.json").write_text((service.config / "service.json").read_text())
 
     def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "cli", *arguments],
+            [sys.executable, "-m", "s3_sam3.cli", *arguments],
             env={**service.environment(tmp_path), **env},
             capture_output=True,
             text=True,

@@ -33,7 +33,7 @@ async def two_devices(environment: Environment) -> AsyncIterator[asyncio.subproc
         LISTENER_CONCURRENCY=1,
     )
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "worker", "--devices", "cpu,cpu"),
+        *(sys.executable, "-m", "s3_sam3.cli", "worker", "--devices", "cpu,cpu"),
         env={**os.environ, **own},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

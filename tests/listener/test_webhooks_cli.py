@@ -26,7 +26,7 @@ SECRETS = {
 def s3(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`s3 …` as an operator runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
+        [sys.executable, "-m", "s3_sam3.cli", *arguments],
         env={
             **os.environ,
             "SUPABASE_URL": stack.url,

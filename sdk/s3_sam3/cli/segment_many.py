@@ -1,4 +1,4 @@
-"""`s3 segment` with several pictures: a bar while it works, one table at the end."""
+"""`s3 segment` with several pictures: a progress bar, then a table."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,35 +16,36 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from cli import config, show
-from cli.batch import Batch, Order, Row
-from cli.batch_folder import BatchFolder
-from cli.exits import Exit, code_of
+from s3_sam3.cli import Exit, config, exit_code, show
+from s3_sam3.cli.batch import Batch, Request, Row
+from s3_sam3.cli.batch_folder import BatchFolder
 from s3_sam3.contracts import object_keys
 
 
 MOST_COLUMNS = 6
-"""Prompts with a column each; more are counted together."""
+"""Up to so many prompts have a column each; more are counted together."""
 
 
 def segment_many(
-    pictures: Sequence[Path], order: Order, out: Path | None, *, jobs: int, as_json: bool
+    pictures: Sequence[Path], request: Request, out: Path | None, *, jobs: int, as_json: bool
 ) -> None:
-    """Segment them all; ends the program with 1 if a picture has no result."""
+    """Segment them all. Ends the program with 1 if a picture has no result."""
     if out is None:
-        msg = "several pictures need --out DIR; what is done is kept there, and not asked again."
+        msg = "several pictures need --out DIR; what is done is kept there, and not sent again."
         raise typer.BadParameter(msg)
-    batch = Batch(folder=BatchFolder(out), order=order)
+    batch = Batch(folder=BatchFolder(out), request=request)
     try:
         asyncio.run(_run(batch, pictures, jobs))
     except KeyboardInterrupt:
-        _tell_how_to_resume(batch, len(pictures))
+        _explain_how_to_resume(batch, len(pictures))
         raise
     rows = sorted(batch.rows, key=lambda row: pictures.index(row.picture))
     if as_json:
         show.as_json({"folder": str(out), "pictures": [_document(row) for row in rows]})
     else:
-        show.out.print(summary(rows, [prompt.text or prompt.id or "" for prompt in order.prompts]))
+        show.out.print(
+            summary(rows, [prompt.text or prompt.id or "" for prompt in request.prompts])
+        )
         show.out.print(
             f"{out / 'PICTURE'}: {object_keys.MANIFEST}, {object_keys.MASK}, {object_keys.OVERLAY}",
             soft_wrap=True,
@@ -53,9 +54,9 @@ def segment_many(
         show.err.print(show.DEMO_NOTE)
     if batch.stopped is not None:
         show.err.print(f"[red]{batch.stopped}[/]", highlight=False)
-        raise typer.Exit(code_of(batch.stopped))
+        raise typer.Exit(exit_code(batch.stopped))
     if not all(row.done for row in rows):
-        show.err.print("The same command asks again for what is not done, and for nothing else.")
+        show.err.print("The same command tries the failed pictures again, and only those.")
         raise typer.Exit(Exit.REFUSED)
 
 
@@ -84,7 +85,7 @@ async def _run(batch: Batch, pictures: Sequence[Path], jobs: int) -> None:
 
 
 def summary(rows: Sequence[Row], prompts: Sequence[str]) -> Table:
-    """Each picture: how it ended, what was found, seconds, credits; and the sums."""
+    """For each picture how it ended, what was found, seconds, credits; and the sums."""
     apart = len(prompts) <= MOST_COLUMNS
     table = Table(title=_title(rows), title_justify="left", show_footer=True)
     table.add_column("picture", "in all", overflow="fold")
@@ -95,7 +96,9 @@ def summary(rows: Sequence[Row], prompts: Sequence[str]) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("credits", str(_credits(rows)), justify="right")
     for row in rows:
-        record = None if row.before else row.record  # what an earlier call took is not told again
+        record = (
+            None if row.before else row.record
+        )  # an earlier call's seconds and credits are not counted again
         table.add_row(
             str(row.picture),
             _status(row),
@@ -139,7 +142,7 @@ def _credits(rows: Sequence[Row]) -> int:
 
 def _document(row: Row) -> dict[str, Any]:
     record = row.record
-    kept = row.place if row.done else None
+    kept = row.folder if row.done else None
     names = (object_keys.MANIFEST, object_keys.MASK, object_keys.OVERLAY)
     return {
         "picture": str(row.picture),
@@ -154,10 +157,10 @@ def _document(row: Row) -> dict[str, Any]:
     }
 
 
-def _tell_how_to_resume(batch: Batch, count: int) -> None:
+def _explain_how_to_resume(batch: Batch, count: int) -> None:
     done = sum(row.done for row in batch.rows)
     show.err.print(
-        f"Stopped: {done} of {count} pictures are done. Tasks that were asked go on at the service;"
-        " the same command fetches them, and asks only for the rest.",
+        f"Stopped: {done} of {count} pictures are done. Submitted tasks go on at the service;"
+        " the same command fetches them, and submits only the rest.",
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""`s3 export`: other formats, made from manifests on this machine."""
+"""`s3 export`: results in other formats, made on this machine."""
 
 import asyncio
 from pathlib import Path
@@ -6,16 +6,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import manifests, show
 from s3_sam3 import exports
+from s3_sam3.cli import manifests, show
 from s3_sam3.exports import FORMATS, ExportOptions, FormatName, OverlayStyle, Pictured
 from s3_sam3.exports.contours import DEFAULT_TOLERANCE
 from s3_sam3.imaging.overlay import PLAIN
-
-
-HELP = "Write results in another format, without the GPU.\n\n\b\n" + "\n".join(
-    f"{name:<9} {FORMATS[name].description}" for name in FormatName
-)
 
 
 def export(
@@ -41,15 +36,17 @@ def export(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="The original picture, where it is not known; of one source.",
+            help="The original picture, where it is not known; for one source.",
         ),
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option(min=0, help="Pixels that an outline may be simplified by; 0: exact."),
+        typer.Option(
+            min=0, help="Pixels that polygons may differ from the exact contours; 0: exact."
+        ),
     ] = DEFAULT_TOLERANCE,
     polygons: Annotated[
-        bool, typer.Option("--polygons", help="coco: polygons in place of run lengths.")
+        bool, typer.Option("--polygons", help="coco: polygons instead of run lengths.")
     ] = False,
     tint: Annotated[
         float, typer.Option(min=0, max=1, help="overlay: share of an instance's colour.")
@@ -65,8 +62,7 @@ def export(
     ] = PLAIN.colours,
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths as JSON.")] = False,
 ) -> None:
-    """Replaced by HELP, which lists the formats."""
-    found = manifests.named(sources, picture)
+    found = manifests.parse_sources(sources, picture)
     items = asyncio.run(_read(found, picture, with_picture=FORMATS[format_].uses_picture))
     options = ExportOptions(
         tolerance=tolerance,
@@ -83,6 +79,11 @@ def export(
         f" {show.counted(len(paths), 'file')} in {out}",
         soft_wrap=True,
     )
+
+
+export.__doc__ = "Write results in another format, without the GPU.\n\n\b\n" + "\n".join(
+    f"{name:<9} {FORMATS[name].description}" for name in FormatName
+)
 
 
 async def _read(

@@ -1,4 +1,4 @@
-"""`s3 segment`: the main job from a terminal."""
+"""`s3 segment`: upload, submit, wait, download."""
 
 import asyncio
 from pathlib import Path
@@ -8,9 +8,9 @@ import typer
 from pydantic import ValidationError
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from cli import arguments, batch_folder, boxes, config, segment_many, show
-from cli.batch import Order
 from s3_sam3 import Segmentation
+from s3_sam3.cli import arguments, batch_folder, config, segment_many, show
+from s3_sam3.cli.batch import Request
 from s3_sam3.contracts import bodies, limits
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions, with_ids
 
@@ -32,7 +32,7 @@ def segment(
             "-o",
             file_okay=False,
             help="Folder for manifest, mask and overlay; of several pictures, a pattern or a folder"
-            " each has its own in it, and what is there is not asked again.",
+            " each has a folder in it, and pictures that are done are not sent again.",
         ),
     ] = None,
     threshold: Annotated[
@@ -48,7 +48,7 @@ def segment(
     nms: Annotated[
         float | None,
         typer.Option(
-            help="Drop the worse of two masks that overlap so much (IoU, over 0 to 1),"
+            help="Drop the worse of two masks that overlap this much (IoU, over 0 to 1),"
             " whichever prompts found them."
         ),
     ] = None,
@@ -73,57 +73,56 @@ def segment(
         list[str] | None,
         typer.Option(
             metavar="X1,Y1,X2,Y2[:negative]",
-            help="An example of what the prompts mean, or of what not; of one picture.",
+            help="An example of what the prompts mean, or do not mean; for one picture.",
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=64, help="So many pictures at a time.")
+        int, typer.Option("--jobs", "-j", min=1, max=64, help="Pictures at a time.")
     ] = 4,
     timeout: Annotated[
         float | None,
-        typer.Option(help="Stop waiting for a picture after so many seconds; its task goes on."),
+        typer.Option(help="Seconds to wait for a picture; its task goes on after them."),
     ] = None,
     deadline: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=limits.MAX_DEADLINE_SECONDS,
-            help="Cancel it if it still waits after so many seconds; that costs nothing.",
+            help="Seconds until a task that is still pending is cancelled; that costs nothing.",
         ),
     ] = None,
     memory_mb: Annotated[
         int | None,
-        typer.Option(min=1, help="Only on a machine with so much GPU memory (MiB)."),
+        typer.Option(min=1, help="Only on a machine with this much GPU memory (MiB)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Find every instance of each concept in one picture or in many."""
-    asked = arguments.told_apart(what)
+    given = arguments.parse(what)
     options = _options(
         threshold=threshold,
         mask_threshold=mask_threshold,
         max_instances=max_instances,
         min_area=min_area,
         nms=nms,
-        region=None if region is None else boxes.edges(region),
+        region=None if region is None else arguments.edges(region),
         tiles=tiles,
         floor=floor,
     )
-    order = Order(
-        prompts=_prompts(asked, box or []),
+    request = Request(
+        prompts=_prompts(given, box or []),
         options=options,
         needs=None if memory_mb is None else bodies.Needs(memory_mb=memory_mb),
         deadline=deadline,
         timeout=timeout,
     )
-    if len(asked.pictures) > 1 or (out is not None and (asked.many or batch_folder.is_batch(out))):
-        segment_many.segment_many(asked.pictures, order, out, jobs=jobs, as_json=as_json)
+    if len(given.pictures) > 1 or (out is not None and (given.many or batch_folder.is_batch(out))):
+        segment_many.segment_many(given.pictures, request, out, jobs=jobs, as_json=as_json)
         return
-    _tell(asyncio.run(_segment(asked.pictures[0], order)), out, as_json=as_json)
+    _show(asyncio.run(_segment(given.pictures[0], request)), out, as_json=as_json)
 
 
 def _options(**chosen: object) -> SegmentOptions:
-    """The options, or a usage error that names the one that does not fit."""
+    """Raises a usage error that names the wrong option."""
     try:
         return SegmentOptions.model_validate(chosen)
     except ValidationError as error:
@@ -133,25 +132,25 @@ def _options(**chosen: object) -> SegmentOptions:
         raise typer.BadParameter(msg) from None
 
 
-def _prompts(asked: arguments.Asked, examples: list[str]) -> tuple[Prompt, ...]:
-    """The prompts with their boxes; raises a usage error when something is missing."""
-    if not asked.pictures:
+def _prompts(given: arguments.Arguments, examples: list[str]) -> tuple[Prompt, ...]:
+    """The prompts with their boxes. Raises a usage error when something is missing."""
+    if not given.pictures:
         msg = 'name a picture, as in: s3 segment photo.jpg "red circle"'
         raise typer.BadParameter(msg)
-    if examples and len(asked.pictures) > 1:
+    if examples and len(given.pictures) > 1:
         msg = "--box is in pixels of one picture; here are several."
         raise typer.BadParameter(msg)
-    if len(asked.prompts) > limits.MAX_PROMPTS_PER_TASK:
-        msg = f"{len(asked.prompts)} prompts; a task takes {limits.MAX_PROMPTS_PER_TASK}."
+    if len(given.prompts) > limits.MAX_PROMPTS_PER_TASK:
+        msg = f"{len(given.prompts)} prompts; a task takes {limits.MAX_PROMPTS_PER_TASK}."
         raise typer.BadParameter(msg)
-    shown = tuple(boxes.exemplar(each) for each in examples)
-    if not asked.prompts and not shown:
+    boxes = tuple(arguments.box(each) for each in examples)
+    if not given.prompts and not boxes:
         msg = 'say what to look for, as in: s3 segment photo.jpg "red circle"'
         raise typer.BadParameter(msg)
-    return with_ids(tuple(Prompt(text=text, boxes=shown) for text in asked.prompts or (None,)))
+    return with_ids(tuple(Prompt(text=text, boxes=boxes) for text in given.prompts or (None,)))
 
 
-def _tell(found: Segmentation, out: Path | None, *, as_json: bool) -> None:
+def _show(found: Segmentation, out: Path | None, *, as_json: bool) -> None:
     paths = found.save(out) if out is not None else {}
     if as_json:
         show.as_json(
@@ -171,7 +170,7 @@ def _tell(found: Segmentation, out: Path | None, *, as_json: bool) -> None:
         show.err.print(f"[dim]No files kept; -o DIR keeps them. Task {found.result.task_id}[/]")
 
 
-async def _segment(picture: Path, order: Order) -> Segmentation:
+async def _segment(picture: Path, request: Request) -> Segmentation:
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -188,10 +187,10 @@ async def _segment(picture: Path, order: Order) -> Segmentation:
         async with config.client() as s3:
             return await s3.segment(
                 picture,
-                *order.prompts,
-                options=order.options,
-                deadline_seconds=order.deadline,
-                needs=order.needs,
-                timeout_seconds=order.timeout,
+                *request.prompts,
+                options=request.options,
+                deadline_seconds=request.deadline,
+                needs=request.needs,
+                timeout_seconds=request.timeout,
                 on_change=moved,
             )

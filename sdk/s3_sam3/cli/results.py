@@ -1,4 +1,4 @@
-"""`s3 results` and `s3 status`: what was asked, and how things stand."""
+"""`s3 results` and `s3 status`."""
 
 import asyncio
 from typing import Annotated
@@ -7,19 +7,20 @@ from uuid import UUID
 import httpx
 import typer
 
-from cli import config, show
 from s3_sam3 import Unreachable
+from s3_sam3.cli import config, show
 from s3_sam3.contracts import bodies, limits
 from s3_sam3.contracts.tasks import TaskStatus
 
 
 def results(
     limit: Annotated[int, typer.Option(min=1, max=limits.MAX_PAGE_SIZE)] = 20,
-    status: Annotated[TaskStatus | None, typer.Option(help="Only these.")] = None,
-    cursor: Annotated[str | None, typer.Option(help="The next page's, as printed.")] = None,
+    status: Annotated[
+        TaskStatus | None, typer.Option(help="Only results with this status.")
+    ] = None,
+    cursor: Annotated[str | None, typer.Option(help="Of the next page, as printed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List your results, newest first."""
     page = asyncio.run(_page(limit, status, cursor))
     if as_json:
         show.as_json(page)
@@ -30,16 +31,15 @@ def results(
 
 
 def status(
-    task_id: Annotated[UUID | None, typer.Argument(help="A task; none: the service.")] = None,
+    task_id: Annotated[UUID | None, typer.Argument(help="A task; without it the service.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """How one task stands, or whether the service is well and what you have left."""
     if task_id is not None:
         task = asyncio.run(_task(task_id))
         if as_json:
             show.as_json(task)
             return
-        show.out.print(show.standing(task), soft_wrap=True)
+        show.out.print(show.status_line(task), soft_wrap=True)
         return
     answer = asyncio.run(_service())
     if as_json:

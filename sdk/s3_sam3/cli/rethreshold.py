@@ -1,4 +1,4 @@
-"""`s3 rethreshold`: cut a result anew, without the GPU and at no price."""
+"""`s3 rethreshold`: choose a result's instances again, without the GPU and at no price."""
 
 import asyncio
 from dataclasses import replace
@@ -9,18 +9,17 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from cli import config, manifests, show
 from s3_sam3 import S3Error
+from s3_sam3.cli import config, manifests, show
 from s3_sam3.contracts import limits, object_keys
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.manifest import Manifest
 from s3_sam3.exports import Pictured, rasters
-from s3_sam3.imaging.rethreshold import RethresholdError
-from s3_sam3.imaging.rethreshold import rethreshold as cut_anew
+from s3_sam3.imaging import rethreshold as local
 
 
-class CannotBeCut(S3Error):
-    """The manifest does not hold what was asked of it."""
+class CannotRethreshold(S3Error):
+    """The manifest does not keep what the new thresholds need."""
 
 
 def rethreshold(
@@ -38,12 +37,12 @@ def rethreshold(
     ] = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID=X", help="A threshold of one prompt; p0 is the first."),
+        typer.Option(metavar="ID=X", help="The threshold of one prompt; p0 is the first."),
     ] = None,
     min_area: Annotated[int | None, typer.Option(min=0, help="Drop masks of fewer pixels.")] = None,
     nms: Annotated[
         float | None,
-        typer.Option(help="Drop the worse of two masks that overlap so much (IoU, over 0 to 1)."),
+        typer.Option(help="Drop the worse of two masks that overlap this much (IoU, over 0 to 1)."),
     ] = None,
     max_instances: Annotated[
         int | None,
@@ -66,7 +65,6 @@ def rethreshold(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifests as JSON.")] = False,
 ) -> None:
-    """Choose instances anew from what a result keeps, without the GPU and at no price."""
     request = _request(
         threshold=threshold,
         thresholds=dict(_own_threshold(each) for each in prompt or []),
@@ -74,12 +72,14 @@ def rethreshold(
         nms=nms,
         max_instances=max_instances,
     )
-    found = manifests.named([source], picture)
-    items = [_cut(manifests.from_file(path, picture), request) for path in found.files]
+    found = manifests.parse_sources([source], picture)
+    items = [_locally(manifests.from_file(path, picture), request) for path in found.files]
     if found.tasks:
-        drawn = out is not None
-        items += asyncio.run(_asked(found.tasks[0], request, picture, with_picture=drawn))
-    paths = _saved(items, out) if out is not None else []
+        with_picture = out is not None
+        items += asyncio.run(
+            _by_service(found.tasks[0], request, picture, with_picture=with_picture)
+        )
+    paths = _save(items, out) if out is not None else []
     if as_json:
         show.as_json(
             {
@@ -97,7 +97,7 @@ def rethreshold(
 
 
 def _request(**changes: object) -> RethresholdRequest:
-    """What is asked; a usage error when nothing is, or when it does not fit."""
+    """Raises a usage error when nothing is to be changed, or when a value is wrong."""
     given = {name: value for name, value in changes.items() if value not in (None, {})}
     if not given:
         msg = "say what to change: --threshold, --prompt, --min-area, --nms or --max-instances."
@@ -120,19 +120,18 @@ def _own_threshold(text: str) -> tuple[str, float]:
         raise typer.BadParameter(msg) from None
 
 
-def _cut(item: Pictured, request: RethresholdRequest) -> Pictured:
-    """Cut a manifest on this machine."""
+def _locally(item: Pictured, request: RethresholdRequest) -> Pictured:
     try:
-        return replace(item, manifest=cut_anew(item.manifest, request))
-    except RethresholdError as error:
+        return replace(item, manifest=local.rethreshold(item.manifest, request))
+    except local.RethresholdError as error:
         msg = f"{item.name}: {error}"
-        raise CannotBeCut(msg) from error
+        raise CannotRethreshold(msg) from error
 
 
-async def _asked(
+async def _by_service(
     task_id: UUID, request: RethresholdRequest, picture: Path | None, *, with_picture: bool
 ) -> list[Pictured]:
-    """Have the service cut a task's result; the picture comes too where a file is wanted."""
+    """Let the service do it; with the picture where an overlay is to be written."""
     changes = request.model_dump(exclude_defaults=True)
     async with config.client() as s3:
         manifest: Manifest = await s3.rethreshold(task_id, **changes)
@@ -142,8 +141,8 @@ async def _asked(
     return [replace(item, manifest=manifest) async for item in items]
 
 
-def _saved(items: list[Pictured], out: Path) -> list[Path]:
-    """Write the files of `s3 segment --out`; of several results each into a folder of its own."""
+def _save(items: list[Pictured], out: Path) -> list[Path]:
+    """Write the files of `s3 segment --out`; several results have a folder each."""
     paths: list[Path] = []
     for item in items:
         folder = out / item.name if len(items) > 1 else out

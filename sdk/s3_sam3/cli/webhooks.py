@@ -1,4 +1,4 @@
-"""`s3 webhooks`: be told of tasks at an address, and see what was sent there."""
+"""`s3 webhooks`: have events sent to an address, and see what was sent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from rich.markup import escape
 from rich.table import Table
 
-from cli import config, show
 from s3_sam3 import S3Client
+from s3_sam3.cli import config, show
 from s3_sam3.contracts import limits, webhook_bodies
 from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEvent
 
 
-app = typer.Typer(help="Be told of your tasks at an https address.", no_args_is_help=True)
+app = typer.Typer(help="Have events of your tasks sent to an https address.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[UUID, typer.Argument(help="A webhook, as `s3 webhooks list` names it.")]
@@ -26,7 +26,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 @app.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List your webhooks."""
-    found = _ask(lambda s3: s3.webhooks.list())
+    found = _call(lambda s3: s3.webhooks.list())
     if as_json:
         show.as_json(found)
     else:
@@ -38,14 +38,14 @@ def add(
     url: Annotated[str, typer.Argument(help="https://…")],
     event: Annotated[
         list[WebhookEvent] | None,
-        typer.Option(help="Once for each event; without it every end of a task."),
+        typer.Option(help="Repeatable; without it each end of a task."),
     ] = None,
     description: Annotated[str | None, typer.Option(help="For yourself.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a webhook. The secret is printed this once."""
+    """Add a webhook. Its secret is printed only now."""
     events = tuple(event or DEFAULT_EVENTS)
-    made = _ask(lambda s3: s3.webhooks.create(url, events, description=description))
+    made = _call(lambda s3: s3.webhooks.create(url, events, description=description))
     if as_json:
         show.as_json(made)
         return
@@ -55,31 +55,33 @@ def add(
 
 @app.command()
 def remove(webhook_id: Which) -> None:
-    """Remove a webhook; what was on its way there is not sent."""
-    _ask(lambda s3: s3.webhooks.delete(webhook_id))
+    """Remove a webhook; its pending deliveries are not sent."""
+    _call(lambda s3: s3.webhooks.delete(webhook_id))
 
 
 @app.command("test")
 def try_out(webhook_id: Which, as_json: AsJson = False) -> None:
-    """Have the event webhook.test sent."""
-    queued = _ask(lambda s3: s3.webhooks.test(webhook_id))
+    """Send the event webhook.test."""
+    queued = _call(lambda s3: s3.webhooks.test(webhook_id))
     if as_json:
         show.as_json(queued)
         return
     show.out.print(queued.delivery_id)
-    show.err.print(f"How it went: s3 webhooks deliveries {webhook_id}", soft_wrap=True)
+    show.err.print(f"Its result: s3 webhooks deliveries {webhook_id}", soft_wrap=True)
 
 
 @app.command()
 def deliveries(
     webhook_id: Which,
     limit: Annotated[int, typer.Option(min=1, max=limits.MAX_PAGE_SIZE)] = 20,
-    status: Annotated[DeliveryStatus | None, typer.Option(help="Only these.")] = None,
-    cursor: Annotated[str | None, typer.Option(help="The next page's, as printed.")] = None,
+    status: Annotated[
+        DeliveryStatus | None, typer.Option(help="Only deliveries with this status.")
+    ] = None,
+    cursor: Annotated[str | None, typer.Option(help="Of the next page, as printed.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What was and will be sent to a webhook, newest first, and what it answered."""
-    page = _ask(
+    """List deliveries to a webhook, newest first, with the last answer."""
+    page = _call(
         lambda s3: s3.webhooks.deliveries(webhook_id, limit=limit, status=status, cursor=cursor)
     )
     if as_json:
@@ -97,20 +99,20 @@ def redeliver(
     delivery_id: Annotated[str, typer.Argument(help="msg_…")],
     as_json: AsJson = False,
 ) -> None:
-    """Send a delivery again: the same id and body, a fresh schedule."""
-    queued = _ask(lambda s3: s3.webhooks.redeliver(webhook_id, delivery_id))
+    """Send a delivery again, with the same id and body."""
+    queued = _call(lambda s3: s3.webhooks.redeliver(webhook_id, delivery_id))
     if as_json:
         show.as_json(queued)
     else:
         show.out.print(queued.delivery_id)
 
 
-def _ask(question: Callable[[S3Client], Awaitable[Answer]]) -> Answer:
-    async def asked() -> Answer:
+def _call(call: Callable[[S3Client], Awaitable[Answer]]) -> Answer:
+    async def called() -> Answer:
         async with config.client() as s3:
-            return await question(s3)
+            return await call(s3)
 
-    return asyncio.run(asked())
+    return asyncio.run(called())
 
 
 def _webhooks(items: tuple[webhook_bodies.Webhook, ...]) -> Table:

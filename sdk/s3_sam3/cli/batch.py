@@ -1,4 +1,4 @@
-"""Many pictures in one call: some at a time, none twice, and one that fails stops no other."""
+"""Many pictures in one call: some at a time, none twice; one that fails stops no other."""
 
 import asyncio
 import errno
@@ -14,8 +14,6 @@ from uuid import UUID
 
 import tenacity
 
-from cli import batch_folder
-from cli.batch_folder import BatchFolder, Record, Standing
 from s3_sam3 import (
     ApiError,
     NotSignedIn,
@@ -26,21 +24,23 @@ from s3_sam3 import (
     TaskFailed,
     Unreachable,
 )
+from s3_sam3.cli import batch_folder
+from s3_sam3.cli.batch_folder import BatchFolder, Record, State
 from s3_sam3.contracts import bodies
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
-PATIENCE_SECONDS = 3600.0
-"""How long a picture waits for room while too many of the user's tasks are waiting."""
+RATE_LIMITED_SECONDS = 3600.0
+"""How long to retry a submit while too many of the user's tasks are pending."""
 
 _NO_MORE_FILES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-"""The next picture's files could not be kept either."""
+"""Errors that the next picture's files would meet too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is asked of each picture."""
+class Request:
+    """What is requested for each picture."""
 
     prompts: tuple[Prompt, ...]
     options: SegmentOptions
@@ -48,18 +48,18 @@ class Order:
     deadline: int | None = None
     """Seconds."""
     timeout: float | None = None
-    """Seconds of our own patience; no part of what is asked."""
+    """Seconds to wait for a task; the service is not told."""
 
     @property
     def digest(self) -> str:
-        """The same for the same request, whatever the picture."""
-        asked = {
+        """Identifies the request without its picture."""
+        request = {
             "prompts": [prompt.model_dump(mode="json") for prompt in self.prompts],
             "options": self.options.model_dump(mode="json"),
             "needs": self.needs and self.needs.model_dump(mode="json"),
             "deadline": self.deadline,
         }
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,24 +68,23 @@ class Row:
 
     picture: Path
     record: Record | None = None
-    """None: the file could not be read, or was not come to."""
-    place: Path | None = None
+    """None: the file could not be read, or was not begun."""
+    folder: Path | None = None
     before: bool = False
-    """It was done by an earlier call."""
+    """An earlier call did it."""
     error: str | None = None
 
     @property
     def done(self) -> bool:
-        """Its files are there."""
-        return self.record is not None and self.record.standing is Standing.DONE
+        return self.record is not None and self.record.state is State.DONE
 
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """One call. `rows` fills up as pictures end; `stopped` says why it took no more."""
+    """One call. `rows` has the pictures that ended; `stopped` says why no more were begun."""
 
     folder: BatchFolder
-    order: Order
+    request: Request
     rows: list[Row] = field(default_factory=list)
     stopped: S3Error | None = None
 
@@ -97,7 +96,7 @@ class Batch:
         jobs: int,
         on_row: Callable[[Row], None],
     ) -> None:
-        """Segment *pictures*, at most *jobs* of them at a time; tell of each as it ends."""
+        """Segment *pictures*, at most *jobs* at a time; report each as it ends."""
         left = deque(pictures)
 
         async def work() -> None:
@@ -109,10 +108,10 @@ class Batch:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(jobs, len(pictures))):
                 group.create_task(work())
-        self.rows += [Row(picture=picture, error="not asked") for picture in left]
+        self.rows += [Row(picture=picture, error="not begun") for picture in left]
 
     async def _one(self, s3: S3Client, picture: Path) -> Row:
-        """One picture's row, whatever happens: no fault of one takes the others' results along."""
+        """Give one picture's row, whatever happens: its fault must not cost the others' results."""
         try:
             return await self._row(s3, picture)
         except OSError as error:
@@ -129,45 +128,45 @@ class Batch:
             data = await asyncio.to_thread(picture.read_bytes)
         except OSError as error:
             return Row(picture=picture, error=f"cannot be read: {error.strerror}")
-        place, record = self._remembered(picture, hashlib.sha256(data).hexdigest())
-        row = Row(picture=picture, record=record, place=place)
-        if record.standing is Standing.DONE:
+        folder, record = self._known(picture, hashlib.sha256(data).hexdigest())
+        row = Row(picture=picture, record=record, folder=folder)
+        if record.state is State.DONE:
             return replace(row, before=True)
-        record = await self._ask(s3, data, place, record)
+        record = await self._segment(s3, data, folder, record)
         record = record.with_(seconds=round(time.perf_counter() - began, 3))
-        batch_folder.write(place, record)
+        batch_folder.write(folder, record)
         return replace(row, record=record, error=record.error)
 
-    def _remembered(self, picture: Path, sha256: str) -> tuple[Path, Record]:
-        """Where a picture's files go, and what is known of it there; written down at once."""
-        place = self.folder.place(picture, sha256)
-        fresh = Record(picture=picture.resolve(), sha256=sha256, asks=self.order.digest)
-        known = batch_folder.read(place)
-        if known is None or (known.sha256, known.asks) != (fresh.sha256, fresh.asks):
+    def _known(self, picture: Path, sha256: str) -> tuple[Path, Record]:
+        """Give a picture's folder and its record there, which is written at once."""
+        folder = self.folder.folder_of(picture, sha256)
+        fresh = Record(picture=picture.resolve(), sha256=sha256, request=self.request.digest)
+        known = batch_folder.read(folder)
+        if known is None or (known.sha256, known.request) != (fresh.sha256, fresh.request):
             known = fresh
-        done = known.standing is Standing.DONE and batch_folder.is_complete(place)
-        standing = Standing.DONE if done else Standing.ASKED
-        known = known.with_(picture=fresh.picture, standing=standing, error=None)
-        batch_folder.write(place, known)
-        return place, known
+        done = known.state is State.DONE and batch_folder.is_complete(folder)
+        state = State.DONE if done else State.STARTED
+        known = known.with_(picture=fresh.picture, state=state, error=None)
+        batch_folder.write(folder, known)
+        return folder, known
 
-    async def _ask(self, s3: S3Client, data: bytes, place: Path, record: Record) -> Record:
-        """Submit unless that was done, wait, download; the record of how it ended."""
+    async def _segment(self, s3: S3Client, data: bytes, folder: Path, record: Record) -> Record:
+        """Submit unless that was done, wait, download; give the record of how it ended."""
         try:
             task_id = record.task_id
             if task_id is None:
                 task_id = await self._submit(s3, data, self.folder.idempotency_key(record))
                 record = record.with_(task_id=task_id)
-                batch_folder.write(place, record)
-            await s3.wait(task_id, timeout_seconds=self.order.timeout)
+                batch_folder.write(folder, record)
+            await s3.wait(task_id, timeout_seconds=self.request.timeout)
             found = await s3.fetch(task_id)
         except S3Error as error:
             if _stops_all(error):
                 self.stopped = error
             return _failed(record, error)
-        await asyncio.to_thread(found.save, place)
+        await asyncio.to_thread(found.save, folder)
         return record.with_(
-            standing=Standing.DONE,
+            state=State.DONE,
             credits=found.result.credits_charged,
             demo=found.manifest.model.demo,
             instances={
@@ -177,14 +176,14 @@ class Batch:
 
     async def _submit(self, s3: S3Client, data: bytes, key: str) -> UUID:
         upload = await s3.upload(data)
-        async for attempt in _UNTIL_THERE_IS_ROOM.copy():
+        async for attempt in _WHILE_RATE_LIMITED.copy():
             with attempt:
                 task = await s3.submit(
                     upload.image_url,
-                    *self.order.prompts,
-                    options=self.order.options,
-                    needs=self.order.needs,
-                    deadline_seconds=self.order.deadline,
+                    *self.request.prompts,
+                    options=self.request.options,
+                    needs=self.request.needs,
+                    deadline_seconds=self.request.deadline,
                     idempotency_key=key,
                 )
                 return task.task_id
@@ -193,12 +192,12 @@ class Batch:
 
 def _failed(record: Record, error: S3Error) -> Record:
     """
-    Write an error down.
+    Note an error in the record.
 
-    A task that ended badly or is gone would be found again by its key, so the next one gets a
-    new key; one that may still go on keeps its own.
+    A task that ended badly or is gone would be found again by its key, so the next try gets a new
+    key; a task that may still go on keeps its own.
     """
-    changes: dict[str, Any] = {"standing": Standing.FAILED, "error": str(error)}
+    changes: dict[str, Any] = {"state": State.FAILED, "error": str(error)}
     if _is_over(error):
         changes |= {"attempt": record.attempt + 1, "task_id": None}
     return record.with_(**changes)
@@ -219,13 +218,13 @@ def _stops_all(error: S3Error) -> bool:
     )
 
 
-def _has_no_room(error: BaseException) -> bool:
+def _is_rate_limited(error: BaseException) -> bool:
     return isinstance(error, ApiError) and error.code is ErrorCode.RATE_LIMITED
 
 
-_UNTIL_THERE_IS_ROOM = tenacity.AsyncRetrying(
-    retry=tenacity.retry_if_exception(_has_no_room),
+_WHILE_RATE_LIMITED = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception(_is_rate_limited),
     wait=tenacity.wait_random_exponential(multiplier=0.5, max=15),
-    stop=tenacity.stop_after_delay(PATIENCE_SECONDS),
+    stop=tenacity.stop_after_delay(RATE_LIMITED_SECONDS),
     reraise=True,
 )

@@ -1,4 +1,4 @@
-"""Which arguments of `s3 segment` are pictures and which are prompts."""
+"""The arguments of `s3 segment`: pictures and prompts told apart, boxes read."""
 
 import glob
 from collections.abc import Iterable
@@ -8,20 +8,25 @@ from typing import Final
 
 import typer
 from PIL import Image, UnidentifiedImageError
+from pydantic import ValidationError
+
+from s3_sam3.contracts.prompts import Box
 
 
-#: Endings that say "this is a file", also of formats that the service refuses by name.
-_ENDINGS: Final = frozenset(
+#: Suffixes of pictures, also of formats that the service refuses by name.
+_SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 )
 
 #: What is taken from a folder: what the service reads.
-_READ: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_READABLE: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+Edges = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A command line, told apart."""
+class Arguments:
+    """Pictures and prompts, each once."""
 
     pictures: tuple[Path, ...]
     prompts: tuple[str, ...]
@@ -29,19 +34,19 @@ class Asked:
     """Several pictures, or a pattern or folder, which may match several tomorrow."""
 
 
-def told_apart(arguments: Iterable[str]) -> Asked:
+def parse(arguments: Iterable[str]) -> Arguments:
     """
-    Sort arguments into pictures and prompts, each once, in their order.
+    Sort arguments into pictures and prompts, in their order.
 
     Pictures are files that exist, patterns that match (`'photos/*.jpg'`), and folders written with
-    a closing slash (`photos/`). What looks like one of these and is not there is a usage error;
-    all else is a prompt, also the name of a file that is no picture, unless it comes first.
+    a closing slash (`photos/`). An argument that looks like one of these and is not there is a
+    usage error. The rest are prompts, also names of files that are no pictures, except the first.
     """
     pictures: list[Path] = []
     prompts: list[str] = []
     many = False
-    for place, argument in enumerate(arguments):
-        found = _pictures(argument, first=place == 0)
+    for index, argument in enumerate(arguments):
+        found = _pictures(argument, first=index == 0)
         if found:
             pictures += found
             many = many or not Path(argument).is_file()
@@ -49,10 +54,31 @@ def told_apart(arguments: Iterable[str]) -> Asked:
             raise typer.BadParameter(_missing(argument))
         else:
             prompts.append(argument)
-    several = tuple(dict.fromkeys(pictures))
-    return Asked(
-        pictures=several, prompts=tuple(dict.fromkeys(prompts)), many=many or len(several) > 1
+    unique = tuple(dict.fromkeys(pictures))
+    return Arguments(
+        pictures=unique, prompts=tuple(dict.fromkeys(prompts)), many=many or len(unique) > 1
     )
+
+
+def edges(text: str) -> Edges:
+    """Read `x1,y1,x2,y2`: left, top, right, bottom in pixels. Raises a usage error."""
+    try:
+        left, top, right, bottom = (float(part) for part in text.split(","))
+    except ValueError:
+        msg = f"{text!r} is not x1,y1,x2,y2 (left, top, right, bottom in pixels)."
+        raise typer.BadParameter(msg) from None
+    return left, top, right, bottom
+
+
+def box(text: str) -> Box:
+    """Read `x1,y1,x2,y2` or `x1,y1,x2,y2:negative`. Raises a usage error."""
+    numbers, _, label = text.partition(":")
+    try:
+        return Box.model_validate({"xyxy": edges(numbers), "label": label or "positive"})
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        msg = f"{text!r}: {reason.removeprefix('Value error, ')}."
+        raise typer.BadParameter(msg) from None
 
 
 def _pictures(argument: str, *, first: bool) -> list[Path]:
@@ -60,15 +86,14 @@ def _pictures(argument: str, *, first: bool) -> list[Path]:
     if path.is_file():
         return [path] if first or _is_picture(path) else []
     if argument.endswith("/") and path.is_dir():
-        return sorted(each for each in path.iterdir() if each.suffix.lower() in _READ)
+        return sorted(each for each in path.iterdir() if each.suffix.lower() in _READABLE)
     if glob.has_magic(argument):
         return [Path(each) for each in sorted(glob.glob(argument)) if Path(each).is_file()]  # noqa: PTH207 - a pattern may be absolute
     return []
 
 
 def _is_picture(path: Path) -> bool:
-    """By its ending, or by its first bytes when it has none."""
-    if path.suffix.lower() in _ENDINGS:
+    if path.suffix.lower() in _SUFFIXES:
         return True
     try:
         with Image.open(path):
@@ -78,7 +103,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _looks_like_a_file(argument: str) -> bool:
-    return argument.endswith("/") or Path(argument).suffix.lower() in _ENDINGS
+    return argument.endswith("/") or Path(argument).suffix.lower() in _SUFFIXES
 
 
 def _missing(argument: str) -> str:

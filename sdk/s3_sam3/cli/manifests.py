@@ -9,8 +9,8 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from cli import batch_folder, config, show
 from s3_sam3 import S3Client, S3Error, read_manifest
+from s3_sam3.cli import batch_folder, config, show
 from s3_sam3.contracts import object_keys
 from s3_sam3.contracts.manifest import Manifest
 from s3_sam3.exports import Pictured
@@ -22,22 +22,21 @@ class NoManifest(S3Error):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What the command line named: files, and tasks of the service."""
+    """Manifests in files, and tasks of the service."""
 
     files: tuple[Path, ...]
     tasks: tuple[UUID, ...]
 
     @property
     def count(self) -> int:
-        """Manifests in all."""
         return len(self.files) + len(self.tasks)
 
 
-def named(arguments: Sequence[str], picture: Path | None) -> Sources:
+def parse_sources(arguments: Sequence[str], picture: Path | None) -> Sources:
     """
-    Tell files, folders and task ids apart; raises a usage error.
+    Tell files, folders and task ids apart. Raises a usage error.
 
-    A folder is one result, or the `--out` of many pictures. *picture* can be that of one only.
+    A folder is one result, or the `--out` of many pictures. A *picture* needs exactly one source.
     """
     files: list[Path] = []
     tasks: list[UUID] = []
@@ -49,13 +48,13 @@ def named(arguments: Sequence[str], picture: Path | None) -> Sources:
             tasks.append(_task_id(argument))
     sources = Sources(files=tuple(dict.fromkeys(files)), tasks=tuple(dict.fromkeys(tasks)))
     if picture is not None and sources.count > 1:
-        msg = f"--picture is the picture of one manifest; here are {sources.count}."
+        msg = f"--picture is the picture of one manifest; there are {sources.count}."
         raise typer.BadParameter(msg)
     return sources
 
 
 def from_file(path: Path, picture: Path | None) -> Pictured:
-    """Read one manifest; its picture is *picture*, or what a batch wrote down beside it."""
+    """Read one manifest; its picture is *picture*, or the one that a batch recorded."""
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -74,7 +73,7 @@ def from_file(path: Path, picture: Path | None) -> Pictured:
     return Pictured(
         name=folder,
         manifest=manifest,
-        picture=record.picture if _is_the_same(record) else None,
+        picture=record.picture if _is_unchanged(record) else None,
         file_name=f"{folder}{record.picture.suffix}",
     )
 
@@ -82,7 +81,7 @@ def from_file(path: Path, picture: Path | None) -> Pictured:
 async def from_service(
     tasks: Sequence[UUID], picture: Path | None, *, with_picture: bool
 ) -> AsyncIterator[Pictured]:
-    """Download done tasks, and the pictures too where they are wanted and not given."""
+    """Download done tasks, with their pictures if they are wanted and *picture* is not given."""
     if not tasks:
         return
     async with config.client() as s3:
@@ -110,9 +109,9 @@ async def _downloaded(
 
 def _in_folder(folder: Path) -> list[Path]:
     """
-    Its own manifest, or those of the folders in it; of many pictures' `--out` all of them.
+    Find a folder's own manifest, or those in its folders; in the `--out` of many pictures, both.
 
-    Such a folder has one of its own from a day on which the pattern matched one picture.
+    Such a folder has a manifest of its own from a call in which the pattern matched one picture.
     """
     own = [path for path in [folder / object_keys.MANIFEST] if path.is_file()]
     inner = sorted(folder.glob(f"*/{object_keys.MANIFEST}"))
@@ -139,8 +138,8 @@ def _task_id(argument: str) -> UUID:
         raise typer.BadParameter(msg) from None
 
 
-def _is_the_same(record: batch_folder.Record) -> bool:
-    """Whether the picture still lies where it was, with the bytes that were asked about."""
+def _is_unchanged(record: batch_folder.Record) -> bool:
+    """Whether the picture is still in its place, with the bytes that were segmented."""
     try:
         data = record.picture.read_bytes()
     except OSError:

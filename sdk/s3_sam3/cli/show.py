@@ -1,4 +1,4 @@
-"""How answers look: tables for people, one JSON document for programs."""
+"""Output: tables for people, one JSON document for programs."""
 
 import json
 from collections.abc import Iterable
@@ -33,18 +33,17 @@ COLOURS = {
 
 
 def as_json(answer: BaseModel | dict[str, Any]) -> None:
-    """Print one JSON document, whatever the terminal."""
+    """Print one JSON document; rich would wrap it to the terminal's width."""
     document = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def status(value: TaskStatus) -> str:
-    """A status in its colour."""
     return f"[{COLOURS[value]}]{value}[/]"
 
 
 def waits(task: bodies.Task) -> str:
-    """What a pending task waits for: "waits: 3 in front, about 12 s"; else its status."""
+    """Say what a pending task waits for ("waits: 3 in front, about 12 s"), or its status."""
     if task.status is not TaskStatus.PENDING:
         return task.status
     if task.blocked_by is not None:
@@ -59,8 +58,8 @@ def waits(task: bodies.Task) -> str:
     return f"waits: {', '.join(known)}" if known else "waits"
 
 
-def standing(task: bodies.Task) -> str:
-    """One line: status, progress or what it waits for, why it ended badly, what it cost."""
+def status_line(task: bodies.Task) -> str:
+    """One line: status, progress or what it waits for, its error, its price."""
     parts = [status(task.status)]
     if task.status is TaskStatus.PENDING:
         parts.append(waits(task))
@@ -74,7 +73,7 @@ def standing(task: bodies.Task) -> str:
 
 
 def instances(manifest: Manifest) -> Table:
-    """Every instance: prompt, score, box in pixels, area in pixels."""
+    """A table of instances: prompt, score, box in pixels, area in pixels."""
     table = Table(title=counted(manifest.instance_count, "instance"), title_justify="left")
     for column in ("#", "prompt", "score", "box xyxy (px)", "area (px)"):
         table.add_column(column, justify="left" if column == "prompt" else "right")
@@ -93,7 +92,6 @@ def instances(manifest: Manifest) -> Table:
 
 
 def results(items: Iterable[bodies.Result]) -> Table:
-    """A list of results, newest first."""
     table = Table()
     for column in ("id", "status", "prompts", "found", "credits", "age"):
         table.add_column(column, no_wrap=column == "id")
@@ -115,7 +113,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def age(moment: datetime) -> str:
-    """How long ago, in the largest unit that fits."""
+    """The time since *moment*, in the largest unit that fits."""
     return _largest_unit((datetime.now(UTC) - moment).total_seconds())
 
 

@@ -1,8 +1,8 @@
 """
-What a folder of `s3 segment *.jpg … --out DIR` remembers, so that nothing is asked or paid twice.
+The folder of `s3 segment *.jpg … --out DIR`: what it records, so that nothing is paid twice.
 
-    DIR/.s3-run             a name made up once: part of every idempotency key
-    DIR/bus/task.json       a Record: what was asked of which picture, and how it stands
+    DIR/.s3-run             a random name: part of every idempotency key
+    DIR/bus/task.json       a Record: what was requested for which picture, and its state
     DIR/bus/manifest.json   and mask.png, overlay.webp, once it is done
 """
 
@@ -23,10 +23,10 @@ RECORD: Final = "task.json"
 _RUN: Final = ".s3-run"
 
 
-class Standing(StrEnum):
-    """How a picture stands."""
+class State(StrEnum):
+    """Of one picture."""
 
-    ASKED = "asked"
+    STARTED = "started"
     DONE = "done"
     FAILED = "failed"
 
@@ -39,11 +39,11 @@ class Record(BaseModel):
     picture: Path
     """Absolute."""
     sha256: str
-    asks: str
+    request: str
     """Digest of prompts, options, needs and deadline."""
     attempt: int = 0
-    """Raised when the task has ended badly, so that the next one is a new task."""
-    standing: Standing = Standing.ASKED
+    """Counted up when a task ended badly, so that the next one is a new task."""
+    state: State = State.STARTED
     task_id: UUID | None = None
     instances: dict[str, int] = {}
     """Prompt -> instances found."""
@@ -51,27 +51,25 @@ class Record(BaseModel):
     credits: int | None = None
     """Charged."""
     demo: bool = False
-    """A demo model answered."""
     error: str | None = None
 
     def with_(self, **changes: object) -> Self:
-        """The same, changed."""
         return self.model_copy(update=changes)
 
 
 class BatchFolder:
-    """One `--out` of many pictures; made when it is not there."""
+    """One `--out` of many pictures; made if it is missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self.run = _run_of(path)
 
-    def place(self, picture: Path, sha256: str) -> Path:
+    def folder_of(self, picture: Path, sha256: str) -> Path:
         """
         Choose a picture's own folder: named after it, and after its bytes too if that is taken.
 
-        The one where it lay before is found again, also when the file was moved or changed.
+        A picture finds its folder again after the file was moved or changed.
         """
         plain = self.path / picture.stem
         record = read(plain)
@@ -80,12 +78,12 @@ class BatchFolder:
 
     def idempotency_key(self, record: Record) -> str:
         """
-        Name the task, the same after a kill as before.
+        Name the task, the same before a kill and after it.
 
-        A task that was submitted in the moment of the kill is so found again in place of paid
-        twice; so is that of a second file with the same bytes.
+        So a task that was submitted in the moment of the kill is found again, not paid twice; so
+        is the task of a second file with the same bytes.
         """
-        parts = (self.run, record.sha256, record.asks, str(record.attempt))
+        parts = (self.run, record.sha256, record.request, str(record.attempt))
         return f"s3-batch-{hashlib.sha256(' '.join(parts).encode()).hexdigest()}"
 
 
@@ -94,30 +92,30 @@ def is_batch(path: Path) -> bool:
     return (path / _RUN).is_file()
 
 
-def read(place: Path) -> Record | None:
-    """A picture's record; none: nothing was asked, or the file is damaged."""
+def read(folder: Path) -> Record | None:
+    """A picture's record; None: there is none, or it is damaged."""
     try:
-        return Record.model_validate_json((place / RECORD).read_bytes())
+        return Record.model_validate_json((folder / RECORD).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
 
 
-def write(place: Path, record: Record) -> None:
-    """Keep a record; a reader sees the old one or the new one, whole."""
-    place.mkdir(parents=True, exist_ok=True)
-    fresh = place / f".{RECORD}.{os.getpid()}"
+def write(folder: Path, record: Record) -> None:
+    """Replace a record whole: a reader sees the old one or the new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f".{RECORD}.{os.getpid()}"
     fresh.write_text(record.model_dump_json(indent=1))
-    fresh.replace(place / RECORD)
+    fresh.replace(folder / RECORD)
 
 
-def is_complete(place: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Whether all files of a result are there."""
     names = (object_keys.MANIFEST, object_keys.MASK, object_keys.OVERLAY)
-    return all((place / name).is_file() for name in names)
+    return all((folder / name).is_file() for name in names)
 
 
 def _run_of(path: Path) -> str:
-    """Read the run's name, or make one up; of two at the same moment one wins."""
+    """Read the run's name, or make one; of two commands at once one wins."""
     known = path / _RUN
     if not known.exists():
         fresh = path / f"{_RUN}.{secrets.token_hex(4)}"
