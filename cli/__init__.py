@@ -48,21 +48,14 @@ COMMANDS: Final = (
         help="Stop waking a listener by webhook.",
     ),
     Command(
-        name="listen",
-        target="cli.listen:listen",
-        help="Post your tasks' events to a URL of this machine, signed.",
-    ),
-    Command(
         name="replay",
         target="cli.replay:replay",
         help="Send webhooks again: shows the plan, sends with --yes.",
-        settings=_PASSED_ON,
     ),
     Command(
         name="record",
-        target="cli.record:record",
+        target="cli.replay:record",
         help="Record webhooks and forward them.",
-        settings=_PASSED_ON,
     ),
     Command(
         name="weights",

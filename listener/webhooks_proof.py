@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters import signatures
+from s3_sam3 import signatures
 from s3_sam3.contracts.tasks import TaskStatus
 
 

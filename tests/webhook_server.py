@@ -9,10 +9,10 @@ from typing import Any
 
 import aiohttp
 
-from adapters import signatures
 from listener.wake import Wake, WakeSource
 from listener.webhooks import PATH, WebhookDoor
 from listener.webhooks_proof import Secrets
+from s3_sam3 import signatures
 from s3_sam3.contracts.envelope import Envelope
 
 

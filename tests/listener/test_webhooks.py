@@ -12,12 +12,13 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from webhook_server import INSERT, OTHER, SECRET, SHARED, MemoryReceipts, OpenServer, opened
 
-from adapters import rest, signatures
+from adapters import rest
 from listener import webhooks
 from listener.wake import Wake
 from listener.webhooks import MAX_BODY_BYTES, PATH, WebhookDoor
 from listener.webhooks_proof import Secrets
 from runtime.settings import SettingsError
+from s3_sam3 import signatures
 
 
 VECTORS: list[dict[str, Any]] = json.loads(

@@ -10,9 +10,9 @@ import pytest
 from listeners import Listening
 from task_queue import Queue, until
 
-from adapters import signatures
 from listener.wake import WakeSource
 from listener.webhooks import PATH
+from s3_sam3 import signatures
 from s3_sam3.contracts.tasks import TaskStatus
 
 

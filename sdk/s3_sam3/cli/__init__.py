@@ -106,6 +106,11 @@ USER_COMMANDS: Final = (
     Command(name="login", target="s3_sam3.cli.config:login", help="Sign in and stay signed in."),
     Command(name="logout", target="s3_sam3.cli.config:logout", help="Sign out here and there."),
     Command(
+        name="listen",
+        target="s3_sam3.cli.listen:listen",
+        help="Post your tasks' events to a URL of this machine, signed.",
+    ),
+    Command(
         name="webhooks",
         target="s3_sam3.cli.webhooks:app",
         help="Have events of your tasks sent to an https address.",
@@ -118,7 +123,6 @@ OPERATOR_COMMANDS: Final = frozenset(
         "add-machine",
         "demo",
         "janitor",
-        "listen",
         "record",
         "remove-listener",
         "replay",
