@@ -14,8 +14,7 @@ from aiohttp import web
 from journeys.service import Service
 from pictures import shapes
 
-from adapters import signatures
-from s3_sam3 import S3Client
+from s3_sam3 import S3Client, signatures
 from s3_sam3.cli import config as kept
 from s3_sam3.contracts.webhooks import TaskEvent
 
