@@ -26,7 +26,7 @@ from torch.nn import functional
 from ai import scenes, vocabulary
 from ai.pool import box_of
 from ai.vocabulary import Concept
-from pipeline.model import preprocess, regions, torchvision_gate
+from pipeline.model import preprocess, torchvision_fallback
 
 
 #: Held-out scenes come from this seed; training draws from seeds of another shape.
@@ -61,10 +61,9 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         """Load weights and tokenizer from the folder."""
-        torchvision_gate.hide_if_broken()
+        torchvision_fallback.install()
         from transformers import CLIPTokenizer, Sam3Model
 
-        regions.install()
         self.model: Sam3Model = Sam3Model.from_pretrained(folder).eval()
         self.tokens: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
 

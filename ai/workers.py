@@ -15,7 +15,7 @@ import torch
 from ai import training
 from ai.tiny_config import SHARDS, Recipe
 from ai.training import Gradients, Trainer
-from pipeline.model import regions, torchvision_gate
+from pipeline.model import torchvision_fallback
 
 
 #: Called in the first process after every step: steps done, losses of that step.
@@ -70,8 +70,7 @@ def train(plan: Plan, processes: int, report: Report) -> Trainer:
 
 def prepare() -> None:
     """Make SAM3 usable without torchvision, and quiet."""
-    torchvision_gate.hide_if_broken()
-    regions.install()
+    torchvision_fallback.install()
     transformers_logging = importlib.import_module("transformers.utils.logging")
     transformers_logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)

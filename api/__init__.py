@@ -1,1 +1,1 @@
-"""The public door: checks, uploads, inserts pending rows, reads; never runs a model."""
+"""The public HTTP API: checks requests, stores uploads, queues tasks, reads results."""

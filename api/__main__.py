@@ -15,6 +15,8 @@ from runtime import logs, settings
 
 log = logs.get_logger(__name__)
 
+_GRACE_SECONDS: Final = 20.0
+"""How long a stop waits for open requests."""
 
 _CLOSING_SECONDS: Final = 2.0
 """For the last answers to leave, once every handler has ended or is out of time."""
@@ -33,7 +35,7 @@ async def serve(config: ApiSettings) -> None:
         host, port = runner.addresses[0][:2]
         log.info("api_started", url=f"http://{host}:{port}", supabase=config.supabase_url)
         await asked_to_stop.wait()
-        await drain(runner, config.api_shutdown_seconds)
+        await drain(runner, _GRACE_SECONDS)
     finally:
         await runner.cleanup()
     log.info("api_stopped")
@@ -46,6 +48,7 @@ async def drain(runner: web.AppRunner, seconds: float) -> None:
     for site in tuple(runner.sites):
         await site.stop()
     runner.app[keys.STOPPING].set()
+    runner.app[keys.WAITS].stop()
     if not await open_requests.ended(seconds):
         log.warning("requests_cut_off", open_requests=len(open_requests))
 

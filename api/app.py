@@ -8,26 +8,29 @@ from aiohttp import web
 
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
-from api import incoming, keys, middlewares, openapi, prompt_check, routes
+from api import keys, middlewares, openapi, parsing, prompt_checks, routes
 from api.auth import Authenticator
-from api.inspection import Inspector
 from api.jwks import Jwks
-from api.metrics import Metrics
-from api.open_requests import OpenRequests
+from api.metrics import Metrics, OpenRequests
 from api.rethresholding import Rethresholder
 from api.settings import ApiSettings
+from api.upload_checks import UploadChecks
+from api.waiting import Waits
 
 
 def build_app(settings: ApiSettings) -> web.Application:
     """Put the application together; nothing outside is reached before it starts."""
-    app = web.Application(middlewares=middlewares.ALL, client_max_size=incoming.MAX_JSON_BYTES)
+    app = web.Application(middlewares=middlewares.ALL, client_max_size=parsing.MAX_JSON_BYTES)
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = Metrics()
-    app[keys.TOKEN_COUNT] = prompt_check.counter(settings.api_tokenizer_path)
+    app[keys.TOKEN_COUNT] = prompt_checks.counter(settings.api_tokenizer_path)
     app[keys.OPENAPI] = openapi.document()
     app[keys.OPEN_REQUESTS] = OpenRequests()
     app[keys.STOPPING] = asyncio.Event()
-    app.cleanup_ctx.extend((_rest, _objects, _authenticator, _inspector, _rethresholder))
+    app[keys.WITH_TOKEN] = frozenset(one.operation for one in routes.ROUTES if not one.public)
+    app.cleanup_ctx.extend(
+        (_rest, _waits, _objects, _authenticator, _upload_checks, _rethresholder)
+    )
     routes.register(app)
     return app
 
@@ -37,6 +40,12 @@ async def _rest(app: web.Application) -> AsyncIterator[None]:
     async with Rest(url=settings.supabase_url, key=settings.supabase_anon_key) as rest:
         app[keys.REST] = rest
         yield
+
+
+async def _waits(app: web.Application) -> AsyncIterator[None]:
+    app[keys.WAITS] = waits = Waits(app[keys.REST])
+    yield
+    await waits.close()
 
 
 async def _objects(app: web.Application) -> AsyncIterator[None]:
@@ -64,9 +73,9 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def _inspector(app: web.Application) -> AsyncIterator[None]:
-    async with Inspector(max_pixels=app[keys.SETTINGS].api_max_image_pixels) as inspector:
-        app[keys.INSPECTOR] = inspector
+async def _upload_checks(app: web.Application) -> AsyncIterator[None]:
+    async with UploadChecks() as checks:
+        app[keys.UPLOAD_CHECKS] = checks
         yield
 
 

@@ -1,9 +1,9 @@
 """
-Who is asking: a Supabase user's access token, checked before anything else is done.
+The caller's access token, checked before anything else is done.
 
-The token goes on to Supabase with each call, so row-level security decides what its user may see;
-this check exists so that garbage never gets that far, and so that a key or a token for something
-else is refused here with a clear word.
+The token goes on to Supabase with each call, so row-level security decides what its user may see.
+This check keeps garbage away from there, and tells a caller with a key or another kind of token
+clearly what is wrong.
 """
 
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
-"""What the API counts, in Prometheus' text format."""
+"""What the API counts, in Prometheus' text format, and the requests that are open now."""
 
+import asyncio
+from types import TracebackType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -47,3 +49,43 @@ class Metrics:
         """Everything, as Prometheus reads it."""
         self._open.set(open_requests)
         return generate_latest(self._registry)
+
+
+class OpenRequests:
+    """
+    A counter of the requests being answered, and a way to wait until there is none.
+
+    aiohttp's own shutdown waits for handlers too, but from its first moment on it throws away what
+    their connections still receive; an upload under way could then only run into the time limit.
+    So the process waits here first.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._none.set()
+
+    def __len__(self) -> int:
+        return self._count
+
+    async def ended(self, seconds: float) -> bool:
+        """Wait until there is none, at most *seconds*; false when time ran out."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._none.wait()
+        except TimeoutError:
+            return False

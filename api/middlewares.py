@@ -18,7 +18,7 @@ log = logs.get_logger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"get_health", "get_ready", "get_metrics"})
-"""Operations that a machine asks every few seconds; they are counted, not logged."""
+"""Operations that a program asks for every few seconds; they are counted, not logged."""
 
 
 @web.middleware
@@ -57,7 +57,7 @@ async def readable_by_pages(request: web.Request, handler: Handler) -> web.Strea
 
 @web.middleware
 async def in_an_envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every failure into an envelope; a failure nobody foresaw is logged in full."""
+    """Turn every failure into an envelope; an unforeseen one is logged in full."""
     try:
         return await handler(request)
     # Nothing may get past: the caller is promised an envelope whatever happens.
@@ -71,6 +71,15 @@ async def in_an_envelope(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 @web.middleware
+async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Check the token of every request below /api/; routes.py says which those are."""
+    if request.match_info.route.name in request.app[keys.WITH_TOKEN]:
+        header = request.headers.get("Authorization")
+        request[keys.PRINCIPAL] = await request.app[keys.AUTHENTICATOR].principal(header)
+    return await handler(request)
+
+
+@web.middleware
 async def while_open(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what comes on kept-alive connections after the stop has begun."""
     if request.app[keys.STOPPING].is_set():
@@ -78,4 +87,4 @@ async def while_open(request: web.Request, handler: Handler) -> web.StreamRespon
     return await handler(request)
 
 
-ALL: Final = (named, readable_by_pages, in_an_envelope, while_open)
+ALL: Final = (named, readable_by_pages, in_an_envelope, while_open, authenticated)

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api import answers
-from api.handlers.upload_image import upload_image
 from api.route import Route
 from api.routes import ROUTES, error_codes
+from api.uploads import upload_image
 from s3_sam3.contracts.envelope import ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.limits import IMAGE_TYPES

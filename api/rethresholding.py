@@ -1,93 +1,88 @@
-"""A stored result, cut anew by a child process: no GPU, no queue, nothing charged."""
+"""A stored result decided again by a child process: no GPU, no queue, nothing charged."""
 
 import asyncio
-import os
-import sys
-from typing import Final, Self
+from typing import Final, Literal
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
 
 from adapters import objects
 from api.problems import Problem
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.errors import ErrorCode
-from sandbox.confinement import hide
+from sandbox.memory import SealedMemory
+from sandbox.pool import ChildPool
+from sandbox.process import Bounds, ChildLost
 
 
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
-"""A few thousand masks with ragged edges; whoever has more cuts a downloaded manifest."""
+"""A few thousand masks with ragged edges; who has more decides a downloaded manifest again."""
 
 _AT_ONCE: Final = 2
 """Children at one time; each may hold a manifest, and so does this process beside it."""
 
-_SECONDS: Final = 30.0
-"""Wall-clock bound of one cut; the child's CPU bound is shorter."""
+_BOUNDS: Final = Bounds(memory_bytes=2 * 1024**3, cpu_seconds=20, seconds=30)
 
-_INHERITED: Final = ("PATH", "PYTHONPATH")
-_OWN: Final = {"OPENBLAS_NUM_THREADS": "1"}
+_SHARED_BYTES: Final = 2 * MAX_MANIFEST_BYTES
+"""For request and manifest on the way in, and the new manifest on the way out."""
+
+_ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1"}
 """Nothing here multiplies matrices, and each thread would reserve memory under the bound."""
 
 
-class CutBrokeOffError(Exception):
-    """The child gave no answer, or the manifest is none."""
+class RethresholdFailed(Exception):
+    """The child gave no answer, or the stored manifest is none."""
 
 
-class Rethresholder:
-    """
-    Runs the children, a few at a time, one manifest each.
+class _Answer(BaseModel):
+    """What the child says; the text itself lies in the memory."""
 
-    Starting one takes longer than most manifests do, so the next one always waits, started.
-    """
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    ending: Literal["done", "refused", "unreadable"]
+    size: int
+
+
+class Rethresholder(ChildPool):
+    """Runs the children, a few at a time and one for each manifest."""
 
     def __init__(self) -> None:
         self._room = asyncio.Semaphore(_AT_ONCE)
-        self._next: asyncio.Task[asyncio.subprocess.Process] | None = None
-
-    async def __aenter__(self) -> Self:
-        hide()
-        self._next = asyncio.create_task(_start())
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        if self._next is not None:
-            await _end(await self._next)
+        super().__init__(
+            "api.rethreshold_child",
+            children=_AT_ONCE,
+            bounds=_BOUNDS,
+            shared_bytes=_SHARED_BYTES,
+            reused=False,
+            environment=_ENVIRONMENT,
+        )
 
     async def rethreshold(
         self, store: objects.ObjectStore, key: str, task_id: UUID, request: RethresholdRequest
     ) -> bytes:
         """
-        Cut the manifest under *key* anew: a Rethresholded as JSON.
+        Decide the manifest under *key* again: a Rethresholded as JSON.
 
-        Raises: Problem with NOT_FOUND, FILE_TOO_LARGE or INVALID_REQUEST; CutBrokeOffError.
+        Raises: Problem with NOT_FOUND, FILE_TOO_LARGE or INVALID_REQUEST; RethresholdFailed;
+        NoChild.
         """
         # What is absent stays as it was asked first, so it must stay absent.
         wanted = request.model_dump_json(exclude_unset=True)
         asked = f'{{"task_id":"{task_id}","request":{wanted}}}\n'.encode()
-        async with self._room:
-            manifest = await _read(store, key)
-            word, _, rest = (await self._ask(asked, manifest)).partition(b"\n")
-        if word == b"refused":
-            raise Problem(ErrorCode.INVALID_REQUEST, {"reason": rest.decode()})
-        if word != b"done":
-            raise CutBrokeOffError(f"{key}: {rest.decode() or 'a bound ended the child'}")
-        return rest
-
-    async def _ask(self, asked: bytes, manifest: bytes) -> bytes:
-        starting = self._next or asyncio.create_task(_start())
-        self._next = None
-        child = await starting
         try:
-            async with asyncio.timeout(_SECONDS):
-                output, _ = await child.communicate(asked + manifest)
-                return output
-        except TimeoutError:
-            return b""
-        finally:
-            await _end(child)
-            if self._next is None:
-                self._next = asyncio.create_task(_start())
+            async with self._room:  # before a manifest is in memory
+                manifest = await _fetch(store, key)
+                answer, content = await self.run([asked, manifest], _read)
+        except ChildLost:
+            raise RethresholdFailed(f"{key}: the child was lost, most likely to a bound") from None
+        if answer.ending == "refused":
+            raise Problem(ErrorCode.INVALID_REQUEST, {"reason": content.decode()})
+        if answer.ending == "unreadable":
+            raise RethresholdFailed(f"{key}: {content.decode()}")
+        return content
 
 
-async def _read(store: objects.ObjectStore, key: str) -> bytes:
+async def _fetch(store: objects.ObjectStore, key: str) -> bytes:
     try:
         return await store.get(key, max_bytes=MAX_MANIFEST_BYTES)
     except objects.ObjectNotFound:
@@ -97,21 +92,7 @@ async def _read(store: objects.ObjectStore, key: str) -> bytes:
         raise Problem(ErrorCode.FILE_TOO_LARGE, {"max_bytes": MAX_MANIFEST_BYTES}) from None
 
 
-async def _start() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "api.rethreshold_child",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        # The search path only: the child shall hold no key of ours.
-        env={name: os.environ[name] for name in _INHERITED if name in os.environ} | _OWN,
-    )
-
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill a child that still runs."""
-    if child.returncode is None:
-        child.kill()
-        await child.wait()
+def _read(message: bytes, memory: SealedMemory) -> tuple[_Answer, bytes]:
+    """Raises: ValueError."""
+    answer = _Answer.model_validate_json(message)
+    return answer, memory.read(answer.size)

@@ -1,12 +1,17 @@
-"""What a route is: one line of the table that routes.py makes."""
+"""What a route is. Each resource's module ends with its routes; routes.py puts them together."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
-from api.queries import NoQuery
+from api.pages import NoQuery
 from s3_sam3.contracts.errors import ErrorCode
+
+
+BAD_BODY = (ErrorCode.EMPTY_BODY, ErrorCode.INVALID_REQUEST, ErrorCode.FILE_TOO_LARGE)
+"""Codes of every route that reads a JSON body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +26,10 @@ class Route:
     request: type[BaseModel] | None = None
     """The JSON body."""
     query: type[BaseModel] = NoQuery
-    status: int = 200
+    status: int = HTTPStatus.OK
     errors: tuple[ErrorCode, ...] = ()
     """Codes of its own, beside those that every route may answer."""
-    headers: tuple[str, ...] = field(default=())
+    headers: tuple[str, ...] = ()
     """Request headers of its own."""
 
     @property

@@ -5,7 +5,6 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from runtime import logs, settings
-from s3_sam3.contracts import limits
 
 
 class ApiSettings(settings.SupabaseSettings, settings.R2Settings):
@@ -19,9 +18,6 @@ class ApiSettings(settings.SupabaseSettings, settings.R2Settings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=0, le=65535)
     api_cors_origins: str = "*"
-    api_max_upload_bytes: int = Field(default=limits.MAX_UPLOAD_BYTES, gt=0)
-    api_max_image_pixels: int = Field(default=limits.MAX_IMAGE_PIXELS, gt=0)
-    api_shutdown_seconds: float = Field(default=20.0, ge=0)
     api_tokenizer_path: Path | None = None
     s3_log_format: logs.LogFormat = "auto"
 

@@ -2,33 +2,38 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 from adapters.rest import Rest
-from api import cursor, rows
 from api.auth import Principal
 from api.problems import Problem
-from api.queries import ResultsQuery
 from s3_sam3.contracts import bodies, prompts
-from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.prompts import SegmentOptions
 from s3_sam3.contracts.tasks import TaskStatus
 
 
-_TABLE: Final = "segmentation_results"
-_OPTION_NAMES: Final = frozenset(SegmentOptions.model_fields)
-_LATER_OPTIONS: Final = frozenset({"min_area", "nms", "region", "tiles", "floor"})
-_LATER_FIELDS: Final = frozenset({"deadline_seconds", "needs"})
-"""Fields that came after the first release; the hash of a body without them is the first one's."""
+Row = dict[str, Any]
+
+TABLE: Final = "segmentation_results"
+
+COLUMNS: Final = (
+    "id,status,progress,cost,charged,attempt_count,error_code,error_message,"
+    "created_at,expires_at,started_at,finished_at,"
+    "project_id,source_image_url,text_prompt,prompts,options,needs,"
+    "instance_count,summary,mask_image_url,overlay_image_url,manifest_url"
+)
+"""Named, never `*`: columns are granted one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A task that is in the queue, now or since an earlier request with the same key."""
 
-    row: rows.Row
+    row: Row
     replayed: bool
 
 
@@ -52,7 +57,7 @@ async def submit(
             "p_prompts": [
                 prompt.model_dump(mode="json") for prompt in prompts.with_ids(request.all_prompts)
             ],
-            "p_options": options(request),
+            "p_options": request.model_dump(mode="json", include=set(SegmentOptions.model_fields)),
             "p_text_prompt": request.text_prompt,
             "p_project_id": None if request.project_id is None else str(request.project_id),
             "p_idempotency_key": idempotency_key,
@@ -67,88 +72,46 @@ async def submit(
     return Submission(row=answer["task"], replayed=answer["replayed"])
 
 
-def options(request: bodies.SegmentRequest) -> dict[str, Any]:
-    """
-    The options as the queue keeps them: of the later ones only what is asked.
-
-    So a worker of the release before, which refuses what it does not know, still does the rest.
-    """
-    first = _OPTION_NAMES - _LATER_OPTIONS
-    return request.model_dump(mode="json", include=set(first)) | _later_options(request)
-
-
 def needs(request: bodies.SegmentRequest, pixels: int | None) -> dict[str, Any]:
-    """What a machine must have for the task, as the queue keeps it: only what is asked."""
-    asked = _needs_asked(request)
-    return asked if pixels is None else {**asked, "pixels": pixels}
+    """What a machine must have for the task; absent needs are left out."""
+    named = request.needs.model_dump(mode="json", exclude_none=True) if request.needs else {}
+    return named if pixels is None else {**named, "pixels": pixels}
 
 
 def request_hash(request: bodies.SegmentRequest) -> str:
     """
-    Two bodies that mean the same have the same hash: sha256 of the canonical JSON.
+    Sha256 of the request's canonical JSON: two bodies that mean the same have the same hash.
 
-    What the service finds out by itself is no part of it, nor is a later field that is not used:
-    the same body has one hash before and after an update, or a retry across it would be refused.
+    Only the caller's words count, not what the service finds out itself, such as the pixels.
     """
-    meant = request.model_dump(mode="json", exclude=set(_LATER_FIELDS | _LATER_OPTIONS))
-    meant |= _later_options(request)
-    later = {"deadline_seconds": request.deadline_seconds, "needs": _needs_asked(request)}
-    meant |= {name: value for name, value in later.items() if value}
+    meant = request.model_dump(mode="json") | {"needs": needs(request, None)}
     canonical = json.dumps(meant, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _later_options(request: bodies.SegmentRequest) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in request.model_dump(mode="json", include=set(_LATER_OPTIONS)).items()
-        if value != SegmentOptions.model_fields[name].default
-    }
-
-
-def _needs_asked(request: bodies.SegmentRequest) -> dict[str, Any]:
-    return request.needs.model_dump(mode="json", exclude_none=True) if request.needs else {}
-
-
-async def read(rest: Rest, who: Principal, task_id: UUID) -> rows.Row:
+async def read(rest: Rest, who: Principal, task_id: UUID) -> Row:
     """Read one row. Raises: Problem with NOT_FOUND, for another user's row as well."""
-    row = await rest.select_one(_TABLE, who.token, columns=rows.RESULT_COLUMNS, id=str(task_id))
+    row = await rest.select_one(TABLE, who.token, columns=COLUMNS, id=str(task_id))
     if row is None:
         raise Problem(ErrorCode.NOT_FOUND)
     return row
 
 
-async def outlook(rest: Rest, who: Principal, row: rows.Row) -> rows.Row:
-    """Fields of a pending task that no row holds: `queue_position` and `eta_seconds`."""
+async def read_all(rest: Rest, who: Principal, ids: Iterable[str]) -> dict[str, Row]:
+    """Read the rows that are there, by id, in one query."""
+    select = rest.table(TABLE, who.token).select(COLUMNS).in_("id", list(ids))
+    rows: list[Any] = list((await select.execute()).data)
+    return {row["id"]: row for row in rows}
+
+
+async def queue_status(rest: Rest, who: Principal, row: Row) -> Row:
+    """What no row holds of a pending task: `queue_position`, `eta_seconds` and `blocked_by`."""
     if row["status"] != TaskStatus.PENDING:
         return {}
-    answer: rows.Row | None = await rest.rpc(
-        "task_outlook", {"p_id": row["id"]}, who.token, idempotent=True
+    answer: Row | None = await rest.rpc(
+        "queue_status", {"p_id": row["id"]}, who.token, idempotent=True
     )
     return answer or {}
-
-
-async def page(rest: Rest, who: Principal, query: ResultsQuery) -> bodies.ResultPage:
-    """Read one page, newest first."""
-    select = rest.table(_TABLE, who.token).select(rows.RESULT_COLUMNS)
-    if query.status is not None:
-        select = select.eq("status", query.status.value)
-    if query.project_id is not None:
-        select = select.eq("project_id", str(query.project_id))
-    if query.cursor is not None:
-        created_at, row_id = cursor.decode_time_and_id(query.cursor)
-        select = select.or_(
-            f'created_at.lt."{created_at}",and(created_at.eq."{created_at}",id.lt.{row_id})'
-        )
-    # One row more than asked for tells whether there is a next page.
-    select = select.order("created_at", desc=True).order("id", desc=True).limit(query.limit + 1)
-    found: list[Any] = list((await select.execute()).data)
-    shown = found[: query.limit]
-    more = len(found) > query.limit
-    return bodies.ResultPage(
-        items=tuple(rows.result(row) for row in shown),
-        next_cursor=cursor.encode(shown[-1]["created_at"], shown[-1]["id"]) if more else None,
-    )
 
 
 async def cancel(rest: Rest, who: Principal, task_id: UUID) -> None:
@@ -161,3 +124,70 @@ async def cancel(rest: Rest, who: Principal, task_id: UUID) -> None:
 async def delete(rest: Rest, who: Principal, task_id: UUID) -> None:
     """Delete a row. The same transaction notes its objects in the outbox of deletions."""
     await rest.rpc("delete_result", {"p_id": str(task_id)}, who.token)
+
+
+def task(row: Row, queue_status: Row | None = None) -> bodies.Task:
+    """A row as the state of a task, with the answer of `queue_status` while it is pending."""
+    waits = queue_status or {}
+    blocked_by = waits.get("blocked_by")
+    return bodies.Task(
+        **_state(row),
+        queue_position=waits.get("queue_position"),
+        eta_seconds=waits.get("eta_seconds"),
+        blocked_by=None if blocked_by is None else _task_error(blocked_by, None),
+    )
+
+
+def result(row: Row) -> bodies.Result:
+    """A row as a result: its state, the request, and what was found."""
+    return bodies.Result(**_state(row), **_request(row))
+
+
+def detail(row: Row, **download_urls: str | None) -> bodies.ResultDetail:
+    """A result with URLs of its objects."""
+    return bodies.ResultDetail(**_state(row), **_request(row), **download_urls)
+
+
+def _state(row: Row) -> Row:
+    return {
+        "task_id": row["id"],
+        "status": row["status"],
+        "progress": row["progress"],
+        "credits": row["cost"],
+        "credits_charged": row["charged"],
+        "attempt_count": row["attempt_count"],
+        "error": _error(row),
+        "created_at": row["created_at"],
+        "expires_at": row["expires_at"],
+        "started_at": row["started_at"],
+        "finished_at": row["finished_at"],
+    }
+
+
+def _request(row: Row) -> Row:
+    return {
+        "project_id": row["project_id"],
+        "image_url": row["source_image_url"],
+        "text_prompt": row["text_prompt"],
+        "prompts": row["prompts"],
+        "options": SegmentOptions.model_validate(row["options"] or {}),
+        "needs": bodies.TaskNeeds.model_validate(row["needs"] or {}),
+        "instance_count": row["instance_count"],
+        "summary": row["summary"],
+    }
+
+
+def _error(row: Row) -> bodies.TaskError | None:
+    """Why it failed or expired. A task that will be tried again carries no error."""
+    ended_badly = row["status"] == TaskStatus.FAILED or (
+        row["status"] == TaskStatus.CANCELLED and row["error_code"] is not None
+    )
+    return _task_error(row["error_code"], row["error_message"]) if ended_badly else None
+
+
+def _task_error(code_of_row: str | None, message: str | None) -> bodies.TaskError:
+    """A code of the database, which may be newer than this server, as the contract's error."""
+    known = {code.value: code for code in ErrorCode}
+    code = known.get(code_of_row or "", ErrorCode.INTERNAL)
+    fact = FACTS[code]
+    return bodies.TaskError(code=code, message=message or fact.message, retryable=fact.retryable)

@@ -12,55 +12,18 @@ _PASSED_ON: Final[dict[str, Any]] = {
 }
 
 COMMANDS: Final = (
+    Command("up", "cli.up:up", "Start a whole S3 on this machine, until Ctrl-C."),
+    Command("demo", "cli.demo:demo", "Start everything, segment a picture, stop everything."),
+    Command("worker", "cli.worker:worker", "Run models and listeners on a GPU host until Ctrl-C."),
+    Command("janitor", "cli.janitor:app", "Delete what nobody needs, and check the credit ledger."),
+    Command("add-machine", "cli.accounts:add_machine", "Make a machine user for a GPU host."),
+    Command("add-listener", "cli.accounts:add_listener", "Have a listener woken by webhook."),
     Command(
-        name="up",
-        target="cli.up:up",
-        help="Start a whole S3 on this machine, with a worker, until Ctrl-C.",
+        "remove-listener", "cli.accounts:remove_listener", "Stop waking a listener by webhook."
     ),
+    Command("replay", "cli.replay:replay", "Send webhooks again: plan, or --yes."),
+    Command("record", "cli.replay:record", "Record webhooks and forward them."),
     Command(
-        name="demo",
-        target="cli.demo:demo",
-        help="Start everything here, segment a picture by text, stop everything.",
-    ),
-    Command(
-        name="worker",
-        target="cli.worker:worker",
-        help="Run models and listeners on a GPU host until Ctrl-C.",
-    ),
-    Command(
-        name="janitor",
-        target="cli.janitor:app",
-        help="Delete what nobody needs, and check the credit ledger.",
-    ),
-    Command(
-        name="add-machine",
-        target="cli.accounts:add_machine",
-        help="Make a machine user for a GPU host.",
-    ),
-    Command(
-        name="add-listener",
-        target="cli.accounts:add_listener",
-        help="Have a listener woken by webhook.",
-    ),
-    Command(
-        name="remove-listener",
-        target="cli.accounts:remove_listener",
-        help="Stop waking a listener by webhook.",
-    ),
-    Command(
-        name="replay",
-        target="cli.replay:replay",
-        help="Send webhooks again: shows the plan, sends with --yes.",
-    ),
-    Command(
-        name="record",
-        target="cli.replay:record",
-        help="Record webhooks and forward them.",
-    ),
-    Command(
-        name="weights",
-        target="cli.weights:weights",
-        help="Fetch, convert, verify or describe SAM3's weights.",
-        settings=_PASSED_ON,
+        "weights", "cli.weights:weights", "Fetch, convert, verify or describe weights.", _PASSED_ON
     ),
 )

@@ -18,11 +18,10 @@ from s3_sam3.cli import show
 
 WEBHOOK_PATH: Final = "/webhooks/supabase"
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def add_machine(
-    name: Annotated[str, typer.Argument(help="Your name for the host.")], as_json: AsJson = False
+    name: Annotated[str, typer.Argument(help="Your name for the host.")],
+    as_json: show.AsJson = False,
 ) -> None:
     """Make a machine user; needs SUPABASE_SERVICE_KEY. Give its two lines to the host."""
     url, key = _project()
@@ -37,7 +36,7 @@ def add_listener(
     rotate: Annotated[
         bool, typer.Option("--rotate", help="A new secret; the old one is good for a day.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: show.AsJson = False,
 ) -> None:
     """Have a listener woken by webhook; needs SUPABASE_SERVICE_KEY. Give its line to the host."""
     project, key = _project()

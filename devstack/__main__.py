@@ -7,7 +7,7 @@ A Supabase and an R2 on this machine, without Docker.
     python -m devstack reset    forget all data, keys and ports
 
     python -m devstack restart|kill|pause|resume postgres|objects
-                                what a crash or a stall of one program does to the others
+                                let one program crash or stall
 """
 
 import argparse
@@ -30,7 +30,7 @@ EXIT_FAILED, EXIT_ALREADY_RUNNING, EXIT_NOT_RUNNING = 1, 2, 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command of *arguments*; its exit status."""
+    """Run the command of *arguments* and return its exit status."""
     flags = _parser().parse_args(arguments)
     settings = choices.Settings.read(os.environ, vars(flags))
     try:
@@ -134,7 +134,6 @@ async def _until_told(life: Coroutine[None, None, None], *, lifeline: bool) -> N
 
 
 def _announcer(settings: choices.Settings, begun: float) -> Callable[[str], None]:
-    """What tells a person that the stack is up."""
 
     def announce(variables: str) -> None:
         seconds = time.monotonic() - begun
@@ -146,7 +145,7 @@ def _announcer(settings: choices.Settings, begun: float) -> Callable[[str], None
 
 
 def _silence(_variables: str) -> None:
-    """Tell nothing."""
+    pass
 
 
 def _running_env(settings: choices.Settings) -> Path:
@@ -161,7 +160,7 @@ def _running_env(settings: choices.Settings) -> Path:
 
 
 def _log_to(path: Path, *, quiet: bool) -> None:
-    """Everything goes to the file *path*, warnings also to the terminal."""
+    """Log everything to the file *path*, and warnings also to the terminal."""
     told = logging.StreamHandler()
     told.setLevel(logging.CRITICAL if quiet else logging.WARNING)
     logging.basicConfig(

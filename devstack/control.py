@@ -1,8 +1,8 @@
 """
-Orders to the programs behind the gateway, so that one can see what their failing does to others.
+Restart, kill or pause a program of the stack, to see what its failure does to others.
 
 `POST /devstack/v1/programs/{program}/{order}` with the service key: `restart`, `kill` (a restart by
-SIGKILL), `pause`, `resume`. The answer comes when the order is carried out.
+SIGKILL), `pause`, `resume`. The answer comes when it is done.
 """
 
 import http
@@ -29,11 +29,10 @@ SUPERVISOR = web.AppKey("supervisor", Supervisor)
 def add_routes(app: web.Application, supervisor: Supervisor) -> None:
     """Let *app* take orders for the programs of *supervisor*."""
     app[SUPERVISOR] = supervisor
-    app.router.add_post(f"{PATH}/{{program}}/{{order}}", obey)
+    app.router.add_post(f"{PATH}/{{program}}/{{order}}", carry_out)
 
 
-async def obey(request: web.Request) -> web.Response:
-    """Carry out one order."""
+async def carry_out(request: web.Request) -> web.Response:
     if context.claims_of(request).get("role") != "service_role":
         raise web.HTTPForbidden(reason="Only the service key may give orders")
     supervisor = request.app[SUPERVISOR]
@@ -51,7 +50,7 @@ async def obey(request: web.Request) -> web.Response:
 
 
 def send(url: str, service_key: str, program: str, order: str) -> None:
-    """Give an order to the devstack at *url*, and wait. Raises: StackError."""
+    """Send an order to the devstack at *url* and wait until it is done. Raises: StackError."""
     request = urllib.request.Request(  # noqa: S310  our own address
         f"{url}{PATH}/{program}/{order}", method="POST", headers={"apikey": service_key}
     )

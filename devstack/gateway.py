@@ -1,4 +1,4 @@
-"""One port with Supabase's paths: composition, CORS, and a clear answer to everything else."""
+"""One port with Supabase's paths: the routes, CORS, and errors for all other paths."""
 
 import logging
 
@@ -45,7 +45,7 @@ def build(shared: context.Context) -> web.Application:
 
 @web.middleware
 async def answer_plainly(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer preflights; turn plain-text errors and accidents into JSON that explains."""
+    """Answer preflights; turn plain-text errors and failures into JSON."""
     preflights = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
     if preflights and not _answers_for_itself(request):
         return preflight(request)
@@ -59,7 +59,7 @@ async def answer_plainly(request: web.Request, handler: Handler) -> web.StreamRe
         log.warning("%s %s: no database: %s", request.method, request.path, error)
         return problem(503, "database_unavailable", "The database does not answer.")
     except Exception:
-        # The last line of defence: a client parses JSON, and the log has the traceback.
+        # A client parses JSON, and the log has the traceback.
         log.exception("%s %s failed", request.method, request.path)
         message = "The devstack failed; its log has the traceback."
         return problem(500, "unexpected_failure", message)
@@ -91,7 +91,6 @@ def _answers_for_itself(request: web.Request) -> bool:
 
 
 async def greet(request: web.Request) -> web.Response:
-    """Say what this is."""
     url = request.config_dict[context.CONTEXT].url
     return web.json_response({"name": "devstack", "url": url})
 

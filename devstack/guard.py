@@ -1,18 +1,18 @@
 """
 Run one program so that it never outlives the process that asked for it.
 
-    python -I -S guard.py SIGNAL:SECONDS[,SIGNAL:SECONDS…] DISGUISE PROGRAM [ARGUMENT…]
+    python -I -S guard.py SIGNAL:SECONDS[,SIGNAL:SECONDS…] RUN_AS PROGRAM [ARGUMENT…]
 
 Standard input is the lifeline: its other end is held by the parent and by nobody else, so it
 ends when the parent closes it and also when the parent is killed. Then the program's process
-group gets each signal in turn, with its grace, and at last SIGKILL. One path serves both the
-polite stop and the murder of the parent, so it is exercised by every run.
+group gets each signal in turn, with its grace, and at last SIGKILL. The same code
+serves a normal stop and a killed parent, so every run tests it.
 
 A byte on the lifeline is the number of a signal to pass on. It comes back on standard output once
 the signal is sent; SIGSTOP once the program stands still, which on a busy machine is later. The
-program itself says all it says on standard error.
+program writes to standard error only.
 
-DISGUISE is `-`, `namespace`, or `UID:GID`: PostgreSQL refuses to run as root. The guard itself
+RUN_AS is `-`, `namespace`, or `UID:GID`: PostgreSQL refuses to run as root. The guard itself
 keeps the parent's user, so it may signal the program under whatever user that runs.
 
 Only the standard library, and little of it: this file starts in about 15 ms.
@@ -56,11 +56,11 @@ def main(arguments: list[str]) -> int:
     return attend(pid, steps, woken)
 
 
-def become(disguise: str, command: list[str]) -> None:
-    """Turn this forked process into *command*. Does not return."""
+def become(run_as: str, command: list[str]) -> None:
+    """Replace this forked process by *command*. Does not return."""
     try:
         os.setsid()
-        put_on(disguise)
+        become_user(run_as)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), LIFELINE)
@@ -73,9 +73,9 @@ def become(disguise: str, command: list[str]) -> None:
         os._exit(127)
 
 
-def put_on(disguise: str) -> None:
-    """Stop being root in the way that *disguise* names. Raises: OSError."""
-    if disguise == "namespace":
+def become_user(run_as: str) -> None:
+    """Stop being root as *run_as* says. Raises: OSError."""
+    if run_as == "namespace":
         libc = ctypes.CDLL(None, use_errno=True)
         user, group = os.geteuid(), os.getegid()
         if libc.unshare(CLONE_NEWUSER) != 0:
@@ -83,8 +83,8 @@ def put_on(disguise: str) -> None:
         write("/proc/self/setgroups", "deny")
         write("/proc/self/uid_map", f"{NAMESPACE_ID} {user} 1")
         write("/proc/self/gid_map", f"{NAMESPACE_ID} {group} 1")
-    elif disguise != "-":
-        user_id, _, group_id = disguise.partition(":")
+    elif run_as != "-":
+        user_id, _, group_id = run_as.partition(":")
         os.setgroups([])
         os.setgid(int(group_id))
         os.setuid(int(user_id))
@@ -110,7 +110,7 @@ def attend(pid: int, steps: list[tuple[int, float]], woken: int) -> int:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
         if deadline is not None and time.monotonic() >= deadline:
-            deadline = time.monotonic() + step_down(pid, pending)
+            deadline = time.monotonic() + signal_next(pid, pending)
         wait = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select(watched, [], [], wait)
         if woken in ready:
@@ -144,7 +144,7 @@ def end_what_it_started(pid: int) -> None:
         time.sleep(0.005)
 
 
-def step_down(pid: int, pending: list[tuple[int, float]]) -> float:
+def signal_next(pid: int, pending: list[tuple[int, float]]) -> float:
     """Send the next of the *pending* signals to the group of *pid*; seconds to wait for it."""
     number, seconds = pending.pop(0) if len(pending) > 1 else pending[0]
     try:

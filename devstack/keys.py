@@ -47,7 +47,6 @@ class Keys:
 
 
 def generate() -> Keys:
-    """New secrets."""
     jwt_secret = secrets.token_urlsafe(48)
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(

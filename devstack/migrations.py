@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from devstack import errors, sql
+from devstack import errors
 
 
 PLATFORM = Path(__file__).resolve().parent / "platform"
@@ -42,7 +42,7 @@ async def apply_platform(connection: Connection) -> None:
         )
     async with connection.transaction():
         for path in files:
-            await _execute(connection, path, list(sql.split(path.read_text())))
+            await execute(connection, path, path.read_text())
         await connection.execute(f"comment on schema supabase_migrations is '{mark}'")
 
 
@@ -59,13 +59,12 @@ async def apply_migrations(connection: Connection, directory: Path) -> list[str]
     for version, name, path in migration_files(directory):
         if version in known:
             continue
-        statements = list(sql.split(path.read_text()))
         async with connection.transaction():
-            await _execute(connection, path, statements)
+            await execute(connection, path, path.read_text())
             await connection.execute(
                 "insert into supabase_migrations.schema_migrations (version, name, statements)"
                 " values (%s, %s, %s)",
-                (version, name, [statement for _, statement in statements]),
+                (version, name, [path.read_text()]),
             )
         # A migration may have changed settings of the session, as `set search_path` does.
         await connection.execute("reset all")
@@ -90,27 +89,26 @@ async def _platform_mark(connection: Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-async def _execute(connection: Connection, path: Path, statements: list[tuple[int, str]]) -> None:
-    for line, statement in statements:
-        try:
-            await connection.execute(statement)
-        except psycopg.Error as error:
-            raise errors.MigrationFailedError(_refusal(path, line, statement, error)) from error
+async def execute(connection: Connection, path: Path, text: str) -> None:
+    """Run the *text* of the file *path*. Raises: errors.MigrationFailedError."""
+    try:
+        await connection.execute(text.encode())
+    except psycopg.Error as error:
+        raise errors.MigrationFailedError(_refusal(path, text, error)) from error
 
 
-def _refusal(path: Path, line: int, statement: str, error: psycopg.Error) -> str:
+def _refusal(path: Path, text: str, error: psycopg.Error) -> str:
     detail = error.diag
-    lines = [
-        f"{path}, statement at line {line}: {detail.message_primary or error}",
-        *(
-            f"{key}: {text}"
-            for key, text in (
-                ("detail", detail.message_detail),
-                ("hint", detail.message_hint),
-                ("context", detail.context),
-            )
-            if text
-        ),
-        statement[:EXCERPT_CHARACTERS],
-    ]
-    return "\n".join(lines)
+    place, excerpt = str(path), ""
+    if detail.statement_position is not None:
+        at = int(detail.statement_position) - 1
+        place = f"{path}, line {text.count(chr(10), 0, at) + 1}"
+        excerpt = text[text.rfind("\n", 0, at) + 1 :][:EXCERPT_CHARACTERS]
+    more = {
+        "detail": detail.message_detail,
+        "hint": detail.message_hint,
+        "context": detail.context,
+    }
+    told = [f"{key}: {value}" for key, value in more.items() if value]
+    lines = [f"{place}: {detail.message_primary or error}", *told, excerpt]
+    return "\n".join(line for line in lines if line)

@@ -1,5 +1,5 @@
 """
-What stands in for pg_net: the schema `net`, and the worker that sends its requests.
+A replacement of pg_net: the schema `net`, and the worker that sends its requests.
 
 A batch is one transaction: take, send all at once, keep the answers. So a worker that dies in the
 middle sends again, one slow receiver holds up the next batch, and nothing is tried twice. Unlike
@@ -17,7 +17,7 @@ import aiohttp
 import psycopg
 from aiohttp import web
 
-from devstack import context, migrations, sql
+from devstack import context, migrations
 
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ Answer = dict[str, Any]
 
 
 async def settle(connection: migrations.Connection, *, wanted: bool) -> None:
-    """Have `net` exactly if *wanted*, as a project has pg_net or has it not. Idempotent."""
+    """Create or drop the schema `net`, as *wanted*. Idempotent."""
     found = await connection.execute("select to_regnamespace('net') is not null")
     present = await found.fetchone() == (True,)
     if wanted == present:
@@ -65,8 +65,7 @@ async def settle(connection: migrations.Connection, *, wanted: bool) -> None:
         if present:
             await connection.execute("drop schema net cascade")
         else:
-            for _, statement in sql.split(SCHEMA.read_text()):
-                await connection.execute(statement.encode())
+            await migrations.execute(connection, SCHEMA, SCHEMA.read_text())
 
 
 def add_to(app: web.Application) -> None:
@@ -108,7 +107,6 @@ class Worker:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def run(self) -> None:
-        """Send until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_SECONDS):
@@ -123,7 +121,7 @@ class Worker:
                 self._wanted.set()
 
     async def _batch(self) -> int:
-        """Send one batch; how many requests it had. Raises: psycopg.Error."""
+        """Send one batch and return its number of requests. Raises: psycopg.Error."""
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(FORGET)
             cursor = await connection.execute(TAKE, [BATCH_COUNT])

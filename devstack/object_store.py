@@ -1,5 +1,5 @@
 """
-A private SeaweedFS on 127.0.0.1: an S3 server that checks signatures, standing in for R2.
+A private SeaweedFS on 127.0.0.1: an S3 server that checks signatures, in the place of R2.
 
 Requests for objects go to it directly; the gateway is not between.
 """
@@ -25,7 +25,7 @@ ACTIONS = ("Admin", "Read", "Write", "List", "Tagging")
 #: Written and removed by start(), because the first write is slow: it makes the volumes.
 PROBE = ".devstack-probe"
 
-#: A request that waits longer is asked anew: while it starts, some are never answered.
+#: A request that waits longer is sent again: while it starts, some are never answered.
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=0.7)
 
 
@@ -114,9 +114,9 @@ async def start(store: Store, lease: int) -> processes.Process:
 
 async def _answers(http: aiohttp.ClientSession, store: Store) -> bool:
     """
-    Whether the bucket takes a write and the S3 door is open.
+    Whether the bucket takes a write and the S3 port answers.
 
-    The write goes through the filer, which wants no signature; a nameless S3 request must be
+    The write goes through the filer, which wants no signature. An S3 request without one must be
     refused, which also shows that signatures are checked.
     """
     probe = f"http://{ports.HOST}:{store.ports.filer}/buckets/{store.bucket}/{PROBE}"

@@ -15,7 +15,7 @@ import psycopg
 from devstack import errors, guard, ports, processes
 
 
-#: SQL stand-ins of extensions that the binaries lack; PostgreSQL 18 finds them by a setting.
+#: Extensions that the binaries lack, in SQL; PostgreSQL 18 finds them by a setting.
 SHIMS = Path(__file__).resolve().parent / "platform" / "shims"
 
 #: Users who exist on nearly every system and own nothing.
@@ -37,7 +37,7 @@ OPTIONS = {
     "max_replication_slots": "16",
     # A forgotten slot may not fill the disk.
     "max_slot_wal_keep_size": "512MB",
-    # Nothing here need survive a power cut …
+    # Nothing here has to survive a power cut …
     "fsync": "off",
     "full_page_writes": "off",
     # … but off would delay logical decoding by 100 to 350 ms: WAL is decoded once it is flushed.
@@ -73,17 +73,15 @@ class Cluster:
     port: int
     password: str
     #: See guard.py.
-    disguise: str
+    run_as: str
     #: Survive a power cut, as a hosted database does; for benchmarks.
     durable: bool = False
 
     @property
     def log(self) -> Path:
-        """The server's log."""
         return self.data.with_name("postgres.log")
 
     def program(self, name: str, arguments: tuple[str, ...], log: Path) -> processes.Program:
-        """The program *name* of the cluster's version."""
         return processes.Program(
             name=name,
             command=(str(self.binaries / name), *arguments),
@@ -91,7 +89,7 @@ class Cluster:
             directory=self.data,
             log=log,
             stop=STOP,
-            disguise=self.disguise,
+            run_as=self.run_as,
         )
 
 
@@ -111,13 +109,13 @@ async def start(cluster: Cluster, lease: int) -> processes.Process:
     }
     flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     program = cluster.program("postgres", ("-D", str(cluster.data), *flags), cluster.log)
-    return await _outwaiting_orphans(cluster, program, lease)
+    return await _start_after_orphans(cluster, program, lease)
 
 
-async def _outwaiting_orphans(
+async def _start_after_orphans(
     cluster: Cluster, program: processes.Program, lease: int
 ) -> processes.Process:
-    """Start *program*, again and again while backends of a killed server have yet to notice."""
+    """Start *program*; try again while backends of a killed server still run."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     while True:
         server = await processes.Process.start(program, lease)
@@ -147,7 +145,7 @@ def find_binaries(chosen: Path | None) -> Path:
 
 def prepare(data: Path, binaries: Path, user: str | None) -> str:
     """
-    Make the folder *data* and choose the disguise under which PostgreSQL may use it.
+    Make the folder *data*, and choose as whom PostgreSQL runs.
 
     PostgreSQL refuses to run as root. A user namespace hides root without changing anything on
     the machine, but containers may forbid it; then a *user* is needed who can reach the files.
@@ -163,9 +161,9 @@ def prepare(data: Path, binaries: Path, user: str | None) -> str:
         _give(data, entry.pw_uid, entry.pw_gid)
         # The files in it stay private; only the way to `data` is opened.
         data.parent.chmod(0o711)
-        disguise = f"{entry.pw_uid}:{entry.pw_gid}"
-        if _works(disguise, data, binaries):
-            return disguise
+        run_as = f"{entry.pw_uid}:{entry.pw_gid}"
+        if _works(run_as, data, binaries):
+            return run_as
     raise errors.PostgresUnusableError(
         "PostgreSQL does not run as root, user namespaces are not allowed here, and no"
         f" unprivileged user can reach both {binaries} and {data}. Run as a plain user, or move"
@@ -191,7 +189,7 @@ async def _initialise(cluster: Cluster, lease: int) -> None:
             await initdb.stop()
         if status != 0:
             shutil.rmtree(cluster.data)
-            raise errors.ProcessDiedError(initdb.obituary())
+            raise errors.ProcessDiedError(initdb.how_it_ended())
     finally:
         password_file.unlink()
 
@@ -234,12 +232,12 @@ def _give(data: Path, user_id: int, group_id: int) -> None:
         os.chown(path, user_id, group_id, follow_symlinks=False)
 
 
-def _works(disguise: str, data: Path, binaries: Path) -> bool:
-    """Whether a process in *disguise* can run the programs and write the data; tried in a fork."""
+def _works(run_as: str, data: Path, binaries: Path) -> bool:
+    """Whether a process in *run_as* can run the programs and write the data; tried in a fork."""
     pid = os.fork()
     if pid == 0:
         try:
-            guard.put_on(disguise)
+            guard.become_user(run_as)
             usable = (
                 os.access(binaries / "postgres", os.R_OK | os.X_OK)
                 and os.access(SHIMS, os.R_OK | os.X_OK)

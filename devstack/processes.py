@@ -35,14 +35,11 @@ class Program:
     #: Signals with the seconds granted to each; SIGKILL follows by itself.
     stop: tuple[tuple[int, float], ...]
     #: See guard.py: `-`, `namespace`, or `UID:GID`.
-    disguise: str = "-"
+    run_as: str = "-"
 
 
 class Process:
-    """A running program."""
-
     def __init__(self, program: Program, guard: asyncio.subprocess.Process) -> None:
-        """Take over the *guard* that runs *program*."""
         self.program = program
         self._guard = guard
         #: One at a time, so that each hears its own answer.
@@ -53,7 +50,7 @@ class Process:
         """
         Start *program*. Its guard inherits the file descriptor *lease*.
 
-        The descriptor carries a lock, which so outlives us for as long as the program does.
+        The descriptor carries a lock, which is thus held for as long as the program runs.
         """
         steps = ",".join(f"{int(number)}:{seconds}" for number, seconds in program.stop)
         log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -65,7 +62,7 @@ class Process:
                     "-S",
                     str(GUARD),
                     steps,
-                    program.disguise,
+                    program.run_as,
                     *program.command,
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
@@ -76,15 +73,10 @@ class Process:
                     pass_fds=(lease,),
                 )
             )
-            guard = await _not_halfway(starting)
+            guard = await _started_or_ended(starting)
         finally:
             os.close(log)
         return cls(program, guard)
-
-    @property
-    def guard_pid(self) -> int:
-        """Process id of the guard."""
-        return self._guard.pid
 
     async def wait(self) -> int:
         """Exit status of the program, once it ended."""
@@ -113,14 +105,14 @@ class Process:
         deadline = time.monotonic() + READY_SECONDS
         while not await answers():
             if self._guard.returncode is not None:
-                raise errors.ProcessDiedError(self.obituary())
+                raise errors.ProcessDiedError(self.how_it_ended())
             if time.monotonic() > deadline:
                 raise errors.NotReadyError(
                     f"{self.program.name} does not answer; its log is {self.program.log}"
                 )
             await asyncio.sleep(LOOK_SECONDS)
 
-    def obituary(self) -> str:
+    def how_it_ended(self) -> str:
         """How the program ended, with the end of its log."""
         tail = self.program.log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:].strip()
         return (
@@ -129,7 +121,7 @@ class Process:
         )
 
 
-async def _not_halfway(
+async def _started_or_ended(
     starting: asyncio.Future[asyncio.subprocess.Process],
 ) -> asyncio.subprocess.Process:
     """

@@ -37,7 +37,7 @@ POOL_MIN_COUNT, POOL_MAX_COUNT = 4, 24
 #: A request waits this long for a connection, and then is told that there is none.
 POOL_WAIT_SECONDS = 5.0
 
-#: A failed connection is given up after this, and tried anew when the next request wants one;
+#: A failed connection is given up after this, and tried again when the next request wants one;
 #: psycopg's own five minutes of growing pauses would outlast a restart by seconds.
 POOL_RECONNECT_SECONDS = 1.0
 
@@ -97,7 +97,6 @@ async def running(
 async def served(
     settings: choices.Settings, state: states.State, lease: int, supervisor: Supervisor
 ) -> AsyncIterator[None]:
-    """The gateway, listening."""
     async with psycopg_pool.AsyncConnectionPool(
         state.database_url,
         kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
@@ -141,7 +140,6 @@ async def _clean_up(runner: web.AppRunner) -> None:
 
 
 async def watch(supervisor: Supervisor) -> None:
-    """Wait until a program ends unasked. Raises: errors.ProcessDiedError."""
     try:
         await supervisor.watch()
     except* errors.ProcessDiedError as several:
@@ -149,7 +147,6 @@ async def watch(supervisor: Supervisor) -> None:
 
 
 def env_text(settings: choices.Settings, state: states.State) -> str:
-    """The env file."""
     variables = state.environment(settings.bucket)
     return "".join(f"{name}={value}\n" for name, value in variables.items())
 
@@ -195,7 +192,7 @@ async def _database(
         data=data,
         port=state.ports.postgres,
         password=state.keys.postgres_password,
-        disguise=postgres.prepare(data, binaries, settings.postgres_user),
+        run_as=postgres.prepare(data, binaries, settings.postgres_user),
     )
     # Immediate: what a restart by a failover or a crash looks like.
     opened = functools.partial(postgres.start, cluster, lease)

@@ -1,4 +1,4 @@
-"""The state directory: who holds it, what was promised, and where things lie."""
+"""The state directory: its locks, keys, ports and paths."""
 
 import contextlib
 import dataclasses
@@ -26,12 +26,10 @@ class State:
 
     @property
     def url(self) -> str:
-        """Base URL of the gateway."""
         return f"http://{ports.HOST}:{self.ports.gateway}"
 
     @property
     def database_url(self) -> str:
-        """Libpq URL of the superuser."""
         password = self.keys.postgres_password
         return f"postgresql://postgres:{password}@{ports.HOST}:{self.ports.postgres}/postgres"
 

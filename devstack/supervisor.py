@@ -42,7 +42,7 @@ class Supervisor:
         """
         End the program with its signal, or with SIGKILL, and start it again until it answers.
 
-        Raises: StackError; `watch` then ends the stack, for the program is gone.
+        Raises: StackError; `watch` then ends the stack, because the program is gone.
         """
         kept = self._kept[name]
         async with kept.replacing:
@@ -57,7 +57,6 @@ class Supervisor:
         await self._kept[name].process.signal(signal.SIGSTOP)
 
     async def resume(self, name: str) -> None:
-        """Let a paused program go on."""
         await self._kept[name].process.signal(signal.SIGCONT)
 
     async def watch(self) -> None:
@@ -67,7 +66,6 @@ class Supervisor:
                 group.create_task(_watch(kept))
 
     async def stop(self) -> None:
-        """End all programs and wait until they are gone."""
         await asyncio.gather(*(kept.process.stop() for kept in self._kept.values()))
 
 
@@ -77,4 +75,4 @@ async def _watch(kept: Kept) -> None:
         await process.wait()
         async with kept.replacing:
             if kept.process is process:
-                raise errors.ProcessDiedError(process.obituary())
+                raise errors.ProcessDiedError(process.how_it_ended())

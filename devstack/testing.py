@@ -1,4 +1,4 @@
-"""A devstack for tests: started as a person starts it, with typed access to what it promised."""
+"""A devstack for tests: started as a person starts it, with typed access to its env file."""
 
 import dataclasses
 import signal
@@ -39,8 +39,6 @@ class Stack:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SignedUpUser:
-    """A user made for one test."""
-
     id: str
     email: str
     password: str
@@ -80,15 +78,13 @@ class DevstackProcess:
         return self._read()
 
     def wait(self, seconds: float = 20.0) -> int:
-        """Exit status, once the process ended."""
         return self.process.wait(seconds)
 
     def errors(self) -> str:
-        """What the ended process said on stderr."""
         return self.process.communicate(timeout=5.0)[1]
 
     def cut_lifeline(self) -> None:
-        """Do what our own death would do: end its standard input."""
+        """End its standard input, as our own death would."""
         if self.process.stdin is not None:
             self.process.stdin.close()
             self.process.stdin = None

@@ -1,10 +1,4 @@
-"""
-Mint and verify the JSON Web Tokens of the stack.
-
-    TokenError
-    ├── InvalidTokenError   not a token of this stack: form, signature, algorithm, or claims
-    └── ExpiredTokenError   was one, until `exp`
-"""
+"""Sign and verify the JSON Web Tokens of the stack."""
 
 import dataclasses
 import time
@@ -32,12 +26,11 @@ class TokenError(Exception):
 
     @property
     def message(self) -> str:
-        """What to tell the caller."""
         return str(self) or str(type(self).__doc__)
 
 
 class InvalidTokenError(TokenError):
-    """JWT is invalid."""
+    """JWT is invalid: form, signature, algorithm or claims."""
 
 
 class ExpiredTokenError(TokenError):

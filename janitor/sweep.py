@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from adapters.listing import ListedObject
-from adapters.objects import ObjectNotFound, ObjectStore
+from adapters.objects import ListedObject, ObjectNotFound, ObjectStore
 from janitor.database import Database, DoneTask
 
 

@@ -6,20 +6,19 @@ import sys
 from functools import partial
 from typing import Final
 
-import structlog
 from aiohttp import web
 
-from pipeline.server import logs
+from pipeline.server.admission import Bounds
 from pipeline.server.app import create_app
-from pipeline.server.bounds import Bounds
 from pipeline.server.model_setup import open_segmenter
 from pipeline.settings import Settings
+from runtime import logs
 from runtime.settings import load_or_exit
 
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
-#: Other machines have no business with it: the listener runs on the same one.
+#: Only this machine may connect: the listener runs on the same one.
 HOST: Final = "127.0.0.1"
 
 #: Seconds that open requests get to end after a stop.

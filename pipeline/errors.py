@@ -3,7 +3,7 @@ What can go wrong in the pipeline.
 
 PipelineError
 ├── Refused             the request is at fault: picture, prompt, form
-├── Busy                too many requests wait already
+├── Busy                too many requests are inside already
 ├── NotReady            no model yet, or never
 ├── OutOfMemory         the picture did not fit, even in smaller steps
 ├── ModelFailed         the model raised on this picture
@@ -19,12 +19,11 @@ from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 
 class PipelineError(Exception):
-    """Carries the code that crosses the border and one sentence for the reader."""
+    """Carries the code that the caller gets and one sentence for the reader."""
 
     code: ErrorCode = ErrorCode.PIPELINE_FAILED
 
     def __init__(self, message: str = "", *, code: ErrorCode | None = None) -> None:
-        """Take the code's own sentence unless a better one is given."""
         self.code = code or self.code
         self.message = message or FACTS[self.code].message
         super().__init__(self.message)
@@ -37,12 +36,12 @@ class Refused(PipelineError):
 
 
 class Busy(PipelineError):
-    """Too many pictures wait for the model already."""
+    """Too many requests are in the pipeline already."""
 
     code = ErrorCode.MODEL_UNAVAILABLE
 
     def __init__(self, message: str = "", *, seconds: int = 1) -> None:
-        """Advise to come back after so many seconds."""
+        """Tell the caller to come back after *seconds*."""
         super().__init__(message)
         self.seconds = seconds
 
@@ -64,7 +63,7 @@ class ModelFailed(PipelineError):
 
 
 class Withdrawn(PipelineError):
-    """The caller has gone, so the work ends where it is."""
+    """The caller has gone, so the work stops."""
 
 
 class TooLate(PipelineError):
@@ -77,7 +76,7 @@ class ModelDied(PipelineError):
     """
     The GPU is lost to this process; it must be started again.
 
-    Said of the picture it died over, whose attempt counts; later ones hear `NotReady`.
+    Raised for the picture it died over, whose attempt counts; later ones get `NotReady`.
     """
 
 

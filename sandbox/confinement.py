@@ -1,26 +1,23 @@
 """
-What a process can no longer do that reads bytes nobody has checked, and how its parent hides.
+What a process gives up before it reads unchecked bytes, and how its parent hides from it.
 
-A decoder in a stranger's hands runs as the user who started it, and Linux lets a user's processes
-read each other's environment and memory: the keys of its parent, and of whatever else that user
-runs. Each guard here holds without the others, as far as the kernel has it:
+A decoder that hostile bytes took over runs as the user who started it, and Linux lets the processes
+of one user read each other's environment and memory: the keys of its parent, and of whatever else
+that user runs. Each guard holds without the other, as far as the kernel has it:
 
-- `hide`: the parent's environment and memory are nobody's but root's;
-- `confine`, in the child: root becomes nobody; no file can be opened by its path, no process
-  outside be looked into or signalled, no port be bound or dialled (Landlock, Linux 5.13 and later;
-  ports 6.7, signals 6.12); no program gives back what was given up.
-
-Elsewhere than on Linux both do nothing.
+- `hide`, in the parent: only root may read its environment and memory.
+- `confine`, in the child: root becomes nobody; no file can be opened by its path, no other process
+  be looked into or signalled, no port be bound or dialled (Landlock, Linux 5.13 and later; ports
+  6.7, signals 6.12); no program gives back what was given up.
 """
 
 import ctypes
 import os
 import struct
-import sys
 from typing import Final
 
 
-#: Who owns nothing, by Linux's convention.
+#: The user who owns nothing, by Linux's convention.
 NOBODY: Final = 65_534
 
 _PR_SET_DUMPABLE: Final = 4
@@ -30,30 +27,27 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 _CREATE_RULESET: Final = 444
 _RESTRICT_SELF: Final = 446
 
-#: All that Landlock can deny, by the version that began to: of files; of ports; of abstract
-#: sockets and signals.
+#: Landlock's version → all rights that it can deny since: of files; of ports; of abstract sockets
+#: and signals.
 _RIGHTS: Final = {1: 0x1FFF, 4: 0b11, 6: 0b11}
 
 
 def hide() -> None:
     """Keep other processes of this user out of this one: its environment, memory, descriptors."""
-    if sys.platform == "linux":
-        _prctl(_PR_SET_DUMPABLE, 0)
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def confine() -> None:
     """
-    Give up what this process needs no more.
+    Give up what this process no longer needs.
 
-    Call it after the last import, before the first byte: what is open stays open, and nothing else
-    can be opened, not even a module. A signal to be sent at the parent's death is asked for later.
+    Call it after the last import and before the first byte: what is open stays open, and nothing
+    else can be opened, not even a module. Ask for a signal at the parent's death afterwards.
 
     Raises:
         PermissionError: this is root, may not become another, and could still read its parent.
 
     """
-    if sys.platform != "linux":
-        return
     become_nobody()
     deny()
     hide()
@@ -63,7 +57,7 @@ def confine() -> None:
 
 
 def become_nobody() -> None:
-    """Be nobody instead of root; a container's root may be forbidden to."""
+    """Become nobody instead of root, unless a container forbids it."""
     if os.geteuid() != 0:
         return
     try:
@@ -75,8 +69,8 @@ def become_nobody() -> None:
 
 
 def deny() -> None:
-    """Gain nothing, open nothing, look into nobody; the latter two where there is Landlock."""
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)  # else only root may deny itself what follows
+    """Gain no privileges and, where there is Landlock, open no file and look into no process."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)  # without it only root may restrict itself
     version = _syscall(_CREATE_RULESET, None, 0, 1)
     if version < 1:
         return
@@ -98,7 +92,6 @@ def _reads(process: int) -> bool:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Set one of this process's own properties."""
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""Manifests about masks that a test drew."""
+"""Manifests with masks that a test draws."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def run_lengths(mask: Mask) -> Rle:
 
 
 def manifest(**found: Sequence[Mask]) -> Manifest:
-    """Prompt text -> its masks, all of one size; scores fall from 0.9."""
+    """A manifest of masks by prompt text, all of one size; scores fall from 0.9."""
     [(height, width)] = {mask.shape for masks in found.values() for mask in masks}
     prompts: list[PromptResult] = []
     label = 1
@@ -77,7 +77,7 @@ def ring(size: tuple[int, int], centre: tuple[float, float], radius: float) -> M
 
 
 def drawn(flat_rings: list[list[float]], shape: tuple[int, ...]) -> Mask:
-    """What pycocotools draws of rings x, y, x, y, …; (height, width)."""
+    """The mask that pycocotools draws from rings x, y, x, y, …; (height, width)."""
     height, width = (int(edge) for edge in shape)
     packed: Any = coco.merge(coco.frPyObjects(flat_rings, height, width))
     inside: Mask = coco.decode(packed).astype(np.bool_)
@@ -85,12 +85,12 @@ def drawn(flat_rings: list[list[float]], shape: tuple[int, ...]) -> Mask:
 
 
 def overlap(one: Mask, other: Mask) -> float:
-    """IoU."""
+    """IoU of two masks."""
     return float((one & other).sum() / (one | other).sum())
 
 
 def picture(path: Path, size: tuple[int, int] = (64, 48)) -> Path:
-    """A picture file in which every pixel has a colour of its own place."""
+    """A picture file in which each pixel's colour tells its place."""
     width, height = size
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[..., 0] = np.arange(width)

@@ -1,4 +1,4 @@
-"""A service in memory: uploads, tasks by idempotency key, answers; and what goes wrong on it."""
+"""A service in memory with faults: uploads, tasks by idempotency key, answers."""
 
 import asyncio
 import hashlib
@@ -21,9 +21,9 @@ FOUND = manifest(dog=[disc((64, 48), (20, 20), 9)])
 
 class FakeService(S3Client):
     """
-    Keeps the promise of the idempotency key.
+    Gives one task per idempotency key.
 
-    `before_submit` and `before_wait` may raise; `together` holds who waits until all are there.
+    `before_submit` and `before_wait` may raise; `together` is a barrier for waiting callers.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class FakeService(S3Client):
         timeout_seconds: float | None = None,
         on_change: Callable[[bodies.Task], None] | None = None,
     ) -> bodies.Task:
-        """Be done at once, and count who waits at the same time."""
+        """Return at once, and count the callers that wait at the same time."""
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
@@ -81,7 +81,7 @@ class FakeService(S3Client):
             self._at_once -= 1
 
     async def fetch(self, task_id: uuid.UUID) -> Segmentation:
-        """Answer one dog, whatever was asked."""
+        """Answer one dog for any task."""
         return segmentation(task_id, FOUND)
 
 

@@ -1,6 +1,9 @@
 """The internal contract over HTTP, as its tests speak it."""
 
 import asyncio
+import json
+import queue
+import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,8 +31,40 @@ HEADERS = {contract.API_KEY_HEADER: KEY}
 
 def command(**bounds: int) -> list[str]:
     """`python -m pipeline` with other bounds than its own."""
-    imports = "from pipeline.__main__ import main; from pipeline.server.bounds import Bounds"
+    imports = "from pipeline.__main__ import main; from pipeline.server.admission import Bounds"
     return [sys.executable, "-c", f"{imports}; raise SystemExit(main(Bounds(**{bounds})))"]
+
+
+class Log:
+    """What a started pipeline logs; read in a thread, since a full pipe would hold it up."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        """Read from now on."""
+        self._process = process
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._seen: list[dict[str, Any]] = []
+        self._other: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stderr
+        for line in self._process.stderr:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def line(self, event: str) -> dict[str, Any]:
+        """Give the entry of *event*, which may stand among those read already."""
+        for entry in self._seen:
+            if entry["event"] == event:
+                return entry
+        while text := self._lines.get(timeout=120):
+            if not text.startswith("{"):
+                self._other.append(text)
+                continue
+            self._seen.append(json.loads(text))
+            if self._seen[-1]["event"] == event:
+                return self._seen[-1]
+        pytest.fail(f"no {event} in the log: {self._seen} {''.join(self._other)}")
 
 
 class Gated(FakeSegmenter):

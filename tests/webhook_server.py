@@ -10,8 +10,7 @@ from typing import Any
 import aiohttp
 
 from listener.wake import Wake, WakeSource
-from listener.webhooks import PATH, WebhookDoor
-from listener.webhooks_proof import Secrets
+from listener.webhooks import PATH, Secrets, WebhookServer
 from s3_sam3 import signatures
 from s3_sam3.contracts.envelope import Envelope
 
@@ -27,38 +26,18 @@ INSERT: dict[str, Any] = {
 }
 
 
-class MemoryReceipts:
-    """Receipts in memory; it may fail, hang or forget."""
-
-    def __init__(self) -> None:
-        self.noted: set[str] = set()
-        self.fault: Exception | None = None
-        self.hangs = False
-        self.forgets = False
-
-    async def accept_webhook(self, receipt: str) -> bool:
-        """Note it."""
-        if self.hangs:
-            await asyncio.Event().wait()
-        if self.fault:
-            raise self.fault
-        new = receipt not in self.noted or self.forgets
-        self.noted.add(receipt)
-        return new
-
-
 class OpenServer:
     """The running server, and how to post to it."""
 
-    def __init__(self, wake: Wake, door: WebhookDoor, http: aiohttp.ClientSession) -> None:
+    def __init__(self, wake: Wake, server: WebhookServer, http: aiohttp.ClientSession) -> None:
         self.wake = wake
-        self.door = door
+        self.server = server
         self.http = http
 
     async def post(self, body: Any, headers: dict[str, str]) -> int:
         """Post *body* (bytes, or JSON); the status. An error must come in the envelope."""
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        url = f"http://127.0.0.1:{self.door.port}{PATH}"
+        url = f"http://127.0.0.1:{self.server.port}{PATH}"
         async with self.http.post(url, data=sent, headers=headers) as answer:
             text = await answer.text()
             if answer.status != 204:
@@ -85,14 +64,14 @@ class OpenServer:
 
 @contextlib.asynccontextmanager
 async def opened(
-    receipts: MemoryReceipts, *signing: str, shared: str | None = None, **options: Any
+    *signing: str, shared: str | None = None, **options: Any
 ) -> AsyncIterator[OpenServer]:
     """A server on a free port."""
     wake = Wake()
-    door = WebhookDoor(wake, receipts, Secrets(signing=signing, shared=shared), **options)
-    runner = await door.open("127.0.0.1", 0)
+    server = WebhookServer(wake, Secrets(signing=signing, shared=shared), **options)
+    runner = await server.open(0)
     try:
         async with aiohttp.ClientSession() as http:
-            yield OpenServer(wake, door, http)
+            yield OpenServer(wake, server, http)
     finally:
         await runner.cleanup()

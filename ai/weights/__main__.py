@@ -13,13 +13,13 @@ from pathlib import Path
 from ai.weights import fetch, sums
 from ai.weights.errors import NotConvertible
 from pipeline.errors import WeightsUnavailable
-from pipeline.model import hub, torchvision_gate, weights
+from pipeline.model import hub, torchvision_fallback, weights
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     options = _parser().parse_args(arguments)
-    torchvision_gate.hide_if_broken()
+    torchvision_fallback.hide_if_broken()
     named: Path | None = getattr(options, "reads", None)
     if named is not None and not named.exists():
         sys.stderr.write(f"{named} does not exist.\n")

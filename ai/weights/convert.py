@@ -18,8 +18,7 @@ from ai.weights import contents, sums
 from ai.weights.errors import NotConvertible
 from ai.weights.to_meta import to_meta
 from pipeline.model import meta_checkpoint, weights
-from pipeline.model.backends import SAM3
-from pipeline.model.weights import Checkpoint
+from pipeline.model.weights import SAM3, Checkpoint
 
 
 #: Files beside the weights that both layouts need.

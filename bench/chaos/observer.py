@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 
 
-#: One snapshot: what is final, what is not, and who has more pictures in work than the tier allows.
+#: One snapshot: what is final, what is not, and who has more tasks in work than the tier allows.
 LOOK = """
 select
     (select count(*) from public.segmentation_results where finished_at is null) as live,
@@ -19,14 +19,14 @@ select
     (
         select count(*)
         from (
-            select attempts.user_id, count(*) as pictures
+            select attempts.user_id, count(*) as tasks
             from segmentation.attempts
-            where attempts.ended_at is null and attempts.token = attempts.lead_token
+            where attempts.ended_at is null
             group by attempts.user_id
         ) as busy
         inner join public.users_profile as profile on busy.user_id = profile.id
         inner join segmentation.tiers on profile.tier = tiers.tier
-        where busy.pictures > tiers.max_in_flight
+        where busy.tasks > tiers.max_in_flight
     ) as over_cap,
     (select count(*) from public.users_profile where credits < 0) as in_debt,
     (select count(*) from segmentation.attempts where ended_at is null) as in_flight
@@ -46,7 +46,7 @@ class Tally:
 
 
 class Observer:
-    """One connection, made anew when it breaks."""
+    """One connection, made again when it breaks."""
 
     def __init__(self, url: str) -> None:
         self.tally = Tally()

@@ -65,7 +65,7 @@ async def serving(root: Path) -> AsyncIterator[Server]:
             data=directory.postgres,
             port=state.ports.postgres,
             password=state.keys.postgres_password,
-            disguise=postgres.prepare(directory.postgres, binaries, settings.postgres_user),
+            run_as=postgres.prepare(directory.postgres, binaries, settings.postgres_user),
             # Money waits for its commit to be on the disk, and so does its competitor here.
             durable=True,
         )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from bench.queue_states.door import Door, Row
+from bench.queue_states.database import Database, Row
 from bench.queue_states.model import QueueModel
 from bench.queue_states.model_rows import Task
 from s3_sam3.contracts.tasks import FINAL_STATUSES, TaskStatus
@@ -16,12 +16,14 @@ LONGEST: Final = 300
 """Seconds, before the jitter."""
 
 
-def rows_are_as_the_model_says(door: Door, model: QueueModel) -> None:
-    """Status, attempts, charge, reason, mark and result of each task."""
-    rows = door.rows(
-        "select task.*, lane.memory_mb from public.segmentation_results as task"
-        " inner join segmentation.lanes as lane on lane.id = task.lane_id"
+def rows_are_as_the_model_says(database: Database, model: QueueModel) -> None:
+    """Status, attempts, charge, reason, class and result of each task."""
+    rows = database.rows(
+        "select task.*, class.memory_mb, segmentation.blocked_reason(class) as blocked_by"
+        " from public.segmentation_results as task"
+        " inner join segmentation.queue_classes as class on class.id = task.queue_class_id"
     )
+    now = database.now()
     assert {str(row["id"]) for row in rows} == set(model.tasks)
     for row in rows:
         task = model.tasks[str(row["id"])]
@@ -31,64 +33,64 @@ def rows_are_as_the_model_says(door: Door, model: QueueModel) -> None:
         expected = {name: getattr(task, name) for name in found}
         assert found == expected, (found, expected)
         assert (row["status"], row["error_code"]) == (task.status, task.code)
-        assert (row["blocked_by"] is not None) == task.blocked, "says wrongly who can do it"
         if task.status is TaskStatus.PENDING:
-            assert row["memory_mb"] == task.memory_mb, "waits in a wrong lane"
+            assert row["memory_mb"] == task.memory_mb, "waits in a wrong class"
+            can_start = row["blocked_by"] is None
+            assert can_start == model.can_start(task, now), "says wrongly who can do it"
         _check_result(row, task)
-        _check_backoff(door, row, task)
+        _check_backoff(database, row, task)
 
 
-def open_attempts_are_as_the_model_says(door: Door, model: QueueModel) -> None:
+def open_attempts_are_as_the_model_says(database: Database, model: QueueModel) -> None:
     """One at most for each task, and no user beyond their cap."""
-    rows = door.rows(
-        "select token, lead_token, user_id, result_id from segmentation.attempts"
-        " where ended_at is null"
+    rows = database.rows(
+        "select token, user_id, result_id from segmentation.attempts where ended_at is null"
     )
     live = {each.token for each in model.attempts.values() if each.outcome is None}
     assert {row["token"] for row in rows} == live
     assert len({row["result_id"] for row in rows}) == len(rows)
     for user, cap in model.caps.items():
-        leads = {row["lead_token"] for row in rows if str(row["user_id"]) == user}
-        assert cap is None or len(leads) <= cap, "more pictures in flight than allowed"
+        in_flight = sum(str(row["user_id"]) == user for row in rows)
+        assert cap is None or in_flight <= cap, "more tasks in flight than allowed"
 
 
-def nobody_is_forgotten(door: Door, model: QueueModel) -> None:
-    """Each pending task's user has a turn in its lane, at or before its place."""
-    in_line = door.rows(
+def nobody_is_forgotten(database: Database, model: QueueModel) -> None:
+    """Each pending task's user has a queue in its class, no later than the task."""
+    in_line = database.rows(
         """
         select task.id from public.segmentation_results as task
-        inner join segmentation.turns
-            on turns.user_id = task.user_id and turns.lane_id = task.lane_id
-        where task.status = 'pending' and turns.place <= task.place
+        inner join segmentation.user_queues as queue
+            on queue.user_id = task.user_id and queue.queue_class_id = task.queue_class_id
+        where task.status = 'pending' and queue.virtual_start <= task.virtual_start
         """
     )
     waiting = {each.id for each in model.tasks.values() if each.status is TaskStatus.PENDING}
-    assert {str(row["id"]) for row in in_line} == waiting, "nobody's turn leads to a task"
+    assert {str(row["id"]) for row in in_line} == waiting, "no queue leads to a task"
 
 
-def who_waits_is_counted(door: Door, model: QueueModel) -> None:
-    """Each turn says how many tasks of its user wait in its lane."""
+def who_waits_is_counted(database: Database, model: QueueModel) -> None:
+    """Each user queue says how many tasks wait in it."""
     del model
-    miscounted = door.rows(
+    miscounted = database.rows(
         """
-        select turns.lane_id, turns.user_id, turns.waiting, count(task.id) as found
-        from segmentation.turns
+        select queue.queue_class_id, queue.user_id, queue.waiting, count(task.id) as found
+        from segmentation.user_queues as queue
         left join public.segmentation_results as task
-            on turns.user_id = task.user_id and turns.lane_id = task.lane_id
+            on queue.user_id = task.user_id and queue.queue_class_id = task.queue_class_id
             and task.status = 'pending'
-        group by turns.lane_id, turns.user_id, turns.waiting
-        having turns.waiting <> count(task.id)
+        group by queue.queue_class_id, queue.user_id, queue.waiting
+        having queue.waiting <> count(task.id)
         """
     )
-    assert miscounted == [], "a turn counts others than those who wait"
+    assert miscounted == [], "a queue counts others than those that wait"
 
 
-def money_is_conserved(door: Door, model: QueueModel) -> None:
+def money_is_conserved(database: Database, model: QueueModel) -> None:
     """Balances, one settlement for each final task, and the ledger's own check."""
-    assert door.rows("select * from segmentation.ledger_mismatches()") == []
-    rows = door.rows("select id, credits from public.users_profile")
+    assert database.rows("select * from segmentation.ledger_mismatches()") == []
+    rows = database.rows("select id, credits from public.users_profile")
     assert {str(row["id"]): row["credits"] for row in rows} == model.balances
-    settled = door.rows(
+    settled = database.rows(
         """
         select
             result_id,
@@ -114,7 +116,7 @@ def _check_result(row: Row, task: Task) -> None:
     assert (row["finished_at"] is not None) == (task.status in FINAL_STATUSES)
 
 
-def _check_backoff(door: Door, row: Row, task: Task) -> None:
+def _check_backoff(database: Database, row: Row, task: Task) -> None:
     """
     A retry waits as long as it should; the model takes over how long that is.
 
@@ -126,7 +128,7 @@ def _check_backoff(door: Door, row: Row, task: Task) -> None:
         wait = run_after - row["updated_at"].timestamp()
         assert 0.5 <= wait / min(LONGEST, 2**task.waits) <= 1.5 + 1e-3, "an odd backoff"
         run_after = row["updated_at"].timestamp() + PATIENCE
-        door.rows(
+        database.rows(
             "update public.segmentation_results set run_after = to_timestamp(%s) where id = %s",
             run_after,
             task.id,
@@ -134,7 +136,7 @@ def _check_backoff(door: Door, row: Row, task: Task) -> None:
         task.run_after = run_after
 
 
-CHECKS: Final[tuple[Callable[[Door, QueueModel], None], ...]] = (
+CHECKS: Final[tuple[Callable[[Database, QueueModel], None], ...]] = (
     rows_are_as_the_model_says,
     open_attempts_are_as_the_model_says,
     nobody_is_forgotten,

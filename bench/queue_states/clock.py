@@ -5,8 +5,8 @@ from typing import Final
 
 EMPTY: Final = (
     "truncate auth.users, realtime.messages cascade",
-    "truncate segmentation.spent_keys, segmentation.object_deletions",
-    "delete from segmentation.lanes where id > 2",
+    "truncate segmentation.idempotency_keys, segmentation.object_deletions",
+    "delete from segmentation.queue_classes where id > 2",
     "select setval('segmentation.virtual_time_image', 0)",
     "select setval('segmentation.virtual_time_video', 0)",
 )
@@ -23,7 +23,7 @@ _INSTANTS: Final = {
     "segmentation.attempts": ("claimed_at", "lease_expires_at", "deadline_at", "ended_at"),
     "segmentation.workers": ("last_seen_at",),
     "segmentation.machines": ("last_seen_at",),
-    "segmentation.spent_keys": ("spent_until",),
+    "segmentation.idempotency_keys": ("expires_at",),
     "segmentation.object_deletions": ("created_at", "due_at", "done_at"),
 }
 

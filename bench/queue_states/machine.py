@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from typing_extensions import override
 
 from bench.queue_states import agreement, clock
-from bench.queue_states.door import SERVICE, Door
+from bench.queue_states.database import SERVICE, Database
 from bench.queue_states.model import QueueModel
 from bench.queue_states.model_rows import Attempt, Task
 from s3_sam3.contracts.errors import ErrorCode
@@ -36,10 +36,10 @@ from s3_sam3.contracts.tasks import ReleaseReason
 
 WORKERS: Final = {"small": 16 * 1024, "large": 32 * 1024}
 """Two workers and their memory, MiB."""
-NEEDS: Final = (0, 32 * 1024)
+NEEDS: Final = (0, 29491)
 CREDITS: Final = 100
 CAP: Final = 2
-"""Pictures of a free user in flight while the machine runs, so that it matters."""
+"""Tasks of a free user in flight while the machine runs, so that it matters."""
 SKIPS: Final = (23, 71, 307)
 """Seconds. No sum of them lies near a lease, a deadline or the two minutes of `online`."""
 CODES: Final = (ErrorCode.INVALID_IMAGE, ErrorCode.PIPELINE_FAILED, ErrorCode.OUT_OF_MEMORY)
@@ -61,16 +61,18 @@ class QueueMachine(RuleBasedStateMachine):
         """Begin on an empty queue at *db_url* (the superuser's)."""
         super().__init__()
         self.steps = 0
-        self.door = Door(db_url)
+        self.database = Database(db_url)
         for command in clock.EMPTY:
-            self.door.rows(command)
-        [tier] = self.door.rows("select max_in_flight from segmentation.tiers where tier = 'free'")
+            self.database.rows(command)
+        [tier] = self.database.rows(
+            "select max_in_flight from segmentation.tiers where tier = 'free'"
+        )
         self.cap_before = tier["max_in_flight"]
         self._cap(CAP)
         self.users = [str(uuid.UUID(int=number)) for number in (1, 2, 3)]
         for user in self.users:
-            self.door.rows("insert into auth.users (id) values (%s)", user)
-        self.door.call(SERVICE, "set_user_tier", p_user_id=self.users[2], p_tier="pro")
+            self.database.rows("insert into auth.users (id) values (%s)", user)
+        self.database.call(SERVICE, "set_user_tier", p_user_id=self.users[2], p_tier="pro")
         self.model = QueueModel(
             caps=dict(zip(self.users, (CAP, CAP, 64), strict=True)),
             balances=dict.fromkeys(self.users, CREDITS),
@@ -80,12 +82,11 @@ class QueueMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Put the tier back."""
         self._cap(self.cap_before)
-        self.door.close()
+        self.database.close()
 
     @rule(
         target=tasks,
         user=st.integers(0, 2),
-        picture=st.sampled_from("ab"),
         prompts=st.integers(1, 3),
         tiles=st.sampled_from([1, 1, 1, 2]),
         deadline=st.sampled_from([None, None, 50]),
@@ -95,7 +96,6 @@ class QueueMachine(RuleBasedStateMachine):
     def submit(
         self,
         user: int,
-        picture: str,
         prompts: int,
         tiles: int,
         deadline: int | None,
@@ -103,14 +103,13 @@ class QueueMachine(RuleBasedStateMachine):
         count: int,
     ) -> Any:
         """A user asks for something, or for the same several times, until the credits are gone."""
-        asked = (self.users[user], picture, prompts, tiles, deadline, memory_mb)
+        asked = (self.users[user], prompts, tiles, deadline, memory_mb)
         taken = [self._submit(*asked) for _ in range(count)]
         return multiple(*(task for task in taken if task is not None))
 
     def _submit(
         self,
         owner: str,
-        picture: str,
         prompts: int,
         tiles: int,
         deadline: int | None,
@@ -118,10 +117,10 @@ class QueueMachine(RuleBasedStateMachine):
     ) -> str | None:
         cost = prompts * SegmentOptions(tiles=tiles).passes
         submit = partial(
-            self.door.call,
+            self.database.call,
             owner,
             "submit_task",
-            p_source_image_url=f"uploads/{owner}/{picture}.png",
+            p_source_image_url=f"uploads/{owner}/a.png",
             p_prompts=[{"text": "cat"}] * prompts,
             p_options={"tiles": tiles},
             p_deadline_seconds=deadline,
@@ -131,20 +130,19 @@ class QueueMachine(RuleBasedStateMachine):
             self._refused(submit)
             return None
         row = submit()["task"]
-        stored = self.door.rows(
+        stored = self.database.rows(
             "select * from public.segmentation_results where id = %s", row["id"]
         )[0]
         task = Task(
             id=row["id"],
             user=owner,
-            picture=picture,
             cost=cost,
-            place=stored["place"],
+            virtual_start=stored["virtual_start"],
             run_after=stored["run_after"].timestamp(),
             expires_at=stored["expires_at"].timestamp() if deadline else None,
             memory_mb=memory_mb,
         )
-        self.model.submit(task, self.door.now())
+        self.model.submit(task)
         return task.id
 
     @staticmethod
@@ -165,9 +163,9 @@ class QueueMachine(RuleBasedStateMachine):
         lease=st.sampled_from([30, 60]),
     )
     def claim(self, worker: str, limit: int, lease: int) -> Any:
-        """A worker asks for pictures."""
-        before, memory_mb = self.door.now(), WORKERS[worker]
-        rows = self.door.table(
+        """A worker asks for tasks."""
+        before, memory_mb = self.database.now(), WORKERS[worker]
+        rows = self.database.table(
             SERVICE,
             "claim_tasks",
             p_worker=worker,
@@ -176,8 +174,8 @@ class QueueMachine(RuleBasedStateMachine):
             p_deadline_seconds=90,
             p_capabilities={"memory_mb": memory_mb},
         )
-        self.model.arrive(worker, memory_mb, before)
-        now = self.door.now()
+        self.model.note(worker, memory_mb, before)
+        now = self.database.now()
         opened = []
         for row in rows:
             task = self.model.tasks[str(row["id"])]
@@ -185,7 +183,6 @@ class QueueMachine(RuleBasedStateMachine):
             attempt = Attempt(
                 token=row["token"],
                 task=task,
-                lead=row["lead_token"],
                 worker=worker,
                 memory_mb=memory_mb,
                 lease=row["lease_expires_at"].timestamp(),
@@ -193,21 +190,22 @@ class QueueMachine(RuleBasedStateMachine):
             )
             opened.append(attempt)
         self.model.claim(opened, limit, before, memory_mb)
-        # The database orders two users at one place by random ids.
-        opened.sort(key=lambda each: (each.task.place, each.task.user))
+        # The database orders two users at one virtual start by random ids.
+        opened.sort(key=lambda each: (each.task.virtual_start, each.task.user))
         return multiple(*(each.token for each in opened))
 
     @rule(token=tokens, lease=st.sampled_from([30, 60]))
     def renew(self, token: int, lease: int) -> None:
         """A worker, or its zombie, holds on."""
-        now = self.door.now()
+        now = self.database.now()
         expected = self.model.renew(token, now)
         assert (
-            self.door.call(SERVICE, "renew_lease", p_token=token, p_lease_seconds=lease) == expected
+            self.database.call(SERVICE, "renew_lease", p_token=token, p_lease_seconds=lease)
+            == expected
         )
         if expected == "ok":
             attempt = self.model.attempts[token]
-            [row] = self.door.rows(
+            [row] = self.database.rows(
                 "select lease_expires_at from segmentation.attempts where token = %s", token
             )
             left = row["lease_expires_at"].timestamp()
@@ -222,17 +220,17 @@ class QueueMachine(RuleBasedStateMachine):
         attempt = self.model.attempts.get(token)
         if attempt and computed is not None:
             computed = min(computed, attempt.task.cost)
-        answer = self.door.call(
+        answer = self.database.call(
             SERVICE, "report_progress", p_token=token, p_progress=0.5, p_computed=computed
         )
         assert answer == self.model.progress(token, computed)
 
-    @rule(token=tokens, charge=st.sampled_from([None, None, 0, 1]))
-    def complete(self, token: int, charge: int | None) -> None:
+    @rule(token=tokens)
+    def complete(self, token: int) -> None:
         """A worker, or its zombie, has a result."""
         attempt = self.model.attempts.get(token)
         prefix = f"results/{attempt.task.user}/{attempt.task.id}/{token}/" if attempt else "gone/"
-        answer = self.door.call(
+        answer = self.database.call(
             SERVICE,
             "complete_task",
             p_token=token,
@@ -241,47 +239,45 @@ class QueueMachine(RuleBasedStateMachine):
             p_overlay_image_url=None,
             p_instance_count=1,
             p_summary={},
-            p_charge=charge,
         )
-        assert answer == self.model.complete(token, charge)
+        assert answer == self.model.complete(token)
 
     @rule(token=tokens, code=st.sampled_from(CODES))
     def fail(self, token: int, code: ErrorCode) -> None:
         """A worker, or its zombie, gives up."""
-        now = self.door.now()
-        answer = self.door.call(SERVICE, "fail_task", p_token=token, p_error_code=code.value)
+        now = self.database.now()
+        answer = self.database.call(SERVICE, "fail_task", p_token=token, p_error_code=code.value)
         assert answer == self.model.fail(token, code, now)
 
     @rule(token=tokens, reason=st.sampled_from(ReleaseReason))
     def release(self, token: int, reason: ReleaseReason) -> None:
         """A worker that stops or cannot, or its zombie, gives a task back."""
-        now = self.door.now()
-        answer = self.door.call(SERVICE, "release_task", p_token=token, p_reason=reason.value)
-        assert answer == self.model.release(token, reason, now)
+        answer = self.database.call(SERVICE, "release_task", p_token=token, p_reason=reason.value)
+        assert answer == self.model.release(token, reason)
 
     @rule(task=tasks)
     def cancel(self, task: str) -> None:
         """A user changes their mind."""
         owner = self.model.tasks[task].user
-        assert self.door.call(owner, "cancel_task", p_id=task) == self.model.cancel(task)
+        assert self.database.call(owner, "cancel_task", p_id=task) == self.model.cancel(task)
 
     @rule(task=consumes(tasks))
     def delete(self, task: str) -> None:
         """A user wants it gone."""
-        assert self.door.call(self.model.tasks[task].user, "delete_result", p_id=task) == "ok"
+        assert self.database.call(self.model.tasks[task].user, "delete_result", p_id=task) == "ok"
         self.model.delete(task)
 
     @rule()
     def reap(self) -> None:
         """Any worker looks after the others."""
-        now = self.door.now()
-        assert self.door.call(SERVICE, "reap_tasks") == self.model.reap(now)
+        now = self.database.now()
+        assert self.database.call(SERVICE, "reap_tasks") == self.model.reap(now)
 
     @rule(seconds=st.sampled_from(SKIPS))
     def skip(self, seconds: int) -> None:
         """Time passes."""
         for command in clock.SKIP:
-            self.door.rows(command, seconds)
+            self.database.rows(command, seconds)
         self.model.skip(seconds)
 
     @invariant()
@@ -289,9 +285,9 @@ class QueueMachine(RuleBasedStateMachine):
         """After each step all rows are what the model says."""
         self.steps += 1
         for check in agreement.CHECKS:
-            check(self.door, self.model)
+            check(self.database, self.model)
 
-    def _cap(self, pictures: int) -> None:
-        self.door.rows(
-            "update segmentation.tiers set max_in_flight = %s where tier = 'free'", pictures
+    def _cap(self, tasks: int) -> None:
+        self.database.rows(
+            "update segmentation.tiers set max_in_flight = %s where tier = 'free'", tasks
         )

@@ -10,16 +10,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.queue_states.model_rows import Attempt, Task, ride_together
+from bench.queue_states.model_rows import Attempt, Task
 from s3_sam3.contracts.errors import FACTS, ErrorCode, Refund
 from s3_sam3.contracts.tasks import FINAL_STATUSES, ReleaseReason, TaskStatus
 
 
 MAX_ATTEMPTS: Final = 3
 MAX_UNABLE: Final = 10
-MAX_RIDERS: Final = 16
-GIB: Final = 1024
-"""Memory floors are whole GiB."""
+MEMORY_CLASSES: Final = (0, 7372, 14745, 22118, 29491, 44236, 73728, 129945, 1048576)
+"""MiB; what a task needs is rounded up to one of these."""
 ONLINE_SECONDS: Final = 120.0
 NOTED_SECONDS: Final = 10.0
 """A worker's last sign of life is written this rarely."""
@@ -30,7 +29,7 @@ class QueueModel:
     """Balances, tasks and attempts, as they ought to be."""
 
     caps: dict[str, int | None]
-    """Pictures in flight that each user may have."""
+    """Tasks in flight that each user may have."""
     balances: dict[str, int]
     tasks: dict[str, Task] = field(default_factory=dict)
     attempts: dict[int, Attempt] = field(default_factory=dict)
@@ -39,13 +38,14 @@ class QueueModel:
     settled: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Cost and charge of each final task, also of the deleted ones."""
 
-    def submit(self, task: Task, now: float) -> None:
+    def submit(self, task: Task) -> None:
         """A task was taken in: behind what waits of its user, and paid for."""
         for other in self.tasks.values():
             waits = other.user == task.user and other.status is TaskStatus.PENDING
-            assert not waits or other.place < task.place, "a place did not rise"
+            assert not waits or other.virtual_start < task.virtual_start, (
+                "no later than the one before"
+            )
         self.balances[task.user] -= task.cost
-        task.blocked = not self._somebody_has(task.memory_mb, now)
         self.tasks[task.id] = task
 
     def open_attempt(self, task: Task) -> Attempt | None:
@@ -54,22 +54,10 @@ class QueueModel:
         return next((each for each in mine if each.outcome is None), None)
 
     def has_room(self, user: str) -> bool:
-        """Whether one more picture of a user may be in work."""
+        """Whether one more task of a user may be in work."""
         cap = self.caps[user]
-        return cap is None or self.pictures(user) < cap
-
-    def pictures(self, user: str) -> int:
-        """Pictures of a user in work."""
         live = (each for each in self.attempts.values() if each.outcome is None)
-        return len({each.lead for each in live if each.task.user == user})
-
-    def arrive(self, worker: str, memory_mb: int, now: float) -> None:
-        """A worker claims: one who was not there before, or was less able, frees what waits."""
-        known = self.workers.get(worker)
-        was_there = known is not None and now - known[1] < ONLINE_SECONDS
-        self.note(worker, memory_mb, now)
-        if known is None or known[0] != memory_mb or not was_there:
-            self._mark(now)
+        return cap is None or sum(each.task.user == user for each in live) < cap
 
     def note(self, worker: str, memory_mb: int, now: float) -> None:
         """A worker gave a sign of life."""
@@ -79,35 +67,28 @@ class QueueModel:
 
     def claim(self, opened: Collection[Attempt], limit: int, now: float, memory_mb: int) -> None:
         """Take over what a claim has opened, if it was right. *now*: just before the call."""
-        leads = {each.lead: each.task for each in opened if each.token == each.lead}
         for each in opened:
             assert each.task.status is TaskStatus.PENDING, "claimed what was not pending"
             assert each.task.memory_mb <= each.memory_mb, "claimed what does not fit"
-            lead = leads[each.lead]
-            assert (lead.user, lead.picture) == (each.task.user, each.task.picture), "a wrong ride"
             each.task.status = TaskStatus.PROCESSING
-            each.task.blocked = False
             each.task.begun = True
             each.task.attempt_count += 1
             each.task.computed = 0
             self.attempts[each.token] = each
-        assert len(leads) <= limit, "more pictures than asked for"
+        assert len(opened) <= limit, "more tasks than asked for"
         left = [task for task in self.tasks.values() if task.due(now, memory_mb)]
-        self._check_order(list(leads.values()), left, full=len(leads) == limit)
-        for token, lead in leads.items():
-            riders = sum(each.lead == token for each in opened)
-            alone = [task for task in left if ride_together(task, lead)]
-            assert riders <= MAX_RIDERS, "too many on one picture"
-            assert riders == MAX_RIDERS or not alone, "a companion was left behind"
+        self._check_order([each.task for each in opened], left, full=len(opened) == limit)
 
-    def _check_order(self, leads: list[Task], left: Iterable[Task], *, full: bool) -> None:
+    def _check_order(self, claimed: list[Task], left: Iterable[Task], *, full: bool) -> None:
         for task in left:
-            rivals = [lead for lead in leads if lead.user == task.user]
+            rivals = [each for each in claimed if each.user == task.user]
             if self.has_room(task.user):
                 assert full, "a claim left something due behind"
-                rivals = leads
-            # Two users may stand at one place.
-            assert all(lead.place <= task.place for lead in rivals), "claimed out of turn"
+                rivals = claimed
+            # Two users may have the same virtual start.
+            assert all(each.virtual_start <= task.virtual_start for each in rivals), (
+                "claimed out of order"
+            )
 
     def renew(self, token: int, now: float) -> str:
         """Keep an attempt alive."""
@@ -125,13 +106,13 @@ class QueueModel:
         task.computed = max(task.computed, min(computed or 0, task.cost))
         return "ok"
 
-    def complete(self, token: int, charge: int | None) -> str:
+    def complete(self, token: int) -> str:
         """Store a result."""
         answer = self._end(token, "done")
         if answer == "ok":
             task = self.attempts[token].task
             task.winner = token
-            self._settle(task, TaskStatus.DONE, task.cost if charge is None else charge)
+            self._settle(task, TaskStatus.DONE, task.cost)
         return answer
 
     def fail(self, token: int, code: ErrorCode, now: float) -> str:
@@ -141,23 +122,23 @@ class QueueModel:
             attempt = self.attempts[token]
             hopeless = False
             if code is ErrorCode.OUT_OF_MEMORY:
-                floor = (attempt.memory_mb // GIB + 1) * GIB
-                attempt.task.memory_mb = max(attempt.task.memory_mb, floor)
-                hopeless = not self._somebody_has(attempt.task.memory_mb, now)
-            self._retry_or_fail(attempt.task, code, now, hopeless=hopeless)
+                more = min(one for one in MEMORY_CLASSES if one > attempt.memory_mb)
+                attempt.task.memory_mb = max(attempt.task.memory_mb, more)
+                hopeless = not self.can_start(attempt.task, now)
+            self._retry_or_fail(attempt.task, code, hopeless=hopeless)
         return answer
 
-    def release(self, token: int, reason: ReleaseReason, now: float) -> str:
+    def release(self, token: int, reason: ReleaseReason) -> str:
         """Give a task back unharmed."""
         answer = self._end(token, "released")
         if answer == "ok":
             task = self.attempts[token].task
             task.unable += reason is ReleaseReason.UNABLE
             if reason is ReleaseReason.UNABLE and task.unable > MAX_UNABLE:
-                self._retry_or_fail(task, ErrorCode.INTERNAL, now)
+                self._retry_or_fail(task, ErrorCode.INTERNAL)
                 return answer
             task.attempt_count -= 1
-            self._send_back(task, now)
+            self._send_back(task)
             if reason is ReleaseReason.UNABLE:
                 self._wait(task, task.unable)
         return answer
@@ -195,8 +176,7 @@ class QueueModel:
             late = each.deadline <= now
             code = ErrorCode.DEADLINE_EXCEEDED if late else ErrorCode.LEASE_EXPIRED
             each.outcome = code.value
-            self._retry_or_fail(each.task, code, now)
-        self._mark(now)
+            self._retry_or_fail(each.task, code)
         return len(silent)
 
     def skip(self, seconds: float) -> None:
@@ -210,14 +190,11 @@ class QueueModel:
             each.deadline -= seconds
         self.workers = {name: (mb, seen - seconds) for name, (mb, seen) in self.workers.items()}
 
-    def _mark(self, now: float) -> None:
-        for task in self.tasks.values():
-            if task.status is TaskStatus.PENDING:
-                task.blocked = not self._somebody_has(task.memory_mb, now)
-
-    def _somebody_has(self, memory_mb: int, now: float) -> bool:
+    def can_start(self, task: Task, now: float) -> bool:
+        """Whether a worker that is online has the memory."""
         return any(
-            mb >= memory_mb and now - seen < ONLINE_SECONDS for mb, seen in self.workers.values()
+            mb >= task.memory_mb and now - seen < ONLINE_SECONDS
+            for mb, seen in self.workers.values()
         )
 
     def _end(self, token: int, outcome: str) -> str:
@@ -229,20 +206,17 @@ class QueueModel:
         attempt.outcome = outcome
         return "ok"
 
-    def _retry_or_fail(
-        self, task: Task, code: ErrorCode, now: float, *, hopeless: bool = False
-    ) -> None:
+    def _retry_or_fail(self, task: Task, code: ErrorCode, *, hopeless: bool = False) -> None:
         fact = FACTS[code]
         if fact.retryable and not hopeless and task.attempt_count < MAX_ATTEMPTS:
-            self._send_back(task, now)
+            self._send_back(task)
             self._wait(task, task.attempt_count)
             return
         task.code = code
         self._settle(task, TaskStatus.FAILED, 0 if fact.refund is Refund.ALL else task.computed)
 
-    def _send_back(self, task: Task, now: float) -> None:
+    def _send_back(self, task: Task) -> None:
         task.status = TaskStatus.PENDING
-        task.blocked = not self._somebody_has(task.memory_mb, now)
         task.computed = 0
 
     def _wait(self, task: Task, times: int) -> None:
@@ -251,7 +225,6 @@ class QueueModel:
 
     def _settle(self, task: Task, status: TaskStatus, charge: int) -> None:
         task.status = status
-        task.blocked = False
         task.charged = charge
         self.balances[task.user] += task.cost - charge
         self.settled[task.id] = (task.cost, charge)

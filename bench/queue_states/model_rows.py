@@ -12,13 +12,12 @@ class Task:
 
     id: str
     user: str
-    picture: str
     cost: int
-    place: int
+    virtual_start: int
     run_after: float
     expires_at: float | None
     memory_mb: int
-    """What it asks of a machine, and what running out of memory taught."""
+    """Its class: what it asks of a machine, and what running out of memory taught."""
     status: TaskStatus = TaskStatus.PENDING
     code: ErrorCode | None = None
     attempt_count: int = 0
@@ -32,8 +31,6 @@ class Task:
     charged: int | None = None
     winner: int | None = None
     """Token of the attempt whose results count."""
-    blocked: bool = False
-    """Nobody who is online can do it."""
 
     def due(self, now: float, memory_mb: int) -> bool:
         """Whether a worker of that size may be given it now."""
@@ -48,14 +45,8 @@ class Attempt:
 
     token: int
     task: Task
-    lead: int
     worker: str
     memory_mb: int
     lease: float
     deadline: float
     outcome: str | None = None
-
-
-def ride_together(task: Task, lead: Task) -> bool:
-    """Whether one vision pass serves both."""
-    return (task.user, task.picture, task.memory_mb) == (lead.user, lead.picture, lead.memory_mb)

@@ -46,32 +46,32 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "a cancel charges what was computed": Mutant(
         "close_task", "else results.computed end", "else 0 end"
     ),
-    "what comes back moves its turn forward": Mutant(
-        "stand_in_line", "least(turn.place, excluded.place)", "turn.place"
+    "what comes back moves its queue forward": Mutant(
+        "set_queue_position",
+        "least(queue.virtual_start, excluded.virtual_start)",
+        "queue.virtual_start",
     ),
-    "pictures in flight are capped": Mutant(
+    "tasks in flight are capped": Mutant(
         "pick_tasks", "when tiers.max_in_flight is null then", "when true then"
     ),
-    "riders take nobody's turn": Mutant("pick_tasks", "continue when crowded", "null"),
     "a backoff is waited for": Mutant("pick_tasks", "pending.run_after <= now()", "true"),
     "an expired task is not begun": Mutant(
         "pick_tasks", "coalesce(pending.expires_at > now(), true)", "true"
     ),
     "who is begun waits no longer": Mutant(
-        "pass_turns", "turns.waiting - line.begun", "turns.waiting"
+        "advance_user_queues", "queue.waiting - head.begun", "queue.waiting"
     ),
-    "who is cancelled waits no longer": Mutant("leave_line", "turns.waiting - 1", "turns.waiting"),
+    "who is cancelled waits no longer": Mutant("leave_queue", "queue.waiting - 1", "queue.waiting"),
     "what was begun once does not expire": Mutant(
         "expire_tasks", "results.started_at is null", "true"
     ),
     "what a pipeline cannot do waits": Mutant(
         "release_task", "then now() + wait else", "then results.run_after else"
     ),
-    "a mark ends when somebody comes": Mutant(
-        "mark_blocked", "set blocked_by = null", "set blocked_by = blocked_by"
-    ),
+    "who is online is asked": Mutant("blocked_reason", "segmentation.is_online(workers) and ", ""),
+    "who is next is asked": Mutant("pick_tasks", "pending.virtual_start <= bound", "true"),
     "a floor rises when memory runs out": Mutant(
-        "need_more_memory", "set lane_id = lane.id", "set lane_id = lane_id"
+        "raise_memory_floor", "set queue_class_id = class.id", "set queue_class_id = queue_class_id"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What a person does: sign up, sign in, go on, look, change, sign out."""
+"""Routes for users: sign up, sign in, refresh, read and change themselves, sign out."""
 
 import uuid
 

@@ -81,7 +81,7 @@ async def change(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """`DELETE /admin/users/{id}`: the user and all that hangs on them by `on delete cascade`."""
+    """`DELETE /admin/users/{id}`: and rows that reference it with `on delete cascade`."""
     wire.require_admin(request)
     user_id = _uuid(request.match_info["id"])
     async with wire.transaction(request) as cursor:

@@ -1,4 +1,4 @@
-"""Bodies of requests, checked at the border."""
+"""Request bodies and their checks."""
 
 import re
 from typing import Any, TypeVar
@@ -17,8 +17,6 @@ MAX_EMAIL_CHARACTERS = 255
 
 
 class Credentials(pydantic.BaseModel):
-    """Body of signup and of the password grant."""
-
     email: str = ""
     phone: str = ""
     password: str = ""
@@ -26,8 +24,6 @@ class Credentials(pydantic.BaseModel):
 
 
 class Refresh(pydantic.BaseModel):
-    """Body of the refresh grant."""
-
     refresh_token: str = ""
 
 

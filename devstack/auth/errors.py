@@ -1,17 +1,7 @@
 """
-What the auth routes refuse, in GoTrue's codes and words.
+Errors of the auth routes, in GoTrue's codes and words.
 
-    AuthError
-    ├── 400  BadJsonError, ValidationFailedError, UnsupportedGrantError, InvalidCredentialsError,
-    │        RefreshTokenNotFoundError, RefreshTokenUsedError
-    ├── 401  NoAuthorizationError
-    ├── 403  BadJwtError, SessionNotFoundError, UserGoneError, NotAdminError
-    ├── 404  UserNotFoundError
-    ├── 422  UserExistsError, EmailExistsError, WeakPasswordError, SamePasswordError,
-    │        AnonymousDisabledError
-    ├── 500  DatabaseError
-    ├── 501  NotSupportedError
-    └── 503  DatabaseAwayError
+The docstring of a class is its message, unless the place where it is raised gives another one.
 """
 
 from collections.abc import Mapping
@@ -28,7 +18,6 @@ class AuthError(Exception):
 
     @property
     def message(self) -> str:
-        """What to tell the caller."""
         return str(self) or str(type(self).__doc__)
 
 

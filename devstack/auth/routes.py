@@ -20,7 +20,6 @@ SETTINGS = {
 
 
 def add_routes(app: web.Application) -> None:
-    """Mount authentication on *app*."""
     app.router.add_get(f"{PREFIX}/.well-known/jwks.json", jwks)
     for method, path, handler in (
         ("GET", "/health", health),

@@ -61,7 +61,6 @@ class Session:
 
 
 async def begin(cursor: wire.Cursor, user: dict[str, Any]) -> Session:
-    """A new session of *user*."""
     session_id, token = uuid.uuid4(), _new_token()
     await cursor.execute(
         """
@@ -84,16 +83,16 @@ async def begin(cursor: wire.Cursor, user: dict[str, Any]) -> Session:
 
 async def refresh(cursor: wire.Cursor, token: str) -> Session | None:
     """
-    The session of *token*, gone on with another token; None when *token* was stolen or replayed.
+    The session of *token* with its next token; None when *token* was stolen or replayed.
 
-    The token before the current one answers with the current one, since its holder may have lost
-    our answer. An older token is excused for REUSE_SECONDS; later it ends the family: then None
-    is returned, not raised, so that the transaction keeps the revocation.
+    The token before the current one gets the current one again, because its holder may have lost
+    our answer. An older token is accepted for REUSE_SECONDS; later it revokes the whole family.
+    Then None is returned and nothing raised, so that the transaction keeps the revocation.
     Raises: errors.RefreshTokenNotFoundError.
     """
     row = await _locked_token(cursor, token)
     user = await users.get(cursor, row["user"])
-    if row["revoked"] and not _is_excused(row, token):
+    if row["revoked"] and not _is_accepted(row, token):
         await _revoke(cursor, row["session_id"])
         return None
     if row["revoked"] and row["active_parent"] == token:
@@ -162,15 +161,15 @@ async def _locked_token(cursor: wire.Cursor, token: str) -> dict[str, Any]:
     return row
 
 
-def _is_excused(row: dict[str, Any], token: str) -> bool:
-    """Whether the revoked *token* may still go on: never once its whole family is revoked."""
+def _is_accepted(row: dict[str, Any], token: str) -> bool:
+    """Whether the revoked *token* is still good; never once its whole family is revoked."""
     if row["active_token"] is None:
         return False
     return bool(row["active_parent"] == token or row["idle_seconds"] <= REUSE_SECONDS)
 
 
 async def _rotate(cursor: wire.Cursor, row: dict[str, Any], token: str) -> str:
-    """A new token in the place of all before it."""
+    """Replace all tokens of the session by a new one."""
     await _revoke(cursor, row["session_id"])
     new = _new_token()
     await _keep_token(cursor, new, row["session_id"], row["user"], parent=token)

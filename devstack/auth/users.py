@@ -24,8 +24,6 @@ EMAIL_KEY = "users_email_partial_key"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """A user to be made."""
-
     id: uuid.UUID
     email: str
     password_hash: str
@@ -96,7 +94,6 @@ async def get(cursor: wire.Cursor, user_id: uuid.UUID) -> dict[str, Any]:
 
 
 async def find(cursor: wire.Cursor, email: str) -> dict[str, Any] | None:
-    """The row of the user with *email*."""
     await cursor.execute(SELECT + "where users.email = %s and users.deleted_at is null", (email,))
     return await cursor.fetchone()
 
@@ -173,7 +170,6 @@ def to_wire(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def instant(moment: dt.datetime | None) -> str | None:
-    """*moment* in ISO form."""
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 

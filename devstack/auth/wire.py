@@ -37,14 +37,13 @@ def endpoint(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def answer(request: web.Request) -> web.Response:
-        """Ask for the API key, then answer."""
         context.api_key_of(request)
         try:
             return await handler(request)
         except errors.AuthError as error:
             return refusal(request, error)
         except psycopg.OperationalError:
-            # Clients come back after a 503; a 500 would be the end of the matter.
+            # Clients try again after a 503, not after a 500.
             return refusal(request, errors.DatabaseAwayError())
 
     return answer
@@ -82,8 +81,7 @@ async def transaction(request: web.Request) -> AsyncIterator[Cursor]:
     """
     One transaction as the role that hosted Auth uses.
 
-    So a project's trigger on auth.users fails here as it would there when it reaches for a table
-    without `security definer`.
+    So a trigger on auth.users that reads a table without `security definer` fails here as well.
     """
     pool = request.config_dict[context.CONTEXT].pool
     async with (

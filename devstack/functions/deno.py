@@ -45,7 +45,7 @@ def find(folder: Path, name: str) -> Function | None:
 
 
 def _settings(path: Path, name: str) -> dict[str, Any]:
-    # Read anew for each request: a person edits it while the stack runs, and it is small.
+    # Read for each request: a person edits it while the stack runs, and it is small.
     if not path.is_file():
         return {}
     functions = tomllib.loads(path.read_text()).get("functions", {})

@@ -1,5 +1,5 @@
 """
-`/functions/v1/{name}`: who may call, and the way of a request to the function and back.
+`/functions/v1/{name}`: who may call, and how a request is passed on.
 
 The codes of our own answers are those of the hosted platform. CORS is the function's business, here
 as there: a page that would fail against the hosted function fails here too.

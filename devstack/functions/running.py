@@ -1,4 +1,4 @@
-"""The functions that run now: started when first asked for, and again after they died."""
+"""The running functions: started at the first request, and again after they died."""
 
 import asyncio
 import collections
@@ -41,7 +41,6 @@ class RunningFunctions:
         return await self.url_of(function)
 
     async def stop(self) -> None:
-        """End all."""
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*(each.process.stop() for each in self._running.values()))
@@ -49,7 +48,7 @@ class RunningFunctions:
     async def _watch(self, name: str, running: Running) -> None:
         """Forget a process that ended, so that the next request starts another."""
         await running.process.wait()
-        log.warning("function_died %s", running.process.obituary())
+        log.warning("function_died %s", running.process.how_it_ended())
         self._forget(name, running)
 
     def _forget(self, name: str, running: Running) -> None:

@@ -14,7 +14,7 @@ NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the p
 
 
 class RefusedError(Exception):
-    """A join or a message is refused; the text tells the client why."""
+    """A join or a message is refused. The text goes to the client."""
 
 
 async def authorize(pool: context.Pool, joined: channel.Channel) -> None:

@@ -38,7 +38,6 @@ class Permissions:
     presence: bool
 
     def __bool__(self) -> bool:
-        """Whether anything is."""
         return self.broadcast or self.presence
 
 

@@ -1,4 +1,4 @@
-"""What a channel wants to hear of the database: its `postgres_changes` bindings."""
+"""The `postgres_changes` bindings of a channel."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ EVERYTHING = "*"
 
 
 class BindingError(ValueError):
-    """The binding cannot be served."""
+    pass
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,6 @@ class Binding:
 
 
 def identifier(params: Mapping[str, Any]) -> int:
-    """The id for a binding with these parameters."""
     return zlib.crc32(json.dumps(params, sort_keys=True).encode()) or 1
 
 

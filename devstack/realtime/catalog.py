@@ -1,7 +1,7 @@
 """
 What the catalog says about a published table: its key and its types.
 
-Cached by the relation object of the stream, which PostgreSQL sends anew after every change of the
+Cached by the relation object of the stream, which PostgreSQL sends again after every change of the
 table. Permissions are never cached; visibility.py asks for them each time.
 """
 
@@ -28,8 +28,6 @@ order by attnum
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table's name, key and types."""
-
     oid: int
     #: Schema and name, quoted.
     name: str
@@ -76,7 +74,6 @@ class Catalog:
         self._tables: dict[int, tuple[pgoutput.Relation, Table]] = {}
 
     async def table(self, connection: identity.Connection, relation: pgoutput.Relation) -> Table:
-        """The table behind *relation*."""
         known = self._tables.get(relation.oid)
         if known is not None and known[0] is relation:
             return known[1]

@@ -45,8 +45,8 @@ NO_COLUMNS: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """A binding that would like a change, if its filter and the row's policies agree."""
+class Match:
+    """A change and a binding that it matches, before filter and policies are asked."""
 
     number: int
     change: pgoutput.Change
@@ -64,8 +64,6 @@ class Wish:
 
 
 class ChangeFeed:
-    """Delivers the changes of published tables."""
-
     def __init__(self, channels: hub.Hub) -> None:
         self._hub = channels
         self._catalog = catalog.Catalog()
@@ -86,37 +84,40 @@ class ChangeFeed:
         changes = [change for change in transaction.changes if not messages.is_message(change)]
         for start in range(0, len(changes), CHUNK_CHANGES):
             chunk = changes[start : start + CHUNK_CHANGES]
-            wishes = await _filtered(connection, await self._wishes(connection, chunk))
-            sights = await _sights(connection, wishes)
-            for wish, ids in _grouped(wishes, sights):
-                data = _data(wish, sights[_viewpoint(wish)], transaction.committed_at)
-                wish.channel.push("postgres_changes", f'{{"ids":{json.dumps(ids)},"data":{data}}}')
+            matches = await _filtered(connection, await self._matches(connection, chunk))
+            visible = await _visible(connection, matches)
+            for match, ids in _grouped(matches, visible):
+                data = _data(match, visible[_viewpoint(match)], transaction.committed_at)
+                match.channel.push("postgres_changes", f'{{"ids":{json.dumps(ids)},"data":{data}}}')
 
-    async def _wishes(
+    async def _matches(
         self, connection: identity.Connection, changes: Iterable[pgoutput.Change]
-    ) -> list[Wish]:
-        wishes = []
+    ) -> list[Match]:
+        matches = []
         for number, change in enumerate(changes):
             subscribers = list(self._hub.subscriptions(change))
             if not subscribers:
                 continue
             table = await self._catalog.table(connection, change.relation)
             whole = await visibility.filled(connection, table, change)
-            wishes += [
-                Wish(number=number, change=whole, table=table, channel=one, binding=binding)
+            matches += [
+                Match(number=number, change=whole, table=table, channel=one, binding=binding)
                 for one, binding in subscribers
             ]
-        return wishes
+        return matches
 
 
-async def _filtered(connection: identity.Connection, wishes: list[Wish]) -> list[Wish]:
+async def _filtered(connection: identity.Connection, matches: list[Match]) -> list[Match]:
     """Those whose filter holds. Equal filters on one row are asked once."""
-    asked = {(wish.number, wish.binding.filter): wish for wish in wishes if wish.binding.filter}
+    asked = {
+        (match.number, match.binding.filter): match for match in matches if match.binding.filter
+    }
     expressions = [
-        filters.sql(wish.binding.filter, wish.row, wish.table.sql_types) for wish in asked.values()
+        filters.sql(match.binding.filter, match.row, match.table.sql_types)
+        for match in asked.values()
     ]
     holds = dict(zip(asked, await _evaluated(connection, expressions), strict=True))
-    return [wish for wish in wishes if holds.get((wish.number, wish.binding.filter), True)]
+    return [match for match in matches if holds.get((match.number, match.binding.filter), True)]
 
 
 async def _evaluated(
@@ -141,88 +142,88 @@ async def _evaluated(
 Viewpoint = tuple[identity.Identity, int]
 
 
-def _viewpoint(wish: Wish) -> Viewpoint:
-    return wish.channel.who, wish.table.oid
+def _viewpoint(match: Match) -> Viewpoint:
+    return match.channel.who, match.table.oid
 
 
-async def _sights(
-    connection: identity.Connection, wishes: Iterable[Wish]
-) -> dict[Viewpoint, visibility.Sight]:
+async def _visible(
+    connection: identity.Connection, matches: Iterable[Match]
+) -> dict[Viewpoint, visibility.Visible]:
     """What each identity sees of each table: one question for each table."""
     tables: dict[int, catalog.Table] = {}
     viewers: dict[int, dict[identity.Identity, dict[int, tuple[str, ...]]]] = {}
-    for wish in wishes:
-        tables[wish.table.oid] = wish.table
-        keys = viewers.setdefault(wish.table.oid, {}).setdefault(wish.channel.who, {})
-        if wish.change.new is not None and wish.table.key:
-            keys[wish.number] = wish.table.key_of(wish.change.new)
+    for match in matches:
+        tables[match.table.oid] = match.table
+        keys = viewers.setdefault(match.table.oid, {}).setdefault(match.channel.who, {})
+        if match.change.new is not None and match.table.key:
+            keys[match.number] = match.table.key_of(match.change.new)
     return {
-        (who, oid): sight
+        (who, oid): seen
         for oid, table in tables.items()
-        for who, sight in (await visibility.sights(connection, table, viewers[oid])).items()
+        for who, seen in (await visibility.visible_to(connection, table, viewers[oid])).items()
     }
 
 
 def _grouped(
-    wishes: Iterable[Wish], sights: Mapping[Viewpoint, visibility.Sight]
-) -> Iterable[tuple[Wish, list[int]]]:
+    matches: Iterable[Match], visible: Mapping[Viewpoint, visibility.Visible]
+) -> Iterable[tuple[Match, list[int]]]:
     """One message for each channel, row and choice of columns, with the ids it answers."""
-    groups: dict[tuple[int, channel.Channel, frozenset[str] | None], tuple[Wish, list[int]]] = {}
-    for wish in wishes:
-        if _may_have(wish, sights[_viewpoint(wish)]):
-            group = (wish.number, wish.channel, wish.binding.select)
-            ids = groups.setdefault(group, (wish, []))[1]
-            if wish.binding.id not in ids:
-                ids.append(wish.binding.id)
+    groups: dict[tuple[int, channel.Channel, frozenset[str] | None], tuple[Match, list[int]]] = {}
+    for match in matches:
+        if _may_have(match, visible[_viewpoint(match)]):
+            group = (match.number, match.channel, match.binding.select)
+            ids = groups.setdefault(group, (match, []))[1]
+            if match.binding.id not in ids:
+                ids.append(match.binding.id)
     return groups.values()
 
 
-def _may_have(wish: Wish, sight: visibility.Sight) -> bool:
-    filtered_by = {condition.column for condition in wish.binding.filter}
-    if not filtered_by <= sight.columns:
+def _may_have(match: Match, seen: visibility.Visible) -> bool:
+    filtered_by = {condition.column for condition in match.binding.filter}
+    if not filtered_by <= seen.columns:
         return False  # else a filter would answer questions about a hidden column
-    if wish.change.action is pgoutput.Action.DELETE or _refusal(wish, sight):
+    if match.change.action is pgoutput.Action.DELETE or _refusal(match, seen):
         return True
-    return wish.number in sight.rows
+    return match.number in seen.rows
 
 
-def _refusal(wish: Wish, sight: visibility.Sight) -> str | None:
-    if wish.change.action is pgoutput.Action.DELETE:
+def _refusal(match: Match, seen: visibility.Visible) -> str | None:
+    if match.change.action is pgoutput.Action.DELETE:
         return None
-    if not wish.table.key:
+    if not match.table.key:
         return NO_KEY
-    return None if sight.columns >= set(wish.table.key) else NOT_ALLOWED
+    return None if seen.columns >= set(match.table.key) else NOT_ALLOWED
 
 
-def _data(wish: Wish, sight: visibility.Sight, committed_at: dt.datetime) -> str:
-    """The `data` of a message as JSON text, with only what *sight* allows and `select` asks."""
-    refusal = _refusal(wish, sight)
-    columns = NO_COLUMNS if refusal else sight.columns
-    if wish.binding.select is not None:
-        columns &= wish.binding.select | set(wish.table.key)
-    types = {name: kind for name, kind in wish.table.type_names.items() if name in columns}
+def _data(match: Match, seen: visibility.Visible, committed_at: dt.datetime) -> str:
+    """The `data` of a message as JSON text, with only what *seen* allows and `select` asks."""
+    refusal = _refusal(match, seen)
+    columns = NO_COLUMNS if refusal else seen.columns
+    if match.binding.select is not None:
+        columns &= match.binding.select | set(match.table.key)
+    types = {name: kind for name, kind in match.table.type_names.items() if name in columns}
     parts = {
-        "schema": json.dumps(wish.change.relation.schema),
-        "table": json.dumps(wish.change.relation.table),
-        "type": json.dumps(wish.change.action),
+        "schema": json.dumps(match.change.relation.schema),
+        "table": json.dumps(match.change.relation.table),
+        "type": json.dumps(match.change.action),
         "commit_timestamp": json.dumps(_timestamp(committed_at)),
         "columns": json.dumps([{"name": name, "type": kind} for name, kind in types.items()]),
         "errors": json.dumps([refusal]) if refusal else "null",
     }
-    if wish.change.new is not None:
-        parts["record"] = _record(wish.change.new, types)
+    if match.change.new is not None:
+        parts["record"] = _record(match.change.new, types)
         if len(parts["record"]) > MAX_RECORD_CHARACTERS:
-            parts["record"] = _record(_short(wish.change.new), types)
+            parts["record"] = _record(_short(match.change.new), types)
             parts["errors"] = json.dumps([TOO_LARGE])
-    if wish.change.action is not pgoutput.Action.INSERT and not refusal:
-        parts["old_record"] = _record(_old_key(wish), types)
+    if match.change.action is not pgoutput.Action.INSERT and not refusal:
+        parts["old_record"] = _record(_old_key(match), types)
     return _object(parts)
 
 
-def _old_key(wish: Wish) -> pgoutput.Row:
+def _old_key(match: Match) -> pgoutput.Row:
     """The key before the change; the log leaves it out where an update did not touch it."""
-    row = {**(wish.change.new or {}), **(wish.change.old or {})}
-    return {name: row[name] for name in wish.table.key if name in row}
+    row = {**(match.change.new or {}), **(match.change.old or {})}
+    return {name: row[name] for name in match.table.key if name in row}
 
 
 def _short(row: pgoutput.Row) -> pgoutput.Row:

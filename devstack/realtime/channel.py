@@ -1,4 +1,4 @@
-"""One joined channel: what it was configured with, who joined it, what it may do."""
+"""One joined channel: its configuration, its identity and its permissions."""
 
 import asyncio
 import dataclasses
@@ -108,7 +108,6 @@ class Channel:
         return self.name, self.config.private
 
     def push(self, event: str, payload: str, *, ref: str | None = None) -> None:
-        """Send *payload*, JSON text, to the client."""
         sent = phoenix.Sent(
             topic=self.topic, event=event, payload=payload, ref=ref, join_ref=self.join_ref
         )
@@ -125,5 +124,4 @@ class Channel:
         self.push("system", json.dumps(payload))
 
     def push_close(self) -> None:
-        """Tell the client that this channel is over."""
         self.push("phx_close", "{}", ref=self.join_ref)

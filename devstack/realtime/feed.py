@@ -1,4 +1,4 @@
-"""One reader of the replication stream for all, kept alive across database restarts."""
+"""The one reader of the replication stream, kept alive across database restarts."""
 
 import asyncio
 import logging

@@ -34,7 +34,7 @@ MAX_IN_VALUES = 100
 
 
 class FilterError(ValueError):
-    """The filter cannot be read."""
+    pass
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

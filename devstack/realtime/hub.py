@@ -1,12 +1,13 @@
-"""Every joined channel of this process, and how one event reaches those it concerns."""
+"""All joined channels: which of them an event reaches, and who is present on them."""
 
 import collections
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from devstack.realtime import bindings, channel, pgoutput, phoenix, presence
+from devstack.realtime import bindings, channel, pgoutput, phoenix
 
 
 Key = tuple[str, bool]
@@ -25,7 +26,6 @@ class Broadcast:
 
     @property
     def key(self) -> Key:
-        """Whom it reaches."""
         return self.name, self.private
 
 
@@ -38,15 +38,58 @@ def message(
     return Broadcast(name=name, private=private, event=event, payload=enveloped)
 
 
+#: Key → {"metas": [state, …]}, one state for each channel that tracks under the key.
+State = dict[str, dict[str, list[dict[str, Any]]]]
+
+_refs = itertools.count(1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """What a client must add to and take from the state that it knows."""
+
+    joins: State
+    leaves: State
+
+
+class Presence:
+    """The tracked states of one topic, by the channel that tracks them."""
+
+    def __init__(self) -> None:
+        self._metas: dict[Hashable, tuple[str, dict[str, Any]]] = {}
+
+    def state(self) -> State:
+        state: State = {}
+        for key, meta in self._metas.values():
+            state.setdefault(key, {"metas": []})["metas"].append(meta)
+        return state
+
+    def track(self, who: Hashable, key: str, payload: Mapping[str, Any]) -> Diff:
+        meta = {**payload, "phx_ref": f"devstack-{next(_refs)}"}
+        before = self._metas.get(who)
+        if before is not None:
+            meta["phx_ref_prev"] = before[1]["phx_ref"]
+        self._metas[who] = (key, meta)
+        return Diff(joins=_one(key, meta), leaves=_one(*before) if before else {})
+
+    def untrack(self, who: Hashable) -> Diff | None:
+        """Forget *who*; None where nothing was tracked."""
+        before = self._metas.pop(who, None)
+        return Diff(joins={}, leaves=_one(*before)) if before else None
+
+
+def _one(key: str, meta: dict[str, Any]) -> State:
+    return {key: {"metas": [meta]}}
+
+
 class Hub:
     """Knows who joined what. Nothing here waits: sending is putting into an outbox."""
 
     def __init__(self) -> None:
         self._channels: dict[Key, set[channel.Channel]] = collections.defaultdict(set)
-        self._presences: dict[Key, presence.Presence] = {}
+        self._presences: dict[Key, Presence] = {}
 
     def add(self, joined: channel.Channel) -> None:
-        """Let *joined* receive from now on."""
         self._channels[joined.key].add(joined)
 
     def remove(self, left: channel.Channel) -> None:
@@ -58,7 +101,6 @@ class Hub:
             self._presences.pop(left.key, None)
 
     def is_heard(self, key: Key) -> bool:
-        """Whether anybody listens there."""
         return key in self._channels
 
     def listeners(self) -> Iterator[channel.Channel]:
@@ -91,14 +133,14 @@ class Hub:
             if frame is not None:
                 one.outbox.put(frame)
 
-    def presence_state(self, joined: channel.Channel) -> presence.State:
+    def presence_state(self, joined: channel.Channel) -> State:
         """What *joined* may know about who is here."""
         here = self._presences.get(joined.key)
         return here.state() if here is not None and joined.may_read.presence else {}
 
     def track(self, who: channel.Channel, payload: dict[str, Any]) -> None:
         """Set what *who* shows of itself, and tell the topic."""
-        here = self._presences.setdefault(who.key, presence.Presence())
+        here = self._presences.setdefault(who.key, Presence())
         self._push_diff(who.key, here.track(who, who.config.presence_key, payload))
 
     def untrack(self, who: channel.Channel) -> None:
@@ -108,7 +150,7 @@ class Hub:
         if diff is not None:
             self._push_diff(who.key, diff)
 
-    def _push_diff(self, key: Key, diff: presence.Diff) -> None:
+    def _push_diff(self, key: Key, diff: Diff) -> None:
         payload = json.dumps(dataclasses.asdict(diff))
         for one in self._channels.get(key, ()):
             if one.may_read.presence:

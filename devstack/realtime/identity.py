@@ -37,12 +37,10 @@ class Identity:
 
     @property
     def lifetime_seconds(self) -> float:
-        """How long the token is still good."""
         return self.expires_at - time.time()
 
 
 def of(claims: Mapping[str, Any]) -> Identity:
-    """The identity that verified *claims* stand for."""
     return Identity(
         role=claims.get("role", "anon"),
         claims=json.dumps(claims, sort_keys=True),

@@ -1,4 +1,4 @@
-"""Frames on their way to one client, bounded, so that a slow one cannot hold up the others."""
+"""The bounded queue of frames to one client, so that a slow one cannot delay the others."""
 
 import asyncio
 import collections

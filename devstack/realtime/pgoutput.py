@@ -36,8 +36,6 @@ Row = dict[str, Value]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One published column."""
-
     name: str
     type_oid: int
 

@@ -34,7 +34,7 @@ MAX_NAME_BYTES = 255
 
 
 class FrameError(ValueError):
-    """The frame is not one of the Phoenix protocol."""
+    pass
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,6 @@ class Sent:
     join_ref: str | None = None
 
     def encode(self, version: Version) -> str:
-        """The frame as *version* writes it."""
         ref, join_ref = json.dumps(self.ref), json.dumps(self.join_ref)
         topic, event = json.dumps(self.topic), json.dumps(self.event)
         if version is Version.V2:

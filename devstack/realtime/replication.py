@@ -60,8 +60,6 @@ def _start(pgconn: pq.abc.PGconn, slot: str) -> None:
 
 
 class Stream:
-    """An open stream."""
-
     def __init__(self, pgconn: pq.abc.PGconn) -> None:
         self._pgconn = pgconn
 

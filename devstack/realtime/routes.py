@@ -21,7 +21,7 @@ SOCKETS = web.AppKey("realtime_sockets", set[web.WebSocketResponse])
 SILENCE_SECONDS = 60.0
 
 #: How long a client may take to answer a close.
-FAREWELL_SECONDS = 0.5
+CLOSE_SECONDS = 0.5
 
 #: The hosted platform's largest broadcast.
 MAX_FRAME_BYTES = 3 * 1024 * 1024
@@ -60,8 +60,8 @@ async def run_feed(app: web.Application) -> AsyncIterator[None]:
 async def close_sockets(app: web.Application) -> None:
     """Send the clients away, to come back when the gateway does."""
     sockets = app[SOCKETS]
-    farewells = (socket.close(code=aiohttp.WSCloseCode.GOING_AWAY) for socket in sockets)
-    await asyncio.gather(*farewells, return_exceptions=True)
+    closings = (socket.close(code=aiohttp.WSCloseCode.GOING_AWAY) for socket in sockets)
+    await asyncio.gather(*closings, return_exceptions=True)
 
 
 async def websocket(request: web.Request) -> web.WebSocketResponse:
@@ -69,7 +69,7 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     key = context.api_key_of(request)
     version = _version(request)
     socket = web.WebSocketResponse(
-        timeout=FAREWELL_SECONDS, receive_timeout=SILENCE_SECONDS, max_msg_size=MAX_FRAME_BYTES
+        timeout=CLOSE_SECONDS, receive_timeout=SILENCE_SECONDS, max_msg_size=MAX_FRAME_BYTES
     )
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)

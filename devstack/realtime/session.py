@@ -1,4 +1,4 @@
-"""One client's connection: its joins, its leaves and what it says on its channels."""
+"""One client's connection: joins, leaves, broadcasts and presence."""
 
 import asyncio
 import functools
@@ -66,7 +66,7 @@ class Session:
         }
 
     async def receive(self, frame: phoenix.Received) -> None:
-        """Handle one frame; whatever is wrong with it is told to the client."""
+        """Handle one frame; tell the client if it is refused."""
         if frame.event == "heartbeat" and frame.topic == "phoenix":
             self._reply(frame)
             return

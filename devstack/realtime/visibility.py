@@ -24,8 +24,8 @@ COMMIT_IS_VISIBLE = "select pg_visible_in_snapshot(%s::text::xid8, pg_current_sn
 
 # Becomes each viewer in turn, as supabase/walrus does, so that one round trip serves them all. It
 # is temporary: it lives with the connection and leaves nothing behind in the app's database.
-CREATE_SIGHTS = """
-create function pg_temp.sights(
+CREATE_VISIBLE = """
+create function pg_temp.visible(
     asked_table oid, key_columns text [], row_query text, viewers jsonb
 )
 returns table (viewer int, readable text [], seen int [], failure text)
@@ -62,21 +62,21 @@ end
 $$
 """
 
-ASK_SIGHTS = "select * from pg_temp.sights(%s::oid, %s::text[], %s, %s::jsonb)"
+ASK_VISIBLE = "select * from pg_temp.visible(%s::oid, %s::text[], %s, %s::jsonb)"
 
 #: Row number → its primary key.
 Keys = Mapping[int, tuple[str, ...]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Visible:
     """What one identity sees of one table: columns by name, rows by the number asked with."""
 
     columns: frozenset[str] = frozenset()
     rows: frozenset[int] = frozenset()
 
 
-BLIND = Sight()
+NOTHING = Visible()
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +85,7 @@ async def open_connection(dsn: str) -> AsyncIterator[identity.Connection]:
     timeout = f"-c statement_timeout={identity.POLICY_TIMEOUT}"
     info = conninfo.make_conninfo(dsn, application_name="devstack_visibility", options=timeout)
     async with await psycopg.AsyncConnection.connect(info, autocommit=True) as connection:
-        await connection.execute(CREATE_SIGHTS)
+        await connection.execute(CREATE_VISIBLE)
         yield connection
 
 
@@ -104,11 +104,11 @@ async def commit(connection: identity.Connection, transaction: pgoutput.Transact
     log.warning("commit %d is still not visible", transaction.xid)
 
 
-async def sights(
+async def visible_to(
     connection: identity.Connection,
     table: catalog.Table,
     viewers: Mapping[identity.Identity, Keys],
-) -> dict[identity.Identity, Sight]:
+) -> dict[identity.Identity, Visible]:
     """
     What each of *viewers* may select of *table*, of the rows that it is asked with.
 
@@ -124,31 +124,31 @@ async def sights(
     )
     parameters = [table.oid, list(table.key), _row_query(table), asked]
     try:
-        answers = await (await connection.execute(ASK_SIGHTS, parameters)).fetchall()
+        answers = await (await connection.execute(ASK_VISIBLE, parameters)).fetchall()
     except psycopg.Error as error:
         if len(everybody) == 1:
             log.warning("%s hidden from role %s: %s", table.name, everybody[0].role, error)
-            return {everybody[0]: BLIND}
-        # One viewer's slow policy must not blind the others.
-        alone = [await sights(connection, table, {who: keys}) for who, keys in viewers.items()]
-        return {who: sight for each in alone for who, sight in each.items()}
+            return {everybody[0]: NOTHING}
+        # One viewer's slow policy must not hide rows from the others.
+        alone = [await visible_to(connection, table, {who: keys}) for who, keys in viewers.items()]
+        return {who: seen for each in alone for who, seen in each.items()}
     return {
-        everybody[number]: _sight(table, everybody[number], readable, seen, failure)
+        everybody[number]: _answer(table, everybody[number], readable, seen, failure)
         for number, readable, seen, failure in answers
     }
 
 
-def _sight(
+def _answer(
     table: catalog.Table,
     who: identity.Identity,
     readable: list[str],
     seen: list[int] | None,
     failure: str | None,
-) -> Sight:
+) -> Visible:
     if failure is not None:
         log.warning("%s hidden from role %s: %s", table.name, who.role, failure)
-        return BLIND
-    return Sight(columns=frozenset(readable), rows=frozenset(seen or ()))
+        return NOTHING
+    return Visible(columns=frozenset(readable), rows=frozenset(seen or ()))
 
 
 def _keys(keys: Keys) -> list[dict[str, object]]:

@@ -3,18 +3,16 @@
 import dataclasses
 
 from devstack.rest import catalogue, errors, plan
-from devstack.rest.body import Arguments
 from devstack.rest.fragments import Binder, qualified, quoted
 from devstack.rest.headers import Preferences, Shape
 from devstack.rest.query import EVERYTHING, Query
 from devstack.rest.ranges import Window
 from devstack.rest.reading import Reader, Selection, Source
+from devstack.rest.wire import Arguments
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A function's name, its arguments, and how to answer."""
-
     known: catalogue.Catalogue
     name: str
     #: The JSON body of a POST; None for a GET, whose arguments are in the query string.

@@ -13,8 +13,6 @@ JSON_TYPES = frozenset({"json", "jsonb"})
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnInfo:
-    """One column of a relation."""
-
     name: str
     #: SQL name of its type without length, fully qualified and quoted by PostgreSQL.
     type: str
@@ -35,8 +33,6 @@ class Relation:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A foreign key between two relations of the schema."""
-
     name: str
     source: str
     source_columns: tuple[str, ...]
@@ -58,8 +54,6 @@ class Parameter:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function of the schema."""
-
     name: str
     parameters: tuple[Parameter, ...]
     #: Stable and immutable functions run in a read-only transaction.
@@ -74,8 +68,6 @@ class Function:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """All of it, at one moment."""
-
     relations: Mapping[str, Relation]
     foreign_keys: tuple[ForeignKey, ...]
     functions: Mapping[str, tuple[Function, ...]]
@@ -200,10 +192,10 @@ select json_build_object(
             'name', r.rolname, 'settings', coalesce(r.rolconfig, '{}')
         )), '[]')
         from pg_roles r
-        left join pg_roles door on door.rolname = 'authenticator'
+        left join pg_roles login on login.rolname = 'authenticator'
         where case
-            when door.oid is null then r.rolname in ('anon', 'authenticated', 'service_role')
-            else r.oid <> door.oid and pg_has_role(door.oid, r.oid, 'set')
+            when login.oid is null then r.rolname in ('anon', 'authenticated', 'service_role')
+            else r.oid <> login.oid and pg_has_role(login.oid, r.oid, 'set')
         end
     )
 )

@@ -1,23 +1,7 @@
 """
-What the gateway answers when it cannot do what was asked, in PostgREST's words and numbers.
+Errors of the gateway, in PostgREST's words and numbers.
 
-    RestError
-    ├── RequestError                the request itself (PGRST1xx)
-    │   ├── QueryParameterError     ├── InvalidBodyError          ├── ContentTypeError
-    │   ├── InvalidRangeError       ├── UnacceptableSchemaError   ├── MediaTypeError
-    │   ├── NotEmbeddedError        ├── SingularityError          ├── MethodNotAllowedError
-    │   ├── InvalidPreferencesError ├── AggregatesNotAllowedError ├── MaxAffectedError
-    │   ├── InvalidPathError        └── NotSupportedError
-    ├── SchemaError                 what the catalogue does not have (PGRST2xx)
-    │   ├── NoRelationshipError     ├── AmbiguousRelationshipError
-    │   ├── NoFunctionError         ├── AmbiguousFunctionError
-    │   ├── NoColumnError           └── NoTableError
-    ├── PoolError                   no connection to be had (PGRST0xx)
-    │   ├── DatabaseUnreachableError
-    │   └── PoolTimeoutError
-    └── DatabaseError               what PostgreSQL said, with its SQLSTATE
-
-A leaf's docstring is its message, unless the place where it is raised knows better.
+The docstring of a class is its message, unless the place where it is raised gives another one.
 """
 
 from collections.abc import Mapping
@@ -40,7 +24,6 @@ class RestError(Exception):
         super().__init__(self.message)
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that the official clients parse."""
         return {
             "code": self.code,
             "message": self.message,

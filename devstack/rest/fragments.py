@@ -130,18 +130,15 @@ class Renderer:
         return f"({base}{''.join(self._step(step) for step in field.path)})"
 
     def condition(self, condition: Condition) -> str:
-        """A filter or a tree of filters, as a boolean expression."""
         if isinstance(condition, Logic):
             return self._logic(condition)
         comparison = self._comparison(condition)
         return f"not ({comparison})" if condition.negated else comparison
 
     def where(self, conditions: list[str]) -> str:
-        """The where clause of rendered *conditions*, or nothing."""
         return f" where {' and '.join(conditions)}" if conditions else ""
 
     def order(self, terms: tuple[OrderTerm, ...]) -> str:
-        """The order clause, or nothing."""
         rendered = [
             f"{self.field(term.field)}{' desc' if term.descending else ' asc'}"
             f"{_NULLS[term.nulls] if term.nulls else ''}"
@@ -150,7 +147,6 @@ class Renderer:
         return f" order by {', '.join(rendered)}" if rendered else ""
 
     def window(self, limit: int | None, offset: int) -> str:
-        """Limit and offset, or nothing."""
         limited = f" limit {self.binder.bind(limit)}" if limit is not None else ""
         return limited + (f" offset {self.binder.bind(offset)}" if offset else "")
 

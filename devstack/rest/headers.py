@@ -14,8 +14,6 @@ _CHARSET = "; charset=utf-8"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The form of the answer's body."""
-
     #: Value of the answer's Content-Type.
     content_type: str
     #: True when exactly one row is wanted, as an object.

@@ -1,4 +1,4 @@
-"""One request as one SQL statement, and the last step of every statement: rows to JSON."""
+"""What a request becomes: one SQL statement whose last step turns rows into JSON."""
 
 import dataclasses
 from typing import Any

@@ -6,8 +6,6 @@ from typing import Literal
 
 
 class Nulls(enum.StrEnum):
-    """Where nulls sort."""
-
     FIRST = "nullsfirst"
     LAST = "nullslast"
 
@@ -31,7 +29,6 @@ class Field:
 
     @property
     def is_star(self) -> bool:
-        """True for `*`."""
         return self.name == "*" and not self.path
 
 
@@ -95,8 +92,6 @@ Condition = Filter | Logic
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class OrderTerm:
-    """One term of `order=`."""
-
     field: Field
     descending: bool = False
     nulls: Nulls | None = None
@@ -118,8 +113,6 @@ Path = tuple[str, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A whole query string."""
-
     select: tuple[SelectItem, ...]
     levels: dict[Path, Level]
     columns: tuple[str, ...] | None = None
@@ -129,5 +122,4 @@ class Query:
 
     @property
     def root(self) -> Level:
-        """The level of the table itself."""
         return self.levels[()]

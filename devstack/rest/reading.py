@@ -10,8 +10,6 @@ from devstack.rest.ranges import Window
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the rows of a level come from."""
-
     #: What stands after `from`.
     sql: str
     alias: str
@@ -31,12 +29,10 @@ class Selection:
     order: str
 
     def rows(self, window: str = "") -> str:
-        """The select itself."""
         tail = f"{self.joins}{self.where}{self.order}{window}"
         return f"select {self.outputs} from {self.source}{tail}"
 
     def total(self) -> str:
-        """The number of rows of the whole selection."""
         return f"(select count(*) from {self.source}{self.inner_joins}{self.where})"
 
 
@@ -78,7 +74,6 @@ class Reader:
         return selection
 
     def window(self, window: Window) -> str:
-        """Limit and offset."""
         return Renderer(self._binder, "", None).window(window.limit, window.offset)
 
     def _level(

@@ -34,7 +34,6 @@ def read(outcome: Outcome, window: Window, preferences: Preferences, shape: Shap
 
 
 def called_void(outcome: Outcome, preferences: Preferences) -> web.Response:
-    """Answer a call of a function that returns nothing."""
     headers = _applied(preferences, "handling", "max-affected")
     return _answer(outcome, HTTPStatus.NO_CONTENT, headers, None)
 
@@ -52,7 +51,6 @@ def inserted(outcome: Outcome, preferences: Preferences, shape: Shape) -> web.Re
 def changed(
     outcome: Outcome, preferences: Preferences, shape: Shape, *, deleted: bool
 ) -> web.Response:
-    """Answer a PATCH or DELETE."""
     headers = _applied(preferences, "return", "count", "missing", "handling", "max-affected")
     rows = f"0-{outcome.count - 1}" if outcome.count and not deleted else "*"
     headers["Content-Range"] = f"{rows}/{outcome.count if preferences.count else '*'}"

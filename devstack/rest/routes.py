@@ -12,8 +12,6 @@ from aiohttp import web
 
 from devstack import context
 from devstack.rest import (
-    asking,
-    body,
     calls,
     catalogue,
     errors,
@@ -22,6 +20,7 @@ from devstack.rest import (
     sqlstate,
     tables,
     transaction,
+    wire,
 )
 from devstack.rest.plan import Outcome, Plan
 from devstack.rest.schema_cache import SchemaCache
@@ -36,7 +35,7 @@ Planned = TypeVar("Planned")
 def add_routes(app: web.Application) -> None:
     """Serve `/rest/v1` from *app*, which must hold a `context.CONTEXT` when it starts."""
     app.cleanup_ctx.append(_schema_cache)
-    prefix = asking.PREFIX
+    prefix = wire.PREFIX
     app.router.add_route("*", f"{prefix}/rpc/{{name}}", _answering(_function))
     app.router.add_route("*", f"{prefix}/{{name}}", _answering(_table))
     for elsewhere in (prefix, f"{prefix}/{{tail:.*}}"):
@@ -58,14 +57,14 @@ def _answering(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def handle(request: web.Request) -> web.StreamResponse:
-        role = asking.role_of(context.claims_of(request))
+        role = wire.role_of(context.claims_of(request))
         try:
             return await handler(request)
         except errors.RestError as error:
             return responses.failure(error)
         except psycopg.Error as error:
-            _doubt_catalogue(request, error)
-            anonymous = role == asking.ANONYMOUS
+            _forget_if_unknown(request, error)
+            anonymous = role == wire.ANONYMOUS
             return responses.failure(sqlstate.translate(error, anonymous=anonymous))
 
     return handle
@@ -76,7 +75,7 @@ async def _elsewhere(request: web.Request) -> web.StreamResponse:
 
 
 async def _table(request: web.Request) -> web.StreamResponse:
-    ask = await asking.read(request, is_call=False)
+    asked = await wire.read(request, is_call=False)
     answer = {
         "GET": _read,
         "HEAD": _read,
@@ -89,79 +88,81 @@ async def _table(request: web.Request) -> web.StreamResponse:
             f"Unsupported HTTP method: {request.method}",
             hint="Use POST with Prefer: resolution=merge-duplicates instead of PUT.",
         )
-    return await answer(request, ask)
+    return await answer(request, asked)
 
 
-async def _read(request: web.Request, ask: asking.Ask) -> web.Response:
-    window = ranges.requested(ask.query.root, ask.range_header)
-
-    def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
-        return tables.read(_target(request, ask, known), window), None
-
-    outcome, _ = await _run(request, make)
-    return responses.read(outcome, window, ask.preferences, ask.shape)
-
-
-async def _insert(request: web.Request, ask: asking.Ask) -> web.Response:
-    rows = body.rows(ask.body, same_keys=ask.query.columns is None)
+async def _read(request: web.Request, asked: wire.RestRequest) -> web.Response:
+    window = ranges.requested(asked.query.root, asked.range_header)
 
     def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
-        return tables.insert(_target(request, ask, known), rows), None
+        return tables.read(_target(request, asked, known), window), None
 
     outcome, _ = await _run(request, make)
-    return responses.inserted(outcome, ask.preferences, ask.shape)
+    return responses.read(outcome, window, asked.preferences, asked.shape)
 
 
-async def _update(request: web.Request, ask: asking.Ask) -> web.Response:
-    rows = body.rows(ask.body, same_keys=ask.query.columns is None)
+async def _insert(request: web.Request, asked: wire.RestRequest) -> web.Response:
+    rows = wire.rows(asked.body, same_keys=asked.query.columns is None)
 
     def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
-        return tables.update(_target(request, ask, known), rows), None
+        return tables.insert(_target(request, asked, known), rows), None
 
     outcome, _ = await _run(request, make)
-    return responses.changed(outcome, ask.preferences, ask.shape, deleted=False)
+    return responses.inserted(outcome, asked.preferences, asked.shape)
 
 
-async def _delete(request: web.Request, ask: asking.Ask) -> web.Response:
+async def _update(request: web.Request, asked: wire.RestRequest) -> web.Response:
+    rows = wire.rows(asked.body, same_keys=asked.query.columns is None)
+
     def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
-        return tables.delete(_target(request, ask, known)), None
+        return tables.update(_target(request, asked, known), rows), None
 
     outcome, _ = await _run(request, make)
-    return responses.changed(outcome, ask.preferences, ask.shape, deleted=True)
+    return responses.changed(outcome, asked.preferences, asked.shape, deleted=False)
+
+
+async def _delete(request: web.Request, asked: wire.RestRequest) -> web.Response:
+    def make(known: catalogue.Catalogue) -> tuple[Plan, None]:
+        return tables.delete(_target(request, asked, known)), None
+
+    outcome, _ = await _run(request, make)
+    return responses.changed(outcome, asked.preferences, asked.shape, deleted=True)
 
 
 async def _function(request: web.Request) -> web.StreamResponse:
     if request.method not in {"GET", "HEAD", "POST"}:
         raise errors.MethodNotAllowedError(f"Cannot use the {request.method} method on RPC")
-    ask = await asking.read(request, is_call=True)
-    arguments = None if ask.is_read else body.arguments(ask.body)
-    window = ranges.requested(ask.query.root, ask.range_header)
+    asked = await wire.read(request, is_call=True)
+    arguments = None if asked.is_read else wire.arguments(asked.body)
+    window = ranges.requested(asked.query.root, asked.range_header)
 
     def make(known: catalogue.Catalogue) -> tuple[Plan, catalogue.Function]:
         call = calls.Call(
             known=known,
             name=request.match_info["name"],
             body=arguments,
-            query=ask.query,
-            preferences=ask.preferences,
-            shape=ask.shape,
+            query=asked.query,
+            preferences=asked.preferences,
+            shape=asked.shape,
         )
         function = calls.find(call)
         return calls.call_function(call, function, window), function
 
     outcome, function = await _run(request, make)
     if function.returns_void:
-        return responses.called_void(outcome, ask.preferences)
-    return responses.read(outcome, window, ask.preferences, ask.shape)
+        return responses.called_void(outcome, asked.preferences)
+    return responses.read(outcome, window, asked.preferences, asked.shape)
 
 
-def _target(request: web.Request, ask: asking.Ask, known: catalogue.Catalogue) -> tables.Target:
+def _target(
+    request: web.Request, asked: wire.RestRequest, known: catalogue.Catalogue
+) -> tables.Target:
     return tables.Target(
         known=known,
         relation=tables.relation_of(known, request.match_info["name"]),
-        query=ask.query,
-        preferences=ask.preferences,
-        shape=ask.shape,
+        query=asked.query,
+        preferences=asked.preferences,
+        shape=asked.shape,
     )
 
 
@@ -177,12 +178,12 @@ async def _run(
     except errors.SchemaError:
         known = await cache.reload(asked_at)
         plan, planned = make(known)
-    caller = asking.caller(request, context.claims_of(request), known)
+    caller = wire.caller(request, context.claims_of(request), known)
     pool = request.config_dict[context.CONTEXT].pool
     return await transaction.run(pool, plan, caller), planned
 
 
-def _doubt_catalogue(request: web.Request, error: psycopg.Error) -> None:
+def _forget_if_unknown(request: web.Request, error: psycopg.Error) -> None:
     """Forget the catalogue if PostgreSQL did not know what it said was there."""
     state = error.sqlstate or ""
     if state.startswith("42") and state != sqlstate.INSUFFICIENT_PRIVILEGE:

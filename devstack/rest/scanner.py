@@ -22,7 +22,6 @@ class Scanner:
 
     @property
     def at_end(self) -> bool:
-        """True when nothing is left."""
         return self.position >= len(self.text)
 
     def peek(self, count: int = 1) -> str:
@@ -30,26 +29,22 @@ class Scanner:
         return self.text[self.position : self.position + count]
 
     def accept(self, token: str) -> bool:
-        """Take *token* if it is next."""
         if not self.text.startswith(token, self.position):
             return False
         self.position += len(token)
         return True
 
     def expect(self, token: str) -> None:
-        """Take *token*, which must be next."""
         if not self.accept(token):
             self.fail(f'expecting "{token}"')
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Take what *pattern* matches here."""
         found = pattern.match(self.text, self.position)
         if found:
             self.position = found.end()
         return found
 
     def blanks(self) -> None:
-        """Skip blanks."""
         while self.peek() in {" ", "\t"}:
             self.position += 1
 
@@ -59,7 +54,6 @@ class Scanner:
         return _ESCAPED.sub(r"\1", found.group(1)) if found else None
 
     def name(self) -> str:
-        """Take a field name."""
         self.blanks()
         name = self.quoted()
         if name is None:
@@ -70,7 +64,6 @@ class Scanner:
         return name
 
     def end(self) -> None:
-        """Nothing may be left."""
         if not self.at_end:
             self.fail("expecting end of input")
 

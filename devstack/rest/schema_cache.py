@@ -1,4 +1,4 @@
-"""Keep the catalogue: loaded when first needed, and again when told or when a name is missing."""
+"""Keep the catalogue; load it again after a notification or when a name is missing."""
 
 import asyncio
 import logging
@@ -142,5 +142,5 @@ async def _watch_ddl(connection: psycopg.AsyncConnection[TupleRow]) -> None:
     try:
         await connection.execute(WATCH_DDL)
     except psycopg.ProgrammingError as error:
-        # Without the right to create event triggers, `notify pgrst` is up to whoever changes DDL.
+        # Without event triggers, the program that changes the schema must `notify pgrst`.
         log.warning("The schema cache does not see DDL by itself: %s", error)

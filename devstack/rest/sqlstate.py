@@ -1,4 +1,4 @@
-"""The one seam where a psycopg error becomes an answer of the gateway."""
+"""How an error of psycopg becomes an answer of the gateway."""
 
 from http import HTTPStatus
 

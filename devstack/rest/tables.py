@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 from devstack.rest import catalogue, errors, plan
-from devstack.rest.body import Rows
 from devstack.rest.fragments import Binder, Renderer, qualified, quoted
 from devstack.rest.headers import Preferences, Resolution, Shape
 from devstack.rest.query import Query
 from devstack.rest.ranges import Window
 from devstack.rest.reading import Reader, Source, needed_columns
+from devstack.rest.wire import Rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,6 @@ class Target:
         return f"{qualified(self.relation.name)} as {quoted(self.relation.name)}"
 
     def source(self, sql: str) -> Source:
-        """Rows of the relation that come from *sql*."""
         return Source(sql=sql, alias=self.relation.name, relation=self.relation)
 
 
@@ -46,7 +45,6 @@ def relation_of(known: catalogue.Catalogue, name: str) -> catalogue.Relation:
 
 
 def read(target: Target, window: Window) -> plan.Plan:
-    """Plan a GET."""
     binder = Binder()
     reader = Reader(target.known, binder, target.query.levels)
     source = target.source(qualified(target.relation.name))
@@ -97,7 +95,6 @@ def update(target: Target, rows: Rows) -> plan.Plan:
 
 
 def delete(target: Target) -> plan.Plan:
-    """Plan a DELETE."""
     binder = Binder()
     statement = f"delete from {target.table}{_where(target, binder)}"
     return _write(target, binder, lambda returned: f"{statement} returning {returned}")

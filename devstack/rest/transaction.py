@@ -1,4 +1,4 @@
-"""Run a plan as the caller, in one transaction and, when all is well, one round trip."""
+"""Run a plan as the caller in one transaction, mostly in one round trip."""
 
 import contextlib
 import dataclasses

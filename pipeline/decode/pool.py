@@ -1,37 +1,36 @@
-"""
-Decodes pictures in child processes, so that a crash or a memory bomb hurts nobody.
+"""Decodes pictures in child processes, so that a crash or a memory bomb fails its own picture."""
 
-No pool of `concurrent.futures` or pebble: their children inherit every secret of the environment,
-what a child sends is unpickled (a decoder in a stranger's hands would own this process), and one
-that is killed while idle breaks the pool for good. Ours share plain memory and send JSON.
-"""
-
-import asyncio
-import queue
 import signal
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from typing import Any, Final, Self
+from concurrent.futures import Future
+from typing import Any, Final
 
-import structlog
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.decode.picture import Decoded, sniff
-from pipeline.decode.process import DecodeProcess, DecoderLost, DecoderSilent
+from pipeline.decode.child import LAYOUT, PIXEL_BYTES
+from pipeline.decode.picture import Decoded, check_type
 from pipeline.errors import PipelineError, Refused
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.errors import ErrorCode
-from sandbox.confinement import hide
+from sandbox.memory import SealedMemory
+from sandbox.pool import ChildPool, NoChild
+from sandbox.process import Bounds, ChildLost, ChildSilent
 
-
-log = structlog.get_logger(__name__)
 
 #: Address space of one child: a WebP at the pixel limit takes 0.8 GB, four canvases.
 MEMORY_BYTES: Final = 1_073_741_824
 
+#: CPU seconds for one picture.
+_CPU_SECONDS: Final = 20
+
 #: Seconds on the clock for one picture, and for a child to start.
 SECONDS: Final = 30.0
 
+#: Blocks of 16 MB that Pillow keeps for the next picture instead of asking for new pages.
+_PILLOW: Final = {"PILLOW_BLOCKS_MAX": "4"}
+
+_NO_MEMORY: Final = "Decoding the picture takes more memory than one may. Send a smaller one."
 _TOO_LONG: Final = "Decoding the picture took too long. Export it again and upload it."
 _CRASHED: Final = "The picture crashed the decoder. Export it again and upload it."
 _KILLED: Final = (
@@ -43,9 +42,22 @@ _KILLED: Final = (
 _ENDINGS: Final = {-signal.SIGKILL: _KILLED, -signal.SIGXCPU: _TOO_LONG}
 
 
-class DecodePool:
+class _Answer(BaseModel):
+    """What a child says beside the pixels. A hostile picture may have taken it over."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    width: int = Field(default=0, ge=1)
+    height: int = Field(default=0, ge=1)
+    frames: int = Field(default=1, ge=1)
+    error: str | None = None
+    message: str = ""
+    memory: bool = False
+
+
+class DecodePool(ChildPool):
     """
-    A few children, started before they are needed, each with one picture at a time.
+    Children that decode, each one picture at a time and many in its life.
 
     `async with DecodePool(2) as pool: picture, frames = await pool.decode(data)`
     """
@@ -58,41 +70,22 @@ class DecodePool:
         memory_bytes: int = MEMORY_BYTES,
         seconds: float = SECONDS,
     ) -> None:
-        """Have no child yet; *memory_bytes* of address space and *seconds* bound a picture."""
-        self._count = children
-        self._new = partial(
-            DecodeProcess, memory_bytes=memory_bytes, max_pixels=max_pixels, seconds=seconds
+        """Start nothing yet; *memory_bytes* of address space and *seconds* bound a picture."""
+        self._max_pixels = max_pixels
+        super().__init__(
+            "pipeline.decode.child",
+            children=children,
+            bounds=Bounds(memory_bytes=memory_bytes, cpu_seconds=_CPU_SECONDS, seconds=seconds),
+            shared_bytes=max(PIXEL_BYTES * max_pixels, limits.MAX_UPLOAD_BYTES),
+            reused=True,
+            environment=_PILLOW,
         )
-        self._threads = ThreadPoolExecutor(children, thread_name_prefix="decode")
-        self._idle: queue.SimpleQueue[DecodeProcess | None] = queue.SimpleQueue()
-        self._children: set[DecodeProcess] = set()
-
-    async def __aenter__(self) -> Self:
-        """Start the children, without waiting until they are ready; hide from them."""
-        hide()
-        for _ in range(self._count):
-            self._start()
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        """End the children; nobody waits any more for what they are at."""
-        for child in tuple(self._children):
-            child.kill()
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-        for child in self._children:
-            child.kill()
-            child.end()
-
-    @property
-    def pids(self) -> list[int]:
-        """Process ids of the children."""
-        return [child.pid for child in tuple(self._children)]
 
     async def decode(
         self, data: bytes, during: Callable[[Future[Any]], None] = lambda _: None
     ) -> Decoded:
         """
-        Do what `decode.decode` does, in a child; tell *during* what it is that runs.
+        Do in a child what `picture.decode` does; tell *during* of the work.
 
         Cancelled, it withdraws what has not begun.
 
@@ -101,66 +94,48 @@ class DecodePool:
             PipelineError: no child starts.
 
         """
-        sniff(data)  # what is no picture needs no child
-        running = self._threads.submit(self._decode, data)
-        during(running)
-        return await asyncio.wrap_future(running)
-
-    def _decode(self, data: bytes) -> Decoded:
-        """Hand the picture to an idle child, of which there is one for each thread."""
-        child = self._ready()
+        check_type(data)  # needs no child
         try:
-            decoded = child.decode(data)
-        except DecoderLost as lost:
-            raise Refused(self._reason(child, lost), code=ErrorCode.INVALID_IMAGE) from lost
-        except Refused:
-            self._idle.put(child)
-            raise
-        except BaseException:  # ours, such as no memory for the copy; the place must not be lost
-            self._replace(child)
-            raise
-        self._idle.put(child)
-        return decoded
+            found = await self.run(
+                [data],
+                lambda answer, memory: taken(answer, memory, self._max_pixels),
+                request={"max_pixels": self._max_pixels},
+                during=during,
+            )
+        except ChildLost as lost:
+            ending = _CRASHED if lost.status is None else _ENDINGS.get(lost.status, _CRASHED)
+            reason = _TOO_LONG if isinstance(lost, ChildSilent) else ending
+            raise Refused(reason, code=ErrorCode.INVALID_IMAGE) from lost
+        except NoChild as error:
+            message = "No process that decodes pictures starts; its standard error says why."
+            raise PipelineError(message) from error
+        if isinstance(found, Refused):
+            raise found
+        return found
 
-    def _ready(self) -> DecodeProcess:
-        """Take a child that waits for a picture; one that ended while idle blames no picture."""
-        for _ in range(1 + self._count):
-            child = self._idle.get()
-            if child is None:
-                self._start()
-                continue
-            try:
-                child.await_ready()
-            except (DecoderLost, OSError):
-                log.warning("decoder_gone", status=self._replace(child))
-            else:
-                return child
-        message = "No process that decodes pictures starts; its standard error says why."
-        raise PipelineError(message)
 
-    def _reason(self, child: DecodeProcess, lost: DecoderLost) -> str:
-        """Replace a child that did not survive its picture, and say why."""
-        if isinstance(lost, DecoderSilent):
-            child.kill()
-            self._replace(child)
-            return _TOO_LONG
-        status = self._replace(child)
-        log.warning("decoder_lost", status=status)
-        return _ENDINGS.get(status, _CRASHED)
+def taken(message: bytes, memory: SealedMemory, max_pixels: int) -> Decoded | Refused:
+    """
+    Take the picture that a child's answer speaks of out of the memory.
 
-    def _replace(self, child: DecodeProcess) -> int:
-        """Start another in the place of *child*; its exit status."""
-        self._children.discard(child)
-        self._start()
-        return child.end()
+    Raises:
+        ValueError: no honest child gives such an answer.
 
-    def _start(self) -> None:
-        """Start a child and let it wait for pictures; when there is none, its place waits."""
-        try:
-            child = self._new()
-        except OSError:
-            log.exception("decoder_does_not_start")
-            self._idle.put(None)
-            return
-        self._children.add(child)
-        self._idle.put(child)
+    """
+    answer = _Answer.model_validate_json(message)
+    if answer.memory:
+        return Refused(_NO_MEMORY, code=ErrorCode.IMAGE_TOO_LARGE)
+    if answer.error is not None:
+        return Refused(answer.message, code=ErrorCode(answer.error))
+    if not 0 < answer.width * answer.height <= max_pixels:
+        msg = "more pixels than allowed, or none"
+        raise ValueError(msg)
+    return Decoded(_copied(memory, answer.width, answer.height), answer.frames)
+
+
+def _copied(memory: SealedMemory, width: int, height: int) -> Image.Image:
+    """Copy the pixels; whatever the child does meanwhile, they are as many."""
+    rows = memory.mapped(PIXEL_BYTES * width * height)
+    # Any buffer will do, though the stub wants bytes.
+    picture = Image.frombuffer(LAYOUT, (width, height), rows, "raw", LAYOUT, 0, 1)  # type: ignore[arg-type]
+    return picture.convert("RGB")

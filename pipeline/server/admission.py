@@ -1,4 +1,4 @@
-"""Who may come in: a bounded number of requests and of bytes, and when to come back."""
+"""How much may be in the server at once: requests, uploaded bytes, memory for pictures."""
 
 import asyncio
 import math
@@ -6,18 +6,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
 
 from pipeline.errors import Busy
+from pipeline.model.executor import cores
 from s3_sam3.contracts import limits
 
 
-#: Requests whose times say how fast places become free.
+#: How many of the last requests tell how long one takes.
 _RECENT: Final = 32
 
-#: Seconds of the longest advice; who hears it has many before him, or the model hangs.
-_LONGEST: Final = 60
+#: Most seconds that a refused caller is told to wait.
+_LONGEST_WAIT: Final = 60
 
 #: Pillow keeps a pixel in four bytes, also where there are three colours.
 PIXEL_BYTES: Final = 4
@@ -25,30 +27,51 @@ PIXEL_BYTES: Final = 4
 #: Bytes of the largest picture.
 LARGEST: Final = PIXEL_BYTES * limits.MAX_IMAGE_PIXELS
 
-#: What drawing label map and overlay takes beside the picture, for each pixel of it: 50 megapixels
-#: took 514 MiB, with over 255 instances 574.
+#: What drawing label map and overlay takes per pixel, beside the picture: 50 megapixels took
+#: 514 MiB, with over 255 instances 574.
 DRAWING_BYTES: Final = 13
+
+_GIB: Final = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Bounds on requests, bytes, threads and processes. Only tests change them."""
+
+    requests: int = 64
+    """Requests inside at once; the next one gets 503."""
+    upload_bytes: int = _GIB // 2
+    """Uploaded pictures that wait to be decoded; a request beyond that gets 503."""
+    picture_bytes: int = 2 * _GIB
+    """Decoded pictures; a picture beyond that waits."""
+    drawing_bytes: int = _GIB
+    """What drawing takes beside the pictures, DRAWING_BYTES a pixel; beyond that it waits."""
+    side_threads: int = field(default_factory=cores)
+    """Threads beside the model's own: resizing, contour tracing, drawing."""
+    decoders: int = field(default_factory=cores)
+    """Child processes that decode, one picture at a time each."""
 
 
 class Admission:
     """
-    Places for requests, from their first byte to their last; not one more waits in memory.
+    Counts requests from their first byte to their last; none waits in memory to be admitted.
 
-    Who is refused is told when a place will be free for him, as far as recent requests tell: a
-    ticket behind those who were refused before and have not come back yet.
+    A refused caller is told when to come back, by how long recent requests took. Callers that were
+    refused and are not due yet count as standing before it.
     """
 
     def __init__(
-        self, *, places: int, upload_bytes: int, clock: Callable[[], float] = monotonic
+        self, *, requests: int, upload_bytes: int, clock: Callable[[], float] = monotonic
     ) -> None:
-        """Admit *places* requests, and together *upload_bytes* of pictures not yet decoded."""
-        self._places = places
+        """Admit *requests* at once, and together *upload_bytes* of pictures not yet decoded."""
+        self._requests = requests
         self._upload_bytes = upload_bytes
         self._clock = clock
         self._inside = 0
         self._bytes = 0
-        self._took: deque[float] = deque(maxlen=_RECENT)
-        self._tickets: deque[float] = deque()
+        self._durations: deque[float] = deque(maxlen=_RECENT)
+        # When the callers that were refused are due, in order.
+        self._due: deque[float] = deque()
 
     @property
     def inside(self) -> int:
@@ -56,23 +79,23 @@ class Admission:
         return self._inside
 
     @contextmanager
-    def place(self, size: int) -> Iterator[Callable[[], None]]:
+    def admit(self, size: int) -> Iterator[Callable[[], None]]:
         """
-        Hold a place for a request of *size* bytes; call what it gives when they are decoded.
+        Admit a request of *size* bytes for the block; give a function to call once it is decoded.
 
-        Whoever comes when nobody is inside is admitted, however large.
+        A request that comes when none is inside is admitted, however large.
 
         Raises:
-            Busy: all places are taken, or too many bytes wait to be decoded.
+            Busy: too many requests are inside, or too many bytes wait to be decoded.
 
         """
         if self._inside and not self._has_room(size):
             message = f"{self._inside} requests are in the pipeline already. Try again shortly."
-            raise Busy(message, seconds=self._ticket())
+            raise Busy(message, seconds=self._wait())
         came, held = self._clock(), size
 
         def decoded() -> None:
-            """Give the bytes back; again: nothing."""
+            """Free the bytes; a second call changes nothing."""
             nonlocal held
             self._bytes, held = self._bytes - held, 0
 
@@ -83,115 +106,112 @@ class Admission:
         finally:
             decoded()
             self._inside -= 1
-            self._took.append(self._clock() - came)
+            self._durations.append(self._clock() - came)
 
     def _has_room(self, size: int) -> bool:
-        """Whether one more of *size* bytes fits."""
-        return self._inside < self._places and self._bytes + size <= self._upload_bytes
+        return self._inside < self._requests and self._bytes + size <= self._upload_bytes
 
-    def _ticket(self) -> int:
-        """Seconds after which a place should be free, behind those who hold tickets already."""
+    def _wait(self) -> int:
+        """Seconds until this caller is due."""
         now = self._clock()
-        while self._tickets and self._tickets[0] <= now:
-            self._tickets.popleft()
-        # Requests stay so long on average; so one in so many leaves in each such part of it.
-        between = sum(self._took) / len(self._took) / self._inside if self._took else 0.0
-        seconds = between * (len(self._tickets) + 1)
-        self._tickets.append(max(now + seconds, self._tickets[-1] if self._tickets else now))
-        return min(max(1, math.ceil(seconds)), _LONGEST)
+        while self._due and self._due[0] <= now:
+            self._due.popleft()
+        # With n inside, one leaves every n-th part of an average request.
+        average = sum(self._durations) / len(self._durations) if self._durations else 0.0
+        seconds = average / self._inside * (len(self._due) + 1)
+        self._due.append(max(now + seconds, self._due[-1] if self._due else now))
+        return min(max(1, math.ceil(seconds)), _LONGEST_WAIT)
 
 
-class Hold:
-    """The bytes that one picture takes of a room."""
+class Reservation:
+    """The bytes that one picture takes of a budget."""
 
-    def __init__(self, room: "Room", size: int) -> None:
-        """Have *size* bytes, which are counted already."""
-        self._room = room
+    def __init__(self, budget: "ByteBudget", size: int) -> None:
+        """Hold *size* bytes, which the budget counts already."""
+        self._budget = budget
         self._size = size
-        self._at_work: set[Future[Any]] = set()
-        self._left = False
+        self._work: set[Future[Any]] = set()
+        self._released = False
 
-    def __call__(self, size: int) -> None:
-        """Hold so many bytes from now on."""
-        self._room.give_back(self._size - size)
+    def resize(self, size: int) -> None:
+        """Hold *size* bytes from now on, at most as many as before."""
+        self._budget.free(self._size - size)
         self._size = size
 
-    def during(self, work: "Future[Any]") -> None:
-        """Hold on until *work* in a thread has ended, also when nobody waits for it any more."""
+    def keep_during(self, work: "Future[Any]") -> None:
+        """Stay until *work* in a thread has ended, even if nobody waits for its result any more."""
         loop = asyncio.get_running_loop()
 
         def ended(_: object) -> None:
-            """Say so to the loop, in the thread that ended it."""
-            with suppress(RuntimeError):  # the loop is closed, and the room with it
+            """Tell the loop, from the thread that ended the work."""
+            with suppress(RuntimeError):  # the loop is closed, and the budget gone with it
                 loop.call_soon_threadsafe(self._ended, work)
 
-        self._at_work.add(work)
+        self._work.add(work)
         work.add_done_callback(ended)
 
     def _ended(self, work: "Future[Any]") -> None:
-        """Give the bytes back after the last."""
-        self._at_work.discard(work)
-        if self._left and not self._at_work:
-            self(0)
+        self._work.discard(work)
+        if self._released and not self._work:
+            self.resize(0)
 
-    def leave(self) -> None:
-        """Give the bytes back, when no thread works on them."""
-        self._left = True
-        if not self._at_work:
-            self(0)
+    def release(self) -> None:
+        """Free the bytes, once no thread works on them."""
+        self._released = True
+        if not self._work:
+            self.resize(0)
 
 
-class Room:
-    """Bytes at once, shared by those who were admitted, first come first served."""
+class ByteBudget:
+    """Bytes that requests share; each waits for its share, first come first served."""
 
     def __init__(self, most_bytes: int) -> None:
-        """Hold *most_bytes* at once; whatever comes when nothing is held fits."""
+        """Give out *most_bytes* at once; a share asked for when none is given out always fits."""
         self._most = most_bytes
         self._held = 0
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
     @property
     def held(self) -> int:
-        """Bytes that are taken or may be."""
+        """Bytes that are given out."""
         return self._held
 
     @asynccontextmanager
-    async def entered(self, size: int = LARGEST) -> AsyncIterator[Hold]:
+    async def reserve(self, size: int = LARGEST) -> AsyncIterator[Reservation]:
         """
-        Wait for room for *size* bytes; call what it gives with fewer when so many are enough.
+        Wait until *size* bytes are free and hold them for the block.
 
-        How large a picture is shows only when it is decoded; until then it counts as the largest.
+        How large a picture is shows only when it is decoded. So reserve as for the largest and
+        `resize` the reservation then.
         """
-        await self._turn(size)
-        hold = Hold(self, size)
+        await self._take(size)
+        reservation = Reservation(self, size)
         try:
-            yield hold
+            yield reservation
         finally:
-            hold.leave()
+            reservation.release()
 
-    async def _turn(self, size: int) -> None:
-        """Return when *size* is counted as held."""
+    async def _take(self, size: int) -> None:
         if not self._waiting and self._has_room(size):
             self._held += size
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((turn, size))
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting.append((granted, size))
         try:
-            await turn
+            await granted
         except asyncio.CancelledError:
-            if not turn.cancelled():  # it was given in the moment it was given up
-                self.give_back(size)
+            if not granted.cancelled():  # granted in the moment in which it was given up
+                self.free(size)
             raise
 
-    def give_back(self, size: int) -> None:
-        """Hold so much less, and let in who fits now."""
+    def free(self, size: int) -> None:
+        """Take *size* bytes back and grant what fits now."""
         self._held -= size
         while self._waiting and self._has_room(self._waiting[0][1]):
-            turn, wanted = self._waiting.popleft()
-            if not turn.done():
+            granted, wanted = self._waiting.popleft()
+            if not granted.done():
                 self._held += wanted
-                turn.set_result(None)
+                granted.set_result(None)
 
     def _has_room(self, size: int) -> bool:
-        """Whether so much more fits."""
         return not self._held or self._held + size <= self._most

@@ -1,57 +1,59 @@
-"""Counters of this process in Prometheus' text format."""
+"""What the pipeline counts, in Prometheus' text format."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+
+Figures = Callable[[], Mapping[str, float]]
+"""Counts and sizes by name, read when they are asked for: `views_total`, `bytes{tier="gpu"}`."""
+
+_PREFIX: Final = "s3_pipeline_"
+_FIGURE: Final = re.compile(r'(?P<name>\w+?)(?P<counter>_total)?(?:\{tier="(?P<tier>\w+)"\})?')
 
 
 class Metrics:
-    """Counts requests, prompts, instances, and the seconds of each stage."""
+    """One server's counters, in a registry of their own, and the *figures* of its parts."""
 
-    def __init__(self) -> None:
-        """Start at zero."""
-        self._requests: Counter[tuple[str, str]] = Counter()
-        self._stages: Counter[str] = Counter()
-        self._totals: Counter[str] = Counter()
+    def __init__(self, figures: Figures) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Answers.", "path", "code")
+        self.pictures = self._counter("pictures", "Segmented pictures.")
+        self.prompts = self._counter("prompts", "Prompts of segmented pictures.")
+        self.instances = self._counter("instances", "Instances found.")
+        self.stage_seconds = self._counter("stage_seconds", "Time of each stage.", "stage")
+        self._registry.register(_FigureCollector(figures))
 
-    def request(self, path: str, code: str) -> None:
-        """Count an answer: *code* is `ok` or the error's code."""
-        self._requests[path, code] += 1
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(_PREFIX + name, help_text, labels, registry=self._registry)
 
-    def picture(self, *, prompts: int, instances: int, seconds: Mapping[str, float]) -> None:
-        """Count a segmented picture."""
-        self._totals.update(pictures=1, prompts=prompts, instances=instances)
-        for stage, duration in seconds.items():
-            self._stages[stage] += duration  # type: ignore[assignment] # Counter adds floats well
-
-    def text(self, *, figures: Mapping[str, float]) -> str:
-        """
-        Write everything out, and *figures* of others: by name, with labels in braces if any.
-
-        A name that ends in `_total` counts up; any other goes up and down.
-        """
-        lines = ["# TYPE s3_pipeline_requests_total counter"]
-        lines += [
-            f's3_pipeline_requests_total{{path="{path}",code="{code}"}} {count}'
-            for (path, code), count in sorted(self._requests.items())
-        ]
-        for name in ("pictures", "prompts", "instances"):
-            lines.append(f"# TYPE s3_pipeline_{name}_total counter")
-            lines.append(f"s3_pipeline_{name}_total {self._totals[name]}")
-        lines.append("# TYPE s3_pipeline_stage_seconds_total counter")
-        lines += [
-            f's3_pipeline_stage_seconds_total{{stage="{stage}"}} {seconds:.6f}'
-            for stage, seconds in sorted(self._stages.items())
-        ]
-        return "\n".join([*lines, *_figures(figures)]) + "\n"
+    def text(self) -> bytes:
+        """Write everything as Prometheus reads it."""
+        return generate_latest(self._registry)
 
 
-def _figures(figures: Mapping[str, float]) -> Iterator[str]:
-    """Write the figures of others, each family under its type."""
-    told: set[str] = set()
-    for sample, value in sorted(figures.items()):
-        family = sample.partition("{")[0]
-        if family not in told:
-            told.add(family)
-            kind = "counter" if family.endswith("_total") else "gauge"
-            yield f"# TYPE s3_pipeline_{family} {kind}"
-        yield f"s3_pipeline_{sample} {value}"
+class _FigureCollector(Collector):
+    """Turns figures into metrics: a name that ends in `_total` counts up, others are gauges."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    @override
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for figure, value in self._figures().items():
+            parts = _FIGURE.fullmatch(figure)
+            if parts is None:
+                msg = f"a figure with an odd name: {figure}"
+                raise ValueError(msg)
+            name, tier = parts["name"], parts["tier"]
+            if name not in families:
+                kind = CounterMetricFamily if parts["counter"] else GaugeMetricFamily
+                families[name] = kind(_PREFIX + name, "", labels=("tier",) if tier else ())
+            families[name].add_metric((tier,) if tier else (), value)
+        return families.values()

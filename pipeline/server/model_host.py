@@ -1,18 +1,16 @@
-"""Holds the one model of this process and knows how it is."""
+"""Holds the one model of this process and knows its state."""
 
-import asyncio
 from collections.abc import Callable
-
-import structlog
 
 from pipeline.errors import NotReady, PipelineError, SetupFailed
 from pipeline.model.executor import ModelExecutor
 from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server.admission import Admission
+from runtime import logs
 from s3_sam3.contracts.pipeline import Health, HealthAnswer
 
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 class ModelHost:
@@ -24,48 +22,46 @@ class ModelHost:
     """
 
     def __init__(self, executor: ModelExecutor, admission: Admission) -> None:
-        """Have no model yet."""
         self._executor = executor
         self._admission = admission
-        self._segmenter: SegmentationModel | None = None
+        self._model: SegmentationModel | None = None
         self._failure: tuple[Health, str] | None = None
 
     async def setup(self, load: Callable[[], SegmentationModel]) -> None:
         """Load the model in the model's own thread, while the loop answers `/health`."""
         log.info("setup_started")
         try:
-            self._segmenter = await self._executor.in_model(load)
+            self._model = await self._executor.in_model(load)
         except SetupFailed as error:
             self._fail(Health.SETUP_FAILED, error.message)
-        except Exception as error:  # a setup that died must be told, not leave "starting" forever
+        except Exception as error:  # it must not stay at "starting" for ever
             log.exception("setup_crashed")
             self._fail(Health.SETUP_FAILED, f"Setup crashed: {type(error).__name__}: {error}")
         else:
-            log.info("setup_done", **self._segmenter.info.model_dump())
+            log.info("setup_done", **self._model.info.model_dump())
 
     def died(self, error: PipelineError) -> None:
         """Remember that no later call can succeed."""
         self._fail(Health.DEFUNCT, f"{error.message} Start the pipeline again.")
 
     def _fail(self, state: Health, reason: str) -> None:
-        """Take a final state."""
         self._failure = (state, reason)
         log.error(state.value, reason=reason)
 
     @property
     def health(self) -> HealthAnswer:
         """What `GET /health` answers."""
-        model = self._segmenter.info if self._segmenter else None
+        info = self._model.info if self._model else None
         if self._failure:
             state, reason = self._failure
-            return HealthAnswer(status=state, reason=reason, model=model)
-        if model is None:
+            return HealthAnswer(status=state, reason=reason, model=info)
+        if info is None:
             return HealthAnswer(status=Health.STARTING)
         status = Health.BUSY if self._admission.inside else Health.READY
-        return HealthAnswer(status=status, model=model)
+        return HealthAnswer(status=status, model=info)
 
     @property
-    def segmenter(self) -> SegmentationModel:
+    def model(self) -> SegmentationModel:
         """
         Give the model.
 
@@ -75,13 +71,7 @@ class ModelHost:
         """
         if self._failure:
             raise NotReady(self._failure[1])
-        if self._segmenter is None:
+        if self._model is None:
             message = "The model is still loading. Ask /health and try again."
             raise NotReady(message)
-        return self._segmenter
-
-
-async def cancel(task: asyncio.Task[None]) -> None:
-    """End a task and wait until it has ended."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+        return self._model

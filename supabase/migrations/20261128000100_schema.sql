@@ -10,6 +10,9 @@ comment on schema segmentation is 'Concept segmentation: the queue, its attempts
 
 grant usage on schema segmentation to authenticated, service_role;
 
+-- For hmac(), which signs webhooks. A hosted project has it already.
+create extension if not exists pgcrypto with schema extensions;
+
 create function segmentation.refuse(p_http_status integer, p_error_code text, p_detail text)
 returns void
 language plpgsql

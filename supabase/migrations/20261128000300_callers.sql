@@ -44,7 +44,7 @@ begin
     end if;
 end;
 $$;
-comment on function segmentation.require_operator is 'Refuse with PT403 whoever is no operator.';
+comment on function segmentation.require_operator is 'Refuse with PT403 a caller that is no operator.';
 revoke execute on function segmentation.require_operator from public;
 
 create function segmentation.require_worker()
@@ -62,5 +62,6 @@ begin
     end if;
 end;
 $$;
-comment on function segmentation.require_worker is 'Refuse with PT403 whoever is neither machine nor operator.';
+comment on function segmentation.require_worker is
+'Refuse with PT403 a caller that is neither an enabled machine nor an operator.';
 revoke execute on function segmentation.require_worker from public;

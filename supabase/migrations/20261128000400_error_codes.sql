@@ -14,7 +14,7 @@ create table segmentation.error_codes (
 );
 comment on table segmentation.error_codes is 'Why a task or an attempt can fail. Only migrations change it.';
 comment on column segmentation.error_codes.retryable is 'May another attempt succeed?';
-comment on column segmentation.error_codes.fault is 'Who has to do something about it: user or ours.';
+comment on column segmentation.error_codes.fault is 'Whose fault it is: user or ours.';
 comment on column segmentation.error_codes.refund is
 'What is given back when a task ends with it: all, or all but what was computed.';
 comment on column segmentation.error_codes.message is 'One sentence for the user; copied to the failed task.';

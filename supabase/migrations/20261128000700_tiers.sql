@@ -12,14 +12,14 @@ create table segmentation.tiers (
     constraint tiers_head_start_not_negative check (head_start between 0 and 1000000),
     constraint tiers_max_in_flight_positive check (max_in_flight >= 1),
     constraint tiers_max_waiting_positive check (max_waiting >= 1),
-    -- An Idempotency-Key lives on its row and is promised for 24 hours.
+    -- So that a task outlives its idempotency key.
     constraint tiers_retention_at_least_a_day check (retention_days >= 1)
 );
 comment on table segmentation.tiers is 'What a tier is worth. Operators change it at psql.';
 comment on column segmentation.tiers.weight is 'Share of the machines against another user who waits.';
 comment on column segmentation.tiers.head_start is
 'Credits'' worth of others'' work that its tasks go ahead of. Bounded, so that nobody starves.';
-comment on column segmentation.tiers.max_in_flight is 'Pictures of one user in work at once; null: no bound.';
+comment on column segmentation.tiers.max_in_flight is 'Tasks of one user in work at once; null: no bound.';
 comment on column segmentation.tiers.max_waiting is 'Pending tasks of one user; null: no bound.';
 comment on column segmentation.tiers.retention_days is 'Final tasks older than that are pruned; null: never.';
 
@@ -77,6 +77,6 @@ as $$
     select segmentation.set_user_tier(p_user_id, p_tier);
 $$;
 comment on function public.set_user_tier is
-'Operators: put a user into a tier; counts for what they submit from then on.';
+'Operators: put a user into a tier, for what they submit from then on.';
 revoke execute on function public.set_user_tier from public, anon, authenticated, service_role;
 grant execute on function public.set_user_tier to service_role;

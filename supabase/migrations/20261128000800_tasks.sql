@@ -37,14 +37,11 @@ create table public.segmentation_results (
     cost integer not null,
     computed integer not null default 0,
     charged integer,
-    idempotency_key text,
-    request_hash text,
     attempt_count smallint not null default 0,
     max_attempts smallint not null default 3,
     needs jsonb not null default '{}',
-    lane_id integer not null,
-    place bigint not null default 0,
-    blocked_by text,
+    queue_class_id integer not null,
+    virtual_start bigint not null default 0,
     deadline_seconds integer,
     expires_at timestamptz,
     run_after timestamptz not null default now(),
@@ -59,10 +56,8 @@ create table public.segmentation_results (
     foreign key (project_id, user_id) references public.projects (id, user_id) on delete set null (project_id),
     constraint segmentation_results_error_code_known
     foreign key (error_code) references segmentation.error_codes (code),
-    constraint segmentation_results_blocked_by_known
-    foreign key (blocked_by) references segmentation.error_codes (code),
     constraint segmentation_results_kind_known check (kind in ('image', 'video')),
-    -- A regular expression per user is compiled for nearly every row, since Postgres keeps 32 of them.
+    -- No regular expression with the user in it: Postgres caches 32, and would compile one for each row.
     constraint segmentation_results_source_is_own_upload check (
         starts_with(source_image_url, 'uploads/' || user_id || '/')
         and substr(source_image_url, 46) ~ '^[^/[:cntrl:]]+$'
@@ -79,7 +74,6 @@ create table public.segmentation_results (
     constraint segmentation_results_computed_within_cost check (computed between 0 and cost),
     constraint segmentation_results_charged_within_cost check (charged between 0 and cost),
     constraint segmentation_results_charged_when_final check ((charged is not null) = (finished_at is not null)),
-    constraint segmentation_results_idempotency_key_length check (char_length(idempotency_key) between 1 and 255),
     constraint segmentation_results_attempts_within_limit check (attempt_count between 0 and max_attempts),
     constraint segmentation_results_deadline_within_a_week check (deadline_seconds between 1 and 604800),
     constraint segmentation_results_finished_matches_status check (
@@ -112,7 +106,7 @@ comment on table public.segmentation_results is
 'One request to segment one picture, and its result. Only functions move it.';
 comment on column public.segmentation_results.source_image_url is 'Object key: uploads/{user}/{sha256}.{extension}.';
 comment on column public.segmentation_results.text_prompt is 'The short form of one text prompt, as it was sent.';
-comment on column public.segmentation_results.prompts is '1-16 of contracts.prompts.Prompt. One credit each.';
+comment on column public.segmentation_results.prompts is '1-16 of contracts.prompts.Prompt.';
 comment on column public.segmentation_results.options is
 'contracts.prompts.SegmentOptions; what is absent has its default.';
 comment on column public.segmentation_results.progress is '0 to 1, of the current attempt.';
@@ -123,21 +117,17 @@ comment on column public.segmentation_results.overlay_image_url is 'Object key o
 comment on column public.segmentation_results.cost is 'Prompts x passes: credits held, then captured or released.';
 comment on column public.segmentation_results.computed is 'Credits'' worth that the current attempt has computed.';
 comment on column public.segmentation_results.charged is 'Credits spent on it; set when it becomes final.';
-comment on column public.segmentation_results.idempotency_key is 'The client''s key: same user and key, same row.';
-comment on column public.segmentation_results.request_hash is 'What the key stood for; another hash is a conflict.';
 comment on column public.segmentation_results.attempt_count is
 'Attempts counted at the claim, so that a poison task ends.';
 comment on column public.segmentation_results.needs is
 'What it asks of a machine: model_revision, dtype, memory_mb, pixels.';
-comment on column public.segmentation_results.lane_id is
-'Where it waits, or waited: its needs, and the memory that it turned out to need.';
-comment on column public.segmentation_results.place is 'Its place in the fair order; kept over retries.';
-comment on column public.segmentation_results.blocked_by is
-'Why nobody who is online can start it; null: somebody can.';
+comment on column public.segmentation_results.queue_class_id is
+'Its needs, and the memory that it turned out to need. No foreign key: classes are never deleted.';
+comment on column public.segmentation_results.virtual_start is 'Where it stands in the fair order; kept over retries.';
 comment on column public.segmentation_results.deadline_seconds is
 'Not begun within that many seconds, it is cancelled and costs nothing. Begun once, it may wait again.';
 comment on column public.segmentation_results.expires_at is 'created_at + deadline_seconds.';
-comment on column public.segmentation_results.run_after is 'Due from then on; also its place in the queue.';
+comment on column public.segmentation_results.run_after is 'Due from then on: a retry waits until then.';
 comment on column public.segmentation_results.started_at is 'First claim.';
 
 -- Read by GET /api/v1/results (newest first), and by the cascade from users_profile.
@@ -145,21 +135,14 @@ create index segmentation_results_by_user on public.segmentation_results (user_i
 -- Read by GET /api/v1/results?project_id=, and by the foreign key to projects. Most rows have none.
 create index segmentation_results_by_project on public.segmentation_results (project_id, user_id, created_at desc)
 where project_id is not null;
--- Read by submit_task: a key stands for one row of its user.
-create unique index segmentation_results_one_per_idempotency_key
-on public.segmentation_results (user_id, idempotency_key)
-where idempotency_key is not null;
--- Read by claim_tasks and task_outlook: a user's line in a lane; and the count against max_waiting.
-create index segmentation_results_in_line on public.segmentation_results (user_id, lane_id, place, id)
+-- Read by pick_tasks and queue_status: a user's pending tasks of a class, in order.
+create index segmentation_results_in_queue
+on public.segmentation_results (user_id, queue_class_id, virtual_start, id)
 where status = 'pending';
--- Read by with_companions. Of the key only a hash, for keys are long; place and id, for the order.
--- What waits for a picture is looked for among what waits: among all tasks it took 50 ms where a
--- user had had the picture done a hundred thousand times, and claims take turns.
-create index segmentation_results_on_picture on public.segmentation_results (
-    user_id, lane_id, hashtextextended(source_image_url, 0), place, id
-)
+-- Read by backlog_end: a user's last pending task of a kind.
+create index segmentation_results_backlog on public.segmentation_results (user_id, kind, virtual_start)
 where status = 'pending';
--- Read by orphaned_objects. By hash, for the keys are long and only ever compared whole.
+-- Read by orphaned_objects. By hash, because the keys are long and only ever compared whole.
 create index segmentation_results_by_source on public.segmentation_results using hash (source_image_url);
 -- Read by expire_tasks.
 create index segmentation_results_expiring on public.segmentation_results (expires_at)
@@ -170,12 +153,6 @@ where finished_at is not null;
 -- Read by an operator who counts failures, and by the foreign key to error_codes.
 create index segmentation_results_by_error_code on public.segmentation_results (error_code)
 where error_code is not null;
--- Read by mark_blocked: does anybody in a lane say what is not so?
-create index segmentation_results_by_lane_and_mark on public.segmentation_results (lane_id, blocked_by)
-where status = 'pending';
--- The foreign key to error_codes.
-create index segmentation_results_blocked on public.segmentation_results (blocked_by)
-where blocked_by is not null;
 
 create trigger segmentation_results_touch_updated_at
 before update on public.segmentation_results
@@ -185,7 +162,7 @@ alter table public.segmentation_results enable row level security;
 revoke all on public.segmentation_results from anon, authenticated, service_role;
 grant select on public.segmentation_results to authenticated, service_role;
 grant insert (
-    project_id, source_image_url, text_prompt, prompts, options, idempotency_key, request_hash, deadline_seconds, needs
+    project_id, source_image_url, text_prompt, prompts, options, deadline_seconds, needs
 ) on public.segmentation_results to authenticated;
 create policy "Users read their own results" on public.segmentation_results
 for select to authenticated
@@ -194,5 +171,5 @@ create policy "Users submit tasks of their own" on public.segmentation_results
 for insert to authenticated
 with check ((select auth.uid()) = user_id);
 
--- For apps that subscribe to the table the plain way; row-level security decides what they hear.
+-- For apps that subscribe to the table itself; row-level security decides what they hear.
 alter publication supabase_realtime add table public.segmentation_results;

@@ -20,7 +20,6 @@ comment on type segmentation.attempt_outcome is 'How an attempt ended.';
 
 create table segmentation.attempts (
     token bigint primary key default nextval('segmentation.tokens'),
-    lead_token bigint not null,
     result_id uuid not null,
     user_id uuid not null,
     machine_id uuid,
@@ -42,7 +41,6 @@ create table segmentation.attempts (
     foreign key (machine_id) references segmentation.machines (id) on delete set null,
     constraint attempts_error_code_known
     foreign key (error_code) references segmentation.error_codes (code),
-    constraint attempts_rides_with_an_earlier_one check (lead_token <= token),
     constraint attempts_worker_length check (char_length(worker) between 1 and 200),
     constraint attempts_lease_follows_claim check (lease_expires_at > claimed_at),
     constraint attempts_lease_within_deadline check (lease_expires_at <= deadline_at),
@@ -53,9 +51,7 @@ create table segmentation.attempts (
 );
 comment on table segmentation.attempts is 'One worker''s try at one task. While open, it is the lease.';
 comment on column segmentation.attempts.token is 'The fencing token.';
-comment on column segmentation.attempts.lead_token is
-'The attempt at the same picture that this one rides with; its own token: it leads.';
-comment on column segmentation.attempts.user_id is 'The task''s owner, for the cap on pictures in flight.';
+comment on column segmentation.attempts.user_id is 'The task''s owner, for the cap on tasks in flight.';
 comment on column segmentation.attempts.machine_id is 'The machine that claimed it; null for the service role.';
 comment on column segmentation.attempts.worker is 'Name of the listener process, for people.';
 comment on column segmentation.attempts.memory_mb is 'GPU memory that the worker declared, in MiB.';
@@ -65,7 +61,7 @@ comment on column segmentation.attempts.deadline_at is 'No renewal reaches beyon
 comment on column segmentation.attempts.release_reason is
 'Why it was handed back: a worker that stops, or a pipeline that is unable. Null: not released, or not said.';
 comment on column segmentation.attempts.error_detail is 'For operators; never shown to users.';
-comment on column segmentation.attempts.timings is 'What the worker measured: stage -> seconds.';
+comment on column segmentation.attempts.timings is 'What the worker measured, by stage, in milliseconds.';
 
 -- One lease per task; also how cancel_task finds the open attempt.
 create unique index attempts_one_open_per_task on segmentation.attempts (result_id)
@@ -73,10 +69,10 @@ where ended_at is null;
 -- Read by reap_tasks, front to back.
 create index attempts_by_lease on segmentation.attempts (lease_expires_at)
 where ended_at is null;
--- Read by claim_tasks: how many pictures of a user are in work?
-create index attempts_in_flight on segmentation.attempts (user_id, lead_token)
+-- Read by pick_tasks: how many tasks of a user are in work?
+create index attempts_in_flight on segmentation.attempts (user_id)
 where ended_at is null;
--- Read by task_outlook: how long do attempts take?
+-- Read by queue_status: how long do attempts take?
 create index attempts_by_end on segmentation.attempts (ended_at desc)
 where outcome = 'done';
 -- The history of one task (release_task counts in it), and the foreign key.

@@ -1,6 +1,5 @@
 -- The steps that transitions are made of: lock an attempt, end it, close its task or try it again.
 
--- Two statements instead of three, for every word of a worker.
 create function segmentation.lock_attempt(p_token bigint)
 returns segmentation.attempts
 language plpgsql
@@ -76,7 +75,6 @@ begin
     set
         status = p_status,
         finished_at = now(),
-        blocked_by = null,
         error_code = reason.code,
         error_message = reason.message,
         -- Our faults cost nothing; a withdrawal, or a fault of the user's, costs what was computed.
@@ -115,7 +113,6 @@ begin
         status = 'pending',
         progress = 0,
         computed = 0,
-        blocked_by = segmentation.mark_of(results.lane_id),
         run_after = now() + segmentation.backoff(results.attempt_count)
     from segmentation.error_codes as codes
     where

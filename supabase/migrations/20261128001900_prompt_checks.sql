@@ -60,7 +60,6 @@ immutable
 security invoker
 set search_path = ''
 as $$
-    -- `== null` would look into an array and find the null in [null]; type() does not.
     select coalesce(jsonb_path_match(p_options, '
         $.type() == "object"
         && !exists($.keyvalue() ? (

@@ -40,9 +40,9 @@ immutable
 security invoker
 set search_path = ''
 as $$
-    -- Each tile, and the whole for what is larger than a tile.
+    -- Each tile, and the whole picture for objects that are larger than a tile.
     select case when tiled.tiles = 1 then 1 else tiled.tiles * tiled.tiles + 1 end
-    -- Through numeric, for 2.0 is a whole number too.
+    -- Through numeric, because 2.0 is a whole number too.
     from (select coalesce((p_options ->> 'tiles')::numeric::integer, 1) as tiles) as tiled;
 $$;
 comment on function segmentation.passes is 'contracts.prompts.SegmentOptions.passes, of options that are sound.';
@@ -70,9 +70,6 @@ begin
     if not segmentation.are_options(p_task.options) then
         perform segmentation.refuse(400, 'invalid_request', 'options does not fit SegmentOptions.');
     end if;
-    if char_length(p_task.idempotency_key) not between 1 and 255 then
-        perform segmentation.refuse(400, 'invalid_request', 'idempotency_key must have 1 to 255 characters.');
-    end if;
     if not coalesce(
         p_task.source_image_url ~ ('^uploads/' || p_task.user_id || '/[^/[:cntrl:]]+$')
         and strpos(p_task.source_image_url, '..') = 0
@@ -92,7 +89,7 @@ $$;
 comment on function segmentation.refuse_bad_request is 'Refuse a new task that no worker could do, with its ErrorCode.';
 revoke execute on function segmentation.refuse_bad_request from public;
 
-create function segmentation.refuse_crowd(p_user_id uuid, p_tier segmentation.tiers)
+create function segmentation.refuse_full_queue(p_user_id uuid, p_tier segmentation.tiers)
 returns void
 language plpgsql
 security invoker
@@ -104,14 +101,14 @@ begin
     if p_tier.max_waiting is null then
         return;
     end if;
-    select sum(turns.waiting) into waiting from segmentation.turns where turns.user_id = p_user_id;
+    select sum(queue.waiting) into waiting from segmentation.user_queues as queue where queue.user_id = p_user_id;
     if waiting >= p_tier.max_waiting then
         perform segmentation.refuse(429, 'rate_limited', format('%s of your tasks are waiting already.', waiting));
     end if;
 end;
 $$;
-comment on function segmentation.refuse_crowd is 'Refuse with PT429 whoever has too many pending tasks.';
-revoke execute on function segmentation.refuse_crowd from public;
+comment on function segmentation.refuse_full_queue is 'Refuse with PT429 a user who has too many pending tasks.';
+revoke execute on function segmentation.refuse_full_queue from public;
 
 create function segmentation.prepare_task()
 returns trigger
@@ -121,10 +118,8 @@ set search_path = ''
 as $$
 declare
     tier segmentation.tiers;
-    lane segmentation.lanes;
+    class segmentation.queue_classes;
 begin
-    -- `on conflict` runs this also for a row that is then not inserted. Its only side effect is
-    -- then a place that nobody takes.
     new.user_id := auth.uid();
     if new.user_id is null then
         perform segmentation.refuse(401, 'unauthenticated', 'Only a signed-in user submits tasks.');
@@ -143,8 +138,8 @@ begin
         perform segmentation.refuse(400, 'invalid_request', 'deadline_seconds lies between 1 and 604800.');
     end if;
     tier := segmentation.tier_of(new.user_id);
-    perform segmentation.refuse_crowd(new.user_id, tier);
-    lane := segmentation.lane_of(new.kind, new.needs);
+    perform segmentation.refuse_full_queue(new.user_id, tier);
+    class := segmentation.queue_class_of_needs(new.kind, new.needs);
     new.status := 'pending';
     new.progress := 0;
     new.attempt_count := 0;
@@ -153,9 +148,8 @@ begin
     new.created_at := now();
     new.run_after := now();
     new.expires_at := now() + make_interval(secs => new.deadline_seconds);
-    new.lane_id := lane.id;
-    new.place := segmentation.take_place(new, tier);
-    new.blocked_by := case when segmentation.is_blocked(lane) then 'no_capable_worker' end;
+    new.queue_class_id := class.id;
+    new.virtual_start := segmentation.next_virtual_start(new, tier);
     return new;
 end;
 $$;

@@ -1,53 +1,62 @@
--- Submit a task once per idempotency key, also when the task of that key was deleted meanwhile.
+-- Submit a task, once per idempotency key.
 --
--- One submit at a time asks for a key. The row is looked for before the spent key, so that nobody acts
--- on what was so before the other's commit.
+-- The row of the key is also the lock: a second submit of the same key waits until the first one
+-- commits, and then answers its task. A key outlives its task, so that a late retry of work that was
+-- deleted meanwhile is not queued and charged again.
 
-create table segmentation.spent_keys (
+create table segmentation.idempotency_keys (
     user_id uuid not null,
-    idempotency_key text not null,
-    spent_until timestamptz not null,
+    key text not null,
+    request_hash text not null,
+    task_id uuid not null,
+    expires_at timestamptz not null default now() + interval '24 hours',
 
-    constraint spent_keys_pkey primary key (user_id, idempotency_key),
-    constraint spent_keys_user_has_a_profile
-    foreign key (user_id) references public.users_profile (id) on delete cascade
+    -- No foreign keys: a key outlives its task, and a check of the profile would lock it too early
+    -- (see reap_tasks). lock_before_deletion deletes the keys of a user.
+    constraint idempotency_keys_pkey primary key (user_id, key),
+    constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
 );
-comment on table segmentation.spent_keys is
-'Idempotency keys of deleted tasks: a late retry must not queue and charge the same work again.';
-comment on column segmentation.spent_keys.spent_until is '24 hours after the task was submitted.';
+comment on table segmentation.idempotency_keys is 'Which task each idempotency key of a user stands for.';
+comment on column segmentation.idempotency_keys.request_hash is 'What was asked; another hash is a conflict.';
+comment on column segmentation.idempotency_keys.expires_at is 'From then on the key is free again.';
 
 -- Read by prune_results.
-create index spent_keys_by_end on segmentation.spent_keys (spent_until);
+create index idempotency_keys_by_end on segmentation.idempotency_keys (expires_at);
 
-alter table segmentation.spent_keys enable row level security;
-create policy "Nobody reads spent keys but functions" on segmentation.spent_keys
+alter table segmentation.idempotency_keys enable row level security;
+create policy "Nobody reads idempotency keys but functions" on segmentation.idempotency_keys
 for select to authenticated
 using (false);
 
-create function segmentation.keep_key()
-returns trigger
+create function segmentation.task_of_key(p_key text, p_request_hash text)
+returns public.segmentation_results
 language plpgsql
-security definer
+stable
+security invoker
 set search_path = ''
 as $$
+declare
+    known segmentation.idempotency_keys;
+    task public.segmentation_results;
 begin
-    -- A task that goes with its user leaves nothing behind.
-    insert into segmentation.spent_keys (user_id, idempotency_key, spent_until)
-    select profile.id, old.idempotency_key, old.created_at + interval '24 hours'
-    from public.users_profile as profile
-    where profile.id = old.user_id
-    on conflict (user_id, idempotency_key) do update set spent_until = excluded.spent_until;
-    return null;
+    select * into known from segmentation.idempotency_keys as keys
+    where keys.user_id = auth.uid() and keys.key = p_key;
+    if known.request_hash is distinct from p_request_hash then
+        perform segmentation.refuse(
+            422, 'idempotency_conflict', 'That idempotency key was used with another request.'
+        );
+    end if;
+    select * into task from public.segmentation_results as results where results.id = known.task_id;
+    if not found then
+        perform segmentation.refuse(
+            422, 'idempotency_conflict', 'The task of that idempotency key was deleted. Use a new key.'
+        );
+    end if;
+    return task;
 end;
 $$;
-comment on function segmentation.keep_key is 'Trigger: a deleted task''s key stays used for the rest of its day.';
-revoke execute on function segmentation.keep_key from public;
-
-create trigger segmentation_results_e_keep_key
-after delete on public.segmentation_results
-for each row
-when (old.idempotency_key is not null and old.created_at > now() - interval '24 hours')
-execute function segmentation.keep_key();
+comment on function segmentation.task_of_key is 'The task that a used key stands for, or a refusal with PT422.';
+revoke execute on function segmentation.task_of_key from public;
 
 create function segmentation.submit_task(
     p_source_image_url text,
@@ -67,56 +76,34 @@ set search_path = ''
 as $$
 declare
     task public.segmentation_results;
-    -- Whoever sends no hash gets one of what was sent, so that a key never hides another request.
+    new_id uuid := gen_random_uuid();
+    -- Without a hash of the caller's, one of all arguments: a key never hides another request.
     hash text := coalesce(p_request_hash, encode(sha256(convert_to(jsonb_build_array(
         p_source_image_url, p_prompts, p_options, p_text_prompt, p_project_id, p_deadline_seconds, p_needs
     )::text, 'UTF8')), 'hex'));
 begin
-    if p_idempotency_key is not null then
-        -- Before any row is locked. Two keys of one number only wait for each other.
-        perform pg_advisory_xact_lock(hashtextextended(auth.uid() || ' ' || p_idempotency_key, 0));
+    if char_length(p_idempotency_key) not between 1 and 255 then
+        perform segmentation.refuse(400, 'invalid_request', 'idempotency_key must have 1 to 255 characters.');
     end if;
-    loop
-        select * into task
-        from public.segmentation_results as results
-        where results.user_id = auth.uid() and results.idempotency_key = p_idempotency_key;
-        if found then
-            if task.request_hash is distinct from hash then
-                perform segmentation.refuse(
-                    422, 'idempotency_conflict', 'That idempotency key was used with another request.'
-                );
-            end if;
+    if p_idempotency_key is not null and auth.uid() is not null then
+        insert into segmentation.idempotency_keys as known (user_id, key, request_hash, task_id)
+        values (auth.uid(), p_idempotency_key, hash, new_id)
+        on conflict (user_id, key) do update
+        set request_hash = excluded.request_hash, task_id = excluded.task_id, expires_at = excluded.expires_at
+        where known.expires_at <= now();
+        if not found then
+            task := segmentation.task_of_key(p_idempotency_key, hash);
             return jsonb_build_object('task', to_jsonb(task), 'replayed', true);
         end if;
-        -- Only now: a row that is gone left its key here in the transaction that deleted it.
-        if exists (
-            select 1 from segmentation.spent_keys as spent
-            where
-                spent.user_id = auth.uid()
-                and spent.idempotency_key = p_idempotency_key
-                and spent.spent_until > now()
-        ) then
-            perform segmentation.refuse(
-                422, 'idempotency_conflict', 'The task of that idempotency key was deleted. Use a new key.'
-            );
-        end if;
-
-        -- A bare insert with the same key is waited for; then the loop finds its row, or tries
-        -- again if that one was refused.
-        insert into public.segmentation_results (
-            project_id, source_image_url, text_prompt, prompts, options, idempotency_key, request_hash,
-            deadline_seconds, needs
-        )
-        values (
-            p_project_id, p_source_image_url, p_text_prompt, p_prompts, p_options, p_idempotency_key, hash,
-            p_deadline_seconds, p_needs
-        )
-        on conflict (user_id, idempotency_key) where idempotency_key is not null do nothing
-        returning * into task;
-        if found then
-            return jsonb_build_object('task', to_jsonb(task), 'replayed', false);
-        end if;
-    end loop;
+    end if;
+    insert into public.segmentation_results (
+        id, project_id, source_image_url, text_prompt, prompts, options, deadline_seconds, needs
+    )
+    values (
+        new_id, p_project_id, p_source_image_url, p_text_prompt, p_prompts, p_options, p_deadline_seconds, p_needs
+    )
+    returning * into task;
+    return jsonb_build_object('task', to_jsonb(task), 'replayed', false);
 end;
 $$;
 comment on function segmentation.submit_task is 'See public.submit_task.';

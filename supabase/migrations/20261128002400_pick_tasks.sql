@@ -1,100 +1,60 @@
--- Which pictures' turn it is. A claim walks along the users who wait, never along all their tasks, so
+-- Which tasks' turn it is. A claim walks along the users who wait, never along all their tasks, so
 -- it costs the same at a thousand pending rows and at a million.
 
-create function segmentation.with_companions(p_ids uuid[])
-returns uuid[]
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select p_ids || coalesce(array_agg(companion.id), '{}')
-    from (
-        select picked.source_image_url, picked.user_id, picked.lane_id, count(*) as tasks
-        from public.segmentation_results as picked
-        where picked.id = any(p_ids)
-        group by picked.source_image_url, picked.user_id, picked.lane_id
-    ) as picture
-    cross join lateral (
-        select results.id
-        from public.segmentation_results as results
-        where
-            hashtextextended(results.source_image_url, 0) = hashtextextended(picture.source_image_url, 0)
-            -- The key itself, for hashes may agree. Said so that no index on it can be used.
-            and results.source_image_url is not distinct from picture.source_image_url
-            and results.user_id = picture.user_id and results.lane_id = picture.lane_id
-            and results.status = 'pending' and results.id <> all(p_ids)
-            and results.run_after <= now()
-            and (results.started_at is not null or coalesce(results.expires_at > now(), true))
-        order by results.place, results.id
-        limit greatest(0, 16 - picture.tasks)
-        for update skip locked
-    ) as companion;
-$$;
-comment on function segmentation.with_companions is
-'Lock also what waits for the same pictures of the same user: one vision pass serves up to 16 tasks.';
-revoke execute on function segmentation.with_companions from public;
-
 create function segmentation.begin_tasks(p_ids uuid[])
-returns uuid[]
+returns void
 language plpgsql
 security invoker
 set search_path = ''
 as $$
-declare
-    begun uuid[];
 begin
-    perform segmentation.advance_virtual_time(ahead.kind, ahead.start)
+    perform segmentation.advance_virtual_time(latest.kind, latest.start)
     from (
-        select results.kind, max(results.place + tiers.head_start * 1000::bigint) as start
+        select results.kind, max(results.virtual_start + tiers.head_start * 1000::bigint) as start
         from public.segmentation_results as results
         inner join public.users_profile as profile on results.user_id = profile.id
         inner join segmentation.tiers on profile.tier = tiers.tier
         where results.id = any(p_ids)
         group by results.kind
-    ) as ahead;
-    begun := segmentation.with_companions(p_ids);
-    -- A retry was charged at its first claim. Companions come from behind in the line, so what was
-    -- claimed is added up, and not read from the last place.
+    ) as latest;
+    -- A retry was charged at its first claim.
     update segmentation.fair_clocks as clock
-    set finish = greatest(clock.finish, taken.start) + taken.steps
+    set finish = greatest(clock.finish, claimed.start) + claimed.cost
     from (
         select
             results.user_id, results.kind,
-            min(results.place + tiers.head_start * 1000::bigint) as start,
-            sum(segmentation.step_of(results.cost, tiers))::bigint as steps
+            min(results.virtual_start + tiers.head_start * 1000::bigint) as start,
+            sum(segmentation.virtual_cost(results.cost, tiers))::bigint as cost
         from public.segmentation_results as results
         inner join public.users_profile as profile on results.user_id = profile.id
         inner join segmentation.tiers on profile.tier = tiers.tier
-        where results.id = any(begun) and results.started_at is null
+        where results.id = any(p_ids) and results.started_at is null
         group by results.user_id, results.kind
-    ) as taken
+    ) as claimed
     where
-        clock.user_id = taken.user_id and clock.kind = taken.kind
+        clock.user_id = claimed.user_id and clock.kind = claimed.kind
         -- Locked only while its user is being deleted, and that waits for the tasks we hold.
         and exists (
             select 1 from segmentation.fair_clocks as free
-            where free.user_id = taken.user_id and free.kind = taken.kind
+            where free.user_id = claimed.user_id and free.kind = claimed.kind
             for no key update skip locked
         );
-    -- Not pending any more, so that the claim's next look does not count them again.
+    -- Not pending any more, so that the claim's next look does not find them again.
     update public.segmentation_results as task
     set
         status = 'processing',
         progress = 0,
         computed = 0,
-        blocked_by = null,
         attempt_count = task.attempt_count + 1,
         started_at = coalesce(task.started_at, now())
-    where task.id = any(begun);
-    return begun;
+    where task.id = any(p_ids);
 end;
 $$;
 comment on function segmentation.begin_tasks is
-'Put locked tasks, and what waits for the same pictures, into work; the ids of all of them.';
+'Put locked tasks into work, and move the clocks of their users and kinds.';
 revoke execute on function segmentation.begin_tasks from public;
 
-create function segmentation.pass_turns(p_lanes integer[], p_users uuid[], p_begun uuid[])
+create function segmentation.advance_user_queues(p_classes integer[], p_users uuid[], p_begun uuid[])
 returns void
 language plpgsql
 security invoker
@@ -102,178 +62,145 @@ set search_path = ''
 as $$
 begin
     with begun as materialized (
-        select results.lane_id, results.user_id, count(*)::integer as tasks
+        select results.queue_class_id, results.user_id, count(*)::integer as tasks
         from public.segmentation_results as results
         where results.id = any(p_begun)
-        group by results.lane_id, results.user_id
+        group by results.queue_class_id, results.user_id
     ),
-    line as materialized (
-        select turns.lane_id, turns.user_id, turns.place, coalesce(begun.tasks, 0) as begun, (
-            select results.place
+    head as materialized (
+        select queue.queue_class_id, queue.user_id, queue.virtual_start, coalesce(begun.tasks, 0) as begun, (
+            select results.virtual_start
             from public.segmentation_results as results
             where
-                results.user_id = turns.user_id and results.lane_id = turns.lane_id
+                results.user_id = queue.user_id and results.queue_class_id = queue.queue_class_id
                 and results.status = 'pending'
-            order by results.place
+            order by results.virtual_start
             limit 1
-        ) as next_place
-        from unnest(p_lanes, p_users) as passed (lane_id, user_id)
-        inner join segmentation.turns on passed.lane_id = turns.lane_id and passed.user_id = turns.user_id
-        left join begun on turns.lane_id = begun.lane_id and turns.user_id = begun.user_id
+        ) as next_start
+        from unnest(p_classes, p_users) as seen (queue_class_id, user_id)
+        inner join segmentation.user_queues as queue
+            on seen.queue_class_id = queue.queue_class_id and seen.user_id = queue.user_id
+        left join begun on queue.queue_class_id = begun.queue_class_id and queue.user_id = begun.user_id
     ),
     moved as (
-        update segmentation.turns
-        set place = line.next_place, waiting = greatest(0, turns.waiting - line.begun)
-        from line
+        update segmentation.user_queues as queue
+        set virtual_start = head.next_start, waiting = greatest(0, queue.waiting - head.begun)
+        from head
         where
-            turns.lane_id = line.lane_id and turns.user_id = line.user_id
-            and (line.next_place <> line.place or line.begun > 0 and line.next_place is not null)
+            queue.queue_class_id = head.queue_class_id and queue.user_id = head.user_id
+            and (head.next_start <> head.virtual_start or head.begun > 0 and head.next_start is not null)
     )
-    delete from segmentation.turns using line
+    delete from segmentation.user_queues as queue using head
     where
-        turns.lane_id = line.lane_id and turns.user_id = line.user_id and line.next_place is null;
+        queue.queue_class_id = head.queue_class_id and queue.user_id = head.user_id and head.next_start is null;
 end;
 $$;
-comment on function segmentation.pass_turns is
-'Move locked turns to what waits next, less what was begun, or remove them.';
-revoke execute on function segmentation.pass_turns from public;
+comment on function segmentation.advance_user_queues is
+'Move locked user queues to what waits next, less what was begun, or remove them.';
+revoke execute on function segmentation.advance_user_queues from public;
 
-create function segmentation.pick_tasks(p_lanes integer[], p_limit integer)
+create function segmentation.pick_tasks(p_classes integer[], p_limit integer)
 returns uuid[]
 language plpgsql
 security invoker
 set search_path = ''
--- One plan for every limit and any size: front to back through the indexes.
-set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = 'off'
-set enable_bitmapscan = 'off'
-set enable_hashjoin = 'off'
-set enable_mergejoin = 'off'
+-- Planned for the rows of now: a plan that was made for a few would read all that waits.
+set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     picked uuid[] := '{}';
-    found_ids uuid[];
-    -- Lane and source_image_url. A picture is in one claim once, with its sixteen.
-    served text[] := '{}';
-    served_users uuid[] := '{}';
+    picked_users uuid[] := '{}';
     wanted integer;
+    -- One queue more than tasks are wanted: its virtual start is as far as the others may go.
     chunk integer := p_limit + 1;
-    seen integer;
+    heads record;
     bound bigint;
-    to_the_end boolean := false;
-    crowded boolean;
-    turn record;
-    -- In front of all of them.
-    behind segmentation.turns := row(0, '00000000-0000-0000-0000-000000000000', '-9223372036854775808', 0)::segmentation.turns;
+    found_ids uuid[];
+    found_users uuid[];
 begin
-    while cardinality(served) < p_limit loop
-        wanted := p_limit - cardinality(served);
-        crowded := false;
-        -- The users whose turn it may be, and the next one, whose place is as far as they get.
+    loop
+        wanted := p_limit - cardinality(picked);
         -- Locked by others: their user is submitting just now, and will send a hint.
         select
-            array_agg(line.lane_id) as lane_ids,
-            array_agg(line.user_id) as user_ids,
-            array_agg(line.place) as places,
-            array_agg(line.room) as rooms
-        into turn
+            coalesce(array_agg(head.queue_class_id), '{}') as classes,
+            array_agg(head.user_id) as users,
+            array_agg(head.room) as rooms,
+            max(head.virtual_start) as last_start
+        into heads
         from (
-            select turns.lane_id, turns.user_id, turns.place, space.room
-            from segmentation.turns
+            select queue.queue_class_id, queue.user_id, queue.virtual_start, space.room
+            from segmentation.user_queues as queue
             cross join lateral (
                 select case
                     when tiers.max_in_flight is null then p_limit
                     else tiers.max_in_flight - (
-                        select count(distinct attempts.lead_token) from segmentation.attempts
-                        where attempts.user_id = turns.user_id and attempts.ended_at is null
+                        select count(*) from segmentation.attempts
+                        where attempts.user_id = queue.user_id and attempts.ended_at is null
                     ) - (
-                        select count(*) from unnest(served_users) as mine where mine = turns.user_id
+                        select count(*) from unnest(picked_users) as mine where mine = queue.user_id
                     )
                 end as room
                 from public.users_profile as profile
                 inner join segmentation.tiers on profile.tier = tiers.tier
-                where profile.id = turns.user_id
-                -- A fence: else the caps are counted once to compare and once to return.
+                where profile.id = queue.user_id
+                -- A fence: else the attempts are counted once to compare and once to return.
                 offset 0
             ) as space
-            where turns.lane_id = any(p_lanes)
-                and (turns.place, turns.lane_id, turns.user_id) > (behind.place, behind.lane_id, behind.user_id)
-                and space.room > 0
-            order by turns.place, turns.lane_id, turns.user_id
+            where queue.queue_class_id = any(p_classes) and space.room > 0
+            order by queue.virtual_start, queue.queue_class_id, queue.user_id
             limit chunk
-            for update of turns skip locked
-        ) as line;
-        seen := coalesce(cardinality(turn.user_ids), 0);
-        -- Nobody goes ahead of the next one in line, unless all of them were asked and room is left:
-        -- then only backoffs are in front.
-        bound := case when seen = chunk and not to_the_end then turn.places[seen] else 9223372036854775807 end;
+            for update of queue skip locked
+        ) as head;
+        -- Without a next queue nothing else is in front.
+        bound := case when cardinality(heads.classes) = chunk then heads.last_start else 9223372036854775807 end;
 
-        with line as materialized (
-            select due.id, due.place, due.lane_id, due.user_id
+        with candidate as materialized (
+            select due.id
             from (
                 select
-                    results.id, results.place, results.lane_id, results.user_id, head.room,
-                    row_number() over (partition by results.user_id order by results.place, results.id) as nth,
-                    row_number() over (
-                        partition by results.source_image_url, results.lane_id order by results.place, results.id
-                    ) as rider
-                from unnest(turn.lane_ids, turn.user_ids, turn.rooms) as head (lane_id, user_id, room)
+                    task.id, task.virtual_start, head.room,
+                    row_number() over (partition by head.user_id order by task.virtual_start, task.id) as nth
+                from unnest(heads.classes, heads.users, heads.rooms) as head (queue_class_id, user_id, room)
                 cross join lateral (
-                    select pending.id, pending.place, pending.lane_id, pending.user_id, pending.source_image_url
+                    select pending.id, pending.virtual_start
                     from public.segmentation_results as pending
                     where
-                        pending.user_id = head.user_id and pending.lane_id = head.lane_id
+                        pending.user_id = head.user_id and pending.queue_class_id = head.queue_class_id
                         and pending.status = 'pending'
-                        and pending.place <= bound
+                        and pending.virtual_start <= bound
                         and pending.run_after <= now()
                         and (pending.started_at is not null or coalesce(pending.expires_at > now(), true))
-                        and pending.lane_id || ' ' || pending.source_image_url <> all(served)
-                    order by pending.place, pending.id
+                    order by pending.virtual_start, pending.id
                     limit least(head.room, wanted)
-                ) as results
+                ) as task
             ) as due
-            where due.nth <= due.room and due.rider <= 16
-            order by due.place, due.lane_id, due.user_id, due.id
+            where due.nth <= due.room
+            order by due.virtual_start, due.id
             limit wanted
         )
-        select coalesce(array_agg(locked.id), '{}') into found_ids
+        select coalesce(array_agg(locked.id), '{}'), array_agg(locked.user_id)
+        into found_ids, found_users
         from (
-            select results.id
-            from line
-            inner join public.segmentation_results as results on line.id = results.id
+            select results.id, results.user_id
+            from candidate
+            inner join public.segmentation_results as results on candidate.id = results.id
             where results.status = 'pending'
             for update of results skip locked
         ) as locked;
 
         if found_ids <> '{}' then
-            select served || array_agg(picture.name), served_users || array_agg(picture.user_id)
-            into served, served_users
-            from (
-                select distinct results.lane_id || ' ' || results.source_image_url as name, results.user_id
-                from public.segmentation_results as results
-                where results.id = any(found_ids)
-            ) as picture;
-            -- More tasks than pictures: riders, where somebody else's picture could have been.
-            crowded := cardinality(found_ids) > wanted - (p_limit - cardinality(served));
-            found_ids := segmentation.begin_tasks(found_ids);
+            perform segmentation.begin_tasks(found_ids);
             picked := picked || found_ids;
+            picked_users := picked_users || found_users;
         end if;
-        perform segmentation.pass_turns(turn.lane_ids, turn.user_ids, found_ids);
-        -- The served pictures are out of the way now, and with them their riders.
-        continue when crowded;
-        if seen = chunk then
-            -- The last one again: it was only the bound.
-            behind := row(turn.lane_ids[seen - 1], turn.user_ids[seen - 1], turn.places[seen - 1], 0);
-            chunk := least(2 * chunk, 200);
-        else
-            exit when to_the_end or seen = 0;
-            to_the_end := true;
-            behind := row(0, '00000000-0000-0000-0000-000000000000', '-9223372036854775808', 0)::segmentation.turns;
-        end if;
+        perform segmentation.advance_user_queues(heads.classes, heads.users, found_ids);
+        exit when cardinality(picked) = p_limit or cardinality(heads.classes) < chunk;
+        -- Too little was due in front, because of backoffs: look further.
+        chunk := chunk * 4;
     end loop;
     return picked;
 end;
 $$;
 comment on function segmentation.pick_tasks is
-'Make the tasks whose turn it is processing, as many pictures as asked for; their ids.';
+'Lock and begin the next due tasks of these classes, in fair order, as many of each user as their tier allows.';
 revoke execute on function segmentation.pick_tasks from public;

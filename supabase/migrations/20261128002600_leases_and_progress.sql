@@ -33,7 +33,7 @@ begin
     if not found then
         return 'stale';
     end if;
-    -- A worker with all hands full does not claim, but it is there.
+    -- A worker whose slots are all busy does not claim, but it is online.
     update segmentation.workers set last_seen_at = now()
     where
         workers.machine_id is not distinct from attempt.machine_id and workers.worker = attempt.worker
@@ -144,6 +144,6 @@ as $$
     select segmentation.attempt_objects(p_token);
 $$;
 comment on function public.attempt_objects is
-'Workers: {"source", "result_prefix", "expires_at"} of a live attempt of the caller''s; null: it is not, or no more.';
+'Workers: {"source", "result_prefix", "expires_at"} of a live attempt of the caller''s, else null.';
 revoke execute on function public.attempt_objects from public, anon, authenticated, service_role;
 grant execute on function public.attempt_objects to authenticated, service_role;

@@ -7,8 +7,7 @@ create function segmentation.complete_task(
     p_overlay_image_url text,
     p_instance_count integer,
     p_summary jsonb,
-    p_timings jsonb,
-    p_charge integer
+    p_timings jsonb
 )
 returns text
 language plpgsql
@@ -40,11 +39,6 @@ begin
             400, 'invalid_request', 'instance_count must be 0 or more, and summary at most 256 KiB.'
         );
     end if;
-    if p_charge is not null and p_charge not between 0 and (
-        select results.cost from public.segmentation_results as results where results.id = attempt.result_id
-    ) then
-        perform segmentation.refuse(400, 'invalid_request', 'Charge at least nothing and at most what is held.');
-    end if;
 
     perform segmentation.end_attempt(p_token, 'done', p_timings => p_timings);
     update public.segmentation_results as results
@@ -52,8 +46,8 @@ begin
         status = 'done',
         progress = 1,
         finished_at = now(),
-        computed = coalesce(p_charge, results.cost),
-        charged = coalesce(p_charge, results.cost),
+        computed = results.cost,
+        charged = results.cost,
         manifest_url = p_manifest_url,
         mask_image_url = p_mask_image_url,
         overlay_image_url = p_overlay_image_url,
@@ -76,8 +70,7 @@ create function public.complete_task(
     p_overlay_image_url text,
     p_instance_count integer,
     p_summary jsonb,
-    p_timings jsonb default null,
-    p_charge integer default null
+    p_timings jsonb default null
 )
 returns text
 language sql
@@ -85,11 +78,10 @@ security invoker
 set search_path = ''
 as $$
     select segmentation.complete_task(
-        p_token, p_manifest_url, p_mask_image_url, p_overlay_image_url, p_instance_count, p_summary, p_timings,
-        p_charge
+        p_token, p_manifest_url, p_mask_image_url, p_overlay_image_url, p_instance_count, p_summary, p_timings
     );
 $$;
 comment on function public.complete_task is
-'Workers: results lie under results/{user}/{task}/{token}/: ok, duplicate or stale. Charges the hold, or less of it.';
+'Workers: results lie under results/{user}/{task}/{token}/: ok, duplicate or stale. Charges the hold.';
 revoke execute on function public.complete_task from public, anon, authenticated, service_role;
 grant execute on function public.complete_task to authenticated, service_role;

@@ -1,37 +1,37 @@
 -- A worker that cannot go on: the task failed, or it is handed back unharmed.
 
-create function segmentation.need_more_memory(p_attempt segmentation.attempts)
+create function segmentation.raise_memory_floor(p_attempt segmentation.attempts)
 returns void
 language plpgsql
 security invoker
 set search_path = ''
 as $$
 declare
-    lane segmentation.lanes;
+    class segmentation.queue_classes;
 begin
-    select lanes.* into lane
+    select classes.* into class
     from public.segmentation_results as results
-    inner join segmentation.lanes on results.lane_id = lanes.id
+    inner join segmentation.queue_classes as classes on results.queue_class_id = classes.id
     where results.id = p_attempt.result_id;
-    lane := segmentation.lane_for(
-        lane.kind,
-        -- More than that machine had, in whole GiB.
-        greatest(lane.memory_mb, (coalesce(p_attempt.memory_mb, 0) / 1024 + 1) * 1024),
-        lane.pixels,
-        lane.model_revision,
-        lane.dtype
+    class := segmentation.queue_class(
+        class.kind,
+        -- More than that machine had, as far as there are classes.
+        greatest(class.memory_mb, least(coalesce(p_attempt.memory_mb, 0), 1048575) + 1),
+        class.pixels,
+        class.model_revision,
+        class.dtype
     );
-    if segmentation.is_blocked(lane) then
+    if segmentation.blocked_reason(class) is not null then
         perform segmentation.close_task(p_attempt.result_id, 'failed', 'out_of_memory');
         return;
     end if;
-    update public.segmentation_results set lane_id = lane.id where id = p_attempt.result_id;
+    update public.segmentation_results set queue_class_id = class.id where id = p_attempt.result_id;
     perform segmentation.retry_or_fail(p_attempt.result_id, 'out_of_memory');
 end;
 $$;
-comment on function segmentation.need_more_memory is
-'After out of memory: raise the floor and retry where somebody online has more, else fail.';
-revoke execute on function segmentation.need_more_memory from public;
+comment on function segmentation.raise_memory_floor is
+'After out of memory: retry on a worker online with more, or fail if there is none.';
+revoke execute on function segmentation.raise_memory_floor from public;
 
 create function segmentation.fail_task(p_token bigint, p_error_code text, p_detail text)
 returns text
@@ -53,7 +53,7 @@ begin
     end if;
     perform segmentation.end_attempt(p_token, 'failed', p_error_code, p_detail);
     if p_error_code = 'out_of_memory' then
-        perform segmentation.need_more_memory(attempt);
+        perform segmentation.raise_memory_floor(attempt);
     else
         perform segmentation.retry_or_fail(attempt.result_id, p_error_code);
     end if;
@@ -111,13 +111,12 @@ begin
         end if;
         wait := segmentation.backoff(unable_before + 1);
     end if;
-    -- Its place stays: the task gets its old place in the line back.
+    -- Its virtual start stays: the task gets its old position in the queue back.
     update public.segmentation_results as results
     set
         status = 'pending',
         progress = 0,
         computed = 0,
-        blocked_by = segmentation.mark_of(results.lane_id),
         -- Nothing to wait for: it was due, or it would not have been claimed.
         run_after = case when p_reason = 'unable' then now() + wait else results.run_after end,
         attempt_count = results.attempt_count - 1

@@ -1,10 +1,11 @@
 -- What nobody else ends: silent attempts, and tasks that nobody began in time.
 --
--- Lock order, here and everywhere: a user's fair clock, then tasks, their attempts, profiles, turns.
--- A submit holds its user's profile while it waits for the user's turn, so who holds a turn must
--- never wait for a profile. A single transition locks one task and after it either a profile or a
--- turn; reaping does many at once, so it goes in phases: all attempts, all profiles, all turns.
--- Claims lock turns before tasks, but wait for neither: they skip what is locked.
+-- The lock order of all transactions: a user's idempotency key, their fair clock, then tasks, their
+-- attempts, profiles, user queues. A submit holds its user's profile while it waits for the user's
+-- queue, so a transaction that holds a queue must never wait for a profile. A single transition locks
+-- one task and after it either a profile or a queue; reaping does many at once, so it goes in phases:
+-- all attempts, all profiles, all queues. Claims lock user queues before tasks, but wait for neither:
+-- they skip what is locked.
 
 create function segmentation.expire_tasks(p_limit integer)
 returns integer
@@ -75,7 +76,7 @@ begin
     end loop;
     -- Locks profiles, as each of these tasks gives its hold back.
     perform segmentation.expire_tasks(p_limit);
-    -- Before the first turn, for some of them may have no attempt left and give their hold back.
+    -- Before the first user queue: some of them may have no attempt left and give their hold back.
     perform 1 from public.users_profile as profile
     where profile.id in (
         select task.user_id from public.segmentation_results as task where task.id = any(ended)
@@ -84,7 +85,6 @@ begin
     for no key update;
     perform segmentation.retry_or_fail(over.result_id, over.cause)
     from unnest(ended, causes) as over (result_id, cause);
-    perform segmentation.mark_blocked();
     return cardinality(ended);
 end;
 $$;
@@ -101,6 +101,6 @@ as $$
     select segmentation.reap_tasks(p_limit);
 $$;
 comment on function public.reap_tasks is
-'Workers: end silent attempts (how many), cancel expired tasks, mark the blocked. 0 while another reaps.';
+'Workers: end silent attempts (how many) and cancel expired tasks. 0 while another reaps.';
 revoke execute on function public.reap_tasks from public, anon, authenticated, service_role;
 grant execute on function public.reap_tasks to authenticated, service_role;

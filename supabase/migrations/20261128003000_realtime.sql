@@ -1,7 +1,8 @@
 -- Hints: workers hear that something is due, users that their row has moved.
 --
--- realtime.send keeps nothing and swallows its errors, so a hint may be lost. The row is the truth:
--- workers poll, clients read the row again whenever they (re)subscribe.
+-- realtime.send swallows its errors, and a client that is away misses what was sent (hosted Realtime
+-- keeps messages for about 72 hours, the devstack keeps none). So a hint may be lost. The row is the
+-- truth: workers poll, and clients read the row again whenever they (re)subscribe.
 
 create function segmentation.wake_workers()
 returns trigger

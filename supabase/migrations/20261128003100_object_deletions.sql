@@ -15,7 +15,7 @@ create table segmentation.object_deletions (
 );
 comment on table segmentation.object_deletions is 'Outbox: folders of the bucket to delete.';
 comment on column segmentation.object_deletions.due_at is 'A janitor may take it from then on; moved on when one does.';
-comment on column segmentation.object_deletions.done_at is 'Kept for a week after that, for whoever asks.';
+comment on column segmentation.object_deletions.done_at is 'Kept for a week after that, for an operator who asks.';
 
 -- Read by take_object_deletions.
 create index object_deletions_due on segmentation.object_deletions (due_at)
@@ -52,7 +52,7 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Whoever goes altogether has their whole folders deleted.
+    -- Of a user who is being deleted, the whole folders go (delete_objects_of_user).
     if exists (select 1 from public.users_profile as profile where profile.id = old.user_id) then
         perform segmentation.delete_objects(
             format('results/%s/%s/', old.user_id, old.id),
@@ -65,7 +65,7 @@ $$;
 comment on function segmentation.delete_objects_of_result is 'Trigger: the objects of a deleted task go too.';
 revoke execute on function segmentation.delete_objects_of_result from public;
 
--- Before, for its attempts are asked.
+-- Before the deletion, because it reads the attempts of the task.
 create trigger segmentation_results_e_delete_objects
 before delete on public.segmentation_results
 for each row execute function segmentation.delete_objects_of_result();

@@ -13,10 +13,9 @@ begin
     if not coalesce(p_limit between 1 and 10000, false) then
         perform segmentation.refuse(400, 'invalid_request', 'Prune 1 to 10000 results at once.');
     end if;
-    delete from segmentation.spent_keys where spent_until < now();
+    delete from segmentation.idempotency_keys where expires_at <= now();
     delete from segmentation.object_deletions where done_at < now() - interval '7 days';
     delete from segmentation.workers where last_seen_at < now() - interval '30 days';
-    perform segmentation.prune_lanes();
     delete from public.segmentation_results as results
     where results.id in (
         select old.id
@@ -26,8 +25,6 @@ begin
         where
             tiers.retention_days is not null
             and old.finished_at < now() - make_interval(days => tiers.retention_days)
-            -- Its Idempotency-Key is promised for a day.
-            and old.created_at < now() - interval '24 hours'
         order by old.finished_at
         limit p_limit
         for update of old skip locked
@@ -49,6 +46,6 @@ as $$
     select segmentation.prune_results(p_limit);
 $$;
 comment on function public.prune_results is
-'The janitor: remove final tasks older than their tier keeps them (how many), and rows that have had their time.';
+'The janitor: remove final tasks older than their tier keeps them (how many), expired keys and workers long gone.';
 revoke execute on function public.prune_results from public, anon, authenticated, service_role;
 grant execute on function public.prune_results to service_role;

@@ -1,27 +1,5 @@
 -- Where users want to hear of their tasks, and the secrets that sign what is sent there.
 
-create function segmentation.hmac_sha256(p_key bytea, p_message bytea)
-returns bytea
-language plpgsql
-immutable
-security invoker
-set search_path = ''
-as $$
-declare
-    key bytea := case when octet_length(p_key) > 64 then sha256(p_key) else p_key end;
-    inner_pad bytea := decode(repeat('36', 64), 'hex');
-    outer_pad bytea := decode(repeat('5c', 64), 'hex');
-begin
-    for place in 0..octet_length(key) - 1 loop
-        inner_pad := set_byte(inner_pad, place, get_byte(key, place) # 54);
-        outer_pad := set_byte(outer_pad, place, get_byte(key, place) # 92);
-    end loop;
-    return sha256(outer_pad || sha256(inner_pad || p_message));
-end;
-$$;
-comment on function segmentation.hmac_sha256 is 'HMAC-SHA256 of RFC 2104.';
-revoke execute on function segmentation.hmac_sha256 from public;
-
 create function segmentation.new_webhook_secret()
 returns text
 language sql
@@ -42,9 +20,10 @@ immutable
 security invoker
 set search_path = ''
 as $$
-    select 'v1,' || encode(segmentation.hmac_sha256(
+    select 'v1,' || encode(extensions.hmac(
+        convert_to(format('%s.%s.%s', p_id, p_timestamp, p_body), 'UTF8'),
         decode(substr(p_secret, 7), 'base64'),
-        convert_to(format('%s.%s.%s', p_id, p_timestamp, p_body), 'UTF8')
+        'sha256'
     ), 'base64');
 $$;
 comment on function segmentation.webhook_signature is
@@ -78,7 +57,7 @@ create table public.webhook_endpoints (
     constraint webhook_endpoints_description_length check (char_length(description) <= 500),
     constraint webhook_endpoints_disabled_reason_known check (disabled_reason in ('owner', 'gone'))
 );
-comment on table public.webhook_endpoints is 'A customer''s address for webhooks. Only functions change it.';
+comment on table public.webhook_endpoints is 'A user''s address for webhooks. Only functions change it.';
 comment on column public.webhook_endpoints.disabled_reason is 'owner: switched off; gone: it answered 410.';
 comment on column public.webhook_endpoints.failures is 'Failed attempts in a row.';
 comment on column public.webhook_endpoints.circuit_open_until is

@@ -89,7 +89,7 @@ as $$
     select segmentation.create_webhook(p_url, p_events, p_description);
 $$;
 comment on function public.create_webhook is
-'Be told of one''s tasks at an address: {"webhook": row, "secret"}. The secret is shown this once.';
+'Owner: add an endpoint: {"webhook": row, "secret"}. The secret is shown this once.';
 revoke execute on function public.create_webhook from public, anon, authenticated, service_role;
 grant execute on function public.create_webhook to authenticated;
 

@@ -10,7 +10,7 @@ begin
     update public.webhook_deliveries as deliveries
     set
         status = 'pending', attempt_count = 0, next_attempt_at = now(), finished_at = null,
-        -- Whoever works on it now has lost it.
+        -- A dispatcher that works on it now is stale.
         claim_token = nextval('segmentation.tokens')
     where deliveries.id = p_delivery_id and deliveries.user_id = auth.uid();
     if not found then
@@ -45,7 +45,6 @@ as $$
 declare
     pruned integer;
     overdue integer;
-    woken integer;
 begin
     perform segmentation.require_operator();
     if not coalesce(p_days >= 1 and p_limit between 1 and 10000, false) then
@@ -70,16 +69,7 @@ begin
         for update skip locked
     );
     get diagnostics overdue = row_count;
-    delete from segmentation.wake_outbox
-    where wake_outbox.id in (
-        select old.id from segmentation.wake_outbox as old
-        where old.created_at < now() - interval '1 day'
-        order by old.created_at
-        limit p_limit
-        for update skip locked
-    );
-    get diagnostics woken = row_count;
-    return pruned + overdue + woken;
+    return pruned + overdue;
 end;
 $$;
 comment on function segmentation.prune_webhooks is 'See public.prune_webhooks.';
@@ -95,6 +85,6 @@ as $$
     select segmentation.prune_webhooks(p_days, p_limit);
 $$;
 comment on function public.prune_webhooks is
-'The janitor: remove deliveries that ended or were due that long ago, and wakes after a day; how many.';
+'The janitor: remove deliveries that ended or were due that long ago; how many.';
 revoke execute on function public.prune_webhooks from public, anon, authenticated, service_role;
 grant execute on function public.prune_webhooks to service_role;

@@ -1,4 +1,4 @@
--- What an operator does with listeners that have an address, and what these do with a webhook.
+-- What an operator does with listeners that have an address.
 
 create function segmentation.register_wake_target(p_name text, p_url text)
 returns text
@@ -100,7 +100,7 @@ set search_path = ''
 as $$
     select segmentation.remove_wake_target(p_name);
 $$;
-comment on function public.remove_wake_target is 'Operators: wake that listener no more: ok.';
+comment on function public.remove_wake_target is 'Operators: send that listener nothing any more: ok.';
 revoke execute on function public.remove_wake_target from public, anon, authenticated, service_role;
 grant execute on function public.remove_wake_target to service_role;
 
@@ -133,65 +133,6 @@ as $$
     select * from segmentation.wake_targets();
 $$;
 comment on function public.wake_targets is
-'Operators and the Edge Function notify-listener: who is to be woken, where, signed with each of what.';
+'Operators and the Edge Function notify-listener: names, addresses and signing secrets of listeners.';
 revoke execute on function public.wake_targets from public, anon, authenticated, service_role;
 grant execute on function public.wake_targets to service_role;
-
-create table segmentation.webhook_receipts (
-    id text primary key,
-    received_at timestamptz not null default now(),
-
-    constraint webhook_receipts_id_length check (char_length(id) between 1 and 200)
-);
-comment on table segmentation.webhook_receipts is
-'Ids of webhooks that listeners took, so that none counts twice; kept for a day.';
-
--- Read by accept_webhook, which forgets old ones.
-create index webhook_receipts_by_time on segmentation.webhook_receipts (received_at);
-
-alter table segmentation.webhook_receipts enable row level security;
-create policy "Nobody reads webhook receipts but functions" on segmentation.webhook_receipts
-for select to authenticated
-using (false);
-
-create function segmentation.accept_webhook(p_id text)
-returns text
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    perform segmentation.require_worker();
-    if not coalesce(char_length(p_id) between 1 and 200, false) then
-        perform segmentation.refuse(400, 'invalid_request', 'A webhook''s id has 1 to 200 characters.');
-    end if;
-    insert into segmentation.webhook_receipts (id) values (p_id) on conflict (id) do nothing;
-    if not found then
-        return 'duplicate';
-    end if;
-    delete from segmentation.webhook_receipts
-    where webhook_receipts.id in (
-        select old.id from segmentation.webhook_receipts as old
-        where old.received_at < now() - interval '1 day'
-        limit 10
-        for update skip locked
-    );
-    return 'ok';
-end;
-$$;
-comment on function segmentation.accept_webhook is 'See public.accept_webhook.';
-revoke execute on function segmentation.accept_webhook from public;
-grant execute on function segmentation.accept_webhook to authenticated, service_role;
-
-create function public.accept_webhook(p_id text)
-returns text
-language sql
-security invoker
-set search_path = ''
-as $$
-    select segmentation.accept_webhook(p_id);
-$$;
-comment on function public.accept_webhook is
-'Listeners: is that webhook new? ok or duplicate, across restarts and machines.';
-revoke execute on function public.accept_webhook from public, anon, authenticated, service_role;
-grant execute on function public.accept_webhook to authenticated, service_role;

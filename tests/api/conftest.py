@@ -235,7 +235,7 @@ def draw() -> Callable[..., bytes]:
 
 @pytest.fixture
 def start(stack: testing.Stack, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start an API of one's own: `start(API_MAX_UPLOAD_BYTES="10")`; stopped at the end."""
+    """Start an API of one's own: `start(API_CORS_ORIGINS="*")`; stopped at the end."""
     running: list[Server] = []
 
     def begin(**environ: str) -> Server:

@@ -39,23 +39,6 @@ async def test_both_forms_of_a_prompt_mean_the_same(caller: Any, draw: Draw) -> 
     assert result["options"] == prompts.SegmentOptions().model_dump(mode="json")
 
 
-async def test_only_what_is_asked_goes_into_the_queue(
-    caller: Any, draw: Draw, db: psycopg.AsyncConnection[Any]
-) -> None:
-    """Options of later releases are not there by default, so an older worker can read the task."""
-    image_url = await caller.upload(draw())
-    stored = []
-    for asked in ({}, {"tiles": 2, "floor": 0}):
-        task = (await caller.segment(image_url=image_url, **asked)).data["task_id"]
-        row = await db.execute(
-            "select options from public.segmentation_results where id = %s", (task,)
-        )
-        stored += await row.fetchone() or ()
-
-    first = {"threshold": 0.5, "mask_threshold": 0.5, "max_instances": 200}
-    assert stored == [first, first | {"tiles": 2, "floor": 0}]
-
-
 async def test_a_task_in_tiles_costs_each_pass(caller: Any, draw: Draw) -> None:
     """Two prompts in 2 x 2 tiles: the whole and four tiles for each."""
     asked = [{"text": "cat"}, {"text": "dog"}]

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from api import rows, sources
+from api import source_picture, task_store
 from s3_sam3.contracts.errors import ErrorCode
 
 
@@ -59,8 +59,8 @@ async def test_a_task_that_nobody_online_can_do_says_so(caller: Any, draw: Draw)
     assert "online" in reply.data["blocked_by"]["message"]
     assert reply.data["eta_seconds"] is None
     assert (reply.data["credits"], reply.data["credits_charged"]) == (1, None)
-    page = (await caller.ask("GET", "/api/v1/results")).data["items"]
-    assert page[0]["blocked_by"]["code"] == "no_capable_worker"
+    task = (await caller.ask("GET", f"/api/v1/tasks/{reply.data['task_id']}")).data
+    assert task["blocked_by"] == reply.data["blocked_by"]
 
 
 async def test_a_deadline_is_counted_from_the_submission(caller: Any, draw: Draw) -> None:
@@ -110,7 +110,7 @@ async def test_a_turned_picture_has_the_same_pixels(caller: Any, draw: Draw, wor
 
     noted = {"width": str(upload["width"]), "height": str(upload["height"])}
     assert dict(head.metadata) == noted
-    size = sources.noted_size(head.metadata)
+    size = source_picture.noted_size(head.metadata)
     assert size is not None
     assert size.pixels == 200
 
@@ -121,7 +121,7 @@ async def test_a_turned_picture_has_the_same_pixels(caller: Any, draw: Draw, wor
 )
 def test_a_size_that_is_none_is_no_size(metadata: dict[str, str]) -> None:
     """Whatever lies there, a picture is not refused for it."""
-    assert sources.noted_size(metadata) is None
+    assert source_picture.noted_size(metadata) is None
 
 
 @pytest.fixture
@@ -187,7 +187,6 @@ ROW: dict[str, Any] = {
     "attempt_count": 0,
     "error_code": None,
     "error_message": None,
-    "blocked_by": "no_capable_worker",
     "created_at": "2026-01-01T00:00:00Z",
     "expires_at": None,
     "started_at": None,
@@ -195,16 +194,9 @@ ROW: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("status", ["processing", "done", "failed", "cancelled"])
-def test_only_a_pending_task_is_blocked(status: str) -> None:
-    """A mark that was left behind by a claim or an end is not told."""
-    assert rows.task(ROW).blocked_by is not None
-    assert rows.task(ROW | {"status": status}).blocked_by is None
-
-
 def test_a_code_that_is_newer_than_this_server_is_ours() -> None:
     """A database that is ahead makes no request fail."""
-    task = rows.task(ROW | {"status": "failed", "error_code": "from_the_future"})
+    task = task_store.task(ROW | {"status": "failed", "error_code": "from_the_future"})
 
     assert task.error is not None
     assert task.error.code is ErrorCode.INTERNAL

@@ -1,4 +1,4 @@
-"""Pictures of a batch, its folder, and the service that is asked."""
+"""Pictures of a batch, its folder, and a fake service."""
 
 from pathlib import Path
 
@@ -25,5 +25,5 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service() -> FakeService:
-    """A service on which nothing goes wrong."""
+    """A service without faults."""
     return FakeService()

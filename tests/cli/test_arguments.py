@@ -65,7 +65,7 @@ def test_pictures_exist_and_prompts_are_the_rest(
     ids=str,
 )
 def test_what_may_match_several_is_many(folder: Path, arguments: list[str], many: bool) -> None:
-    """A pattern that matches one picture today is a batch, which tomorrow's call goes on with."""
+    """A pattern that matches one picture today is a batch, which tomorrow's call continues."""
     assert parse([*arguments, "dog"]).many is many
 
 
@@ -87,7 +87,7 @@ def test_a_picture_that_is_not_there_is_told(folder: Path, argument: str, said: 
 
 
 def test_a_box_may_be_negative() -> None:
-    """`x1,y1,x2,y2` is an example, with `:negative` of what is not meant."""
+    """`x1,y1,x2,y2` is an example; with `:negative` a counter-example."""
     assert box("1,2,3.5,4").xyxy == (1, 2, 3.5, 4)
     assert box("1,2,3,4:negative").label is BoxLabel.NEGATIVE
 

@@ -1,4 +1,4 @@
-"""Many pictures in one call: none twice, none stops another, and what is done stays done."""
+"""Many pictures in one call: none twice, none stops another, done ones stay done."""
 
 import asyncio
 import uuid
@@ -17,7 +17,7 @@ from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 def names(rows: list[Row]) -> list[str]:
-    """The pictures of rows, sorted."""
+    """The pictures' names, sorted."""
     return sorted(row.picture.stem for row in rows)
 
 
@@ -47,10 +47,10 @@ async def test_at_most_so_many_at_a_time(
     assert service.most_at_once == 2
 
 
-async def test_what_is_done_is_not_asked_again(
+async def test_a_done_picture_is_not_submitted_again(
     service: FakeService, pictures: list[Path], out: Path
 ) -> None:
-    """The second call asks for the new picture alone."""
+    """The second call submits only the new picture."""
     await batch(service, pictures[:4], out)
     again = await batch(service, pictures, out)
 
@@ -58,7 +58,7 @@ async def test_what_is_done_is_not_asked_again(
     assert len(service.tasks) == 5
 
 
-async def test_other_questions_are_asked(
+async def test_another_request_is_submitted(
     service: FakeService, pictures: list[Path], out: Path
 ) -> None:
     """Other prompts or options are another request, and so is a picture with other bytes."""
@@ -78,7 +78,7 @@ async def test_other_questions_are_asked(
 async def test_a_failure_stops_no_other_and_is_tried_again(
     service: FakeService, pictures: list[Path], out: Path
 ) -> None:
-    """One task fails; the rest is done, and the next call asks for it anew, and only for it."""
+    """One task fails; the others are done, and the next call submits only that one again."""
     first = iter([True])
 
     def fail_once(task_id: uuid.UUID) -> None:
@@ -97,7 +97,7 @@ async def test_a_failure_stops_no_other_and_is_tried_again(
 async def test_a_task_that_may_go_on_is_waited_for_again(
     service: FakeService, pictures: list[Path], out: Path
 ) -> None:
-    """After a lost connection the next call waits for the same task in place of a new one."""
+    """After a lost connection the next call waits for the same task."""
     service.before_wait = _raises(Unreachable("http://s3", "gone"))
     await batch(service, pictures[:1], out)
     service.before_wait = lambda task_id: None
@@ -110,7 +110,7 @@ async def test_a_task_that_may_go_on_is_waited_for_again(
 async def test_a_kill_between_submit_and_record_is_not_paid_twice(
     service: FakeService, pictures: list[Path], out: Path
 ) -> None:
-    """Without any record of its own the task is found again by its key."""
+    """Without its record a task is found again by its key."""
     await batch(service, pictures, out)
     forget(out)
     again = await batch(service, pictures, out)
@@ -143,7 +143,7 @@ async def test_control_another_run_has_other_keys(
 async def test_what_would_fail_every_picture_stops_the_rest(
     service: FakeService, pictures: list[Path], out: Path, error: Exception
 ) -> None:
-    """Nobody there, no credits, signed out: the pictures that are left are not tried."""
+    """No service, no credits, signed out: the remaining pictures are not tried."""
     service.before_submit = _raises(error)
     done = await batch(service, pictures, out, jobs=1)
 
@@ -151,8 +151,10 @@ async def test_what_would_fail_every_picture_stops_the_rest(
     assert [row.error for row in done.rows[1:]] == ["not begun"] * 4
 
 
-async def test_no_room_is_waited_for(service: FakeService, pictures: list[Path], out: Path) -> None:
-    """`rate_limited` means that too many tasks wait; the picture is submitted a little later."""
+async def test_rate_limits_are_waited_for(
+    service: FakeService, pictures: list[Path], out: Path
+) -> None:
+    """`rate_limited` means too many pending tasks; the picture is submitted a little later."""
     refusals = iter([True])
 
     def refuse_once(image_url: str) -> None:
@@ -193,7 +195,7 @@ async def test_the_same_bytes_are_paid_once(
 async def test_a_damaged_record_is_as_none(
     service: FakeService, pictures: list[Path], out: Path
 ) -> None:
-    """Half a record (from elsewhere; ours are whole) is asked again, and found by its key."""
+    """A picture with half a record is submitted again, and found by its key."""
     await batch(service, pictures[:1], out)
     (out / "a" / "task.json").write_text('{"picture": ')
     again = await batch(service, pictures[:1], out)

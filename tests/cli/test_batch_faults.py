@@ -1,4 +1,4 @@
-"""What goes wrong with one picture of a batch is its row, and the others have their files."""
+"""A fault of one picture of a batch is its row; the others have their files."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ from s3_sam3.cli.segment_many import segment_many
 async def test_a_file_that_cannot_be_read_is_a_row(
     service: FakeService, pictures: list[Path], out: Path
 ) -> None:
-    """A picture that vanished is told, and the others are done."""
+    """A picture that vanished is a row with its reason; the others are done."""
     pictures[0].unlink()
     done = await batch(service, pictures, out)
 
@@ -63,7 +63,7 @@ async def test_an_answer_that_nobody_expected_is_a_row(
 
 
 def test_a_manifest_of_another_version_is_an_error_of_the_sdk() -> None:
-    """What a newer service wrote is told as that, and keeps the task's id."""
+    """A manifest of a newer service is an error of the SDK with the task's id."""
     task = uuid.UUID(int=1)
     with pytest.raises(UnreadableManifest, match=r"version: .*newer than this client") as caught:
         read_manifest(task, b'{"version": 2}')
@@ -77,7 +77,7 @@ def test_a_full_disk_ends_the_command_with_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What would fail every picture stops the rest; the table says which are there."""
+    """A full disk stops the remaining pictures; the table says which are done."""
 
     def full(place: Path, record: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

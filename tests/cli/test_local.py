@@ -1,4 +1,4 @@
-"""What the parts of `s3 up` are told when they are started."""
+"""The environments of the programs that `s3 up` starts."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,12 +30,12 @@ def told(tmp_path: Path, settings: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 def test_a_worker_is_told_its_own_settings_and_no_key_of_the_platform(tmp_path: Path) -> None:
-    """A benchmark that turns Realtime off measures a worker that has it off."""
+    """A worker started with settings of its own has them, and none of the platform's keys."""
     listener = told(tmp_path, {"LISTENER_REALTIME": "off"})["listener"]
     assert listener["LISTENER_REALTIME"] == "off"
     assert (listener["SUPABASE_SERVICE_KEY"], listener["R2_SECRET_ACCESS_KEY"]) == ("", "")
 
 
 def test_without_settings_it_is_told_none(tmp_path: Path) -> None:
-    """Control: what the one above is told comes from its settings."""
+    """Negative control: without settings of its own the worker has none of them."""
     assert "LISTENER_REALTIME" not in told(tmp_path, {})["listener"]

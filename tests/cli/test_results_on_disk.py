@@ -65,9 +65,9 @@ def test_a_batch_knows_its_pictures(batch: Path, tmp_path: Path) -> None:
 
 def test_a_batch_has_all_its_results(batch: Path, tmp_path: Path) -> None:
     """
-    Also one that was written flat, on the day when the pattern matched one picture.
+    Also a result written flat by a call in which the pattern matched one picture.
 
-    Negative control: without the batch's mark the folder is one result, and what is left is told.
+    Negative control: without the batch's name file the folder is one result, and a note says so.
     """
     (batch / "manifest.json").write_text(DOGS.model_dump_json())
     flat = s3("export", batch, "-f", "labels", "-o", tmp_path / "flat")
@@ -84,7 +84,7 @@ def test_a_batch_has_all_its_results(batch: Path, tmp_path: Path) -> None:
 
 
 def test_a_picture_that_changed_is_not_taken_for_it(batch: Path, tmp_path: Path) -> None:
-    """Other bytes under the old name are another picture, of the same size or not."""
+    """Other bytes under the old name are another picture."""
     picture(tmp_path / "a.png", (48, 64))
     source = manifests.from_file(batch / "a" / "manifest.json", None)
 
@@ -122,8 +122,8 @@ def test_one_picture_is_not_the_picture_of_two(batch: Path, tmp_path: Path) -> N
     assert done.exit_code == 2
 
 
-def test_a_result_is_cut_anew_and_back(result: Path, tmp_path: Path) -> None:
-    """A higher threshold drops the worse dog, and the new folder still knows it."""
+def test_a_result_is_rethresholded_and_back(result: Path, tmp_path: Path) -> None:
+    """A higher threshold drops the worse dog; a lower one brings it back from the new folder."""
     s3("rethreshold", result, "--threshold", "0.85", "-o", tmp_path / "strict")
     s3("rethreshold", tmp_path / "strict", "--threshold", "0.5", "-o", tmp_path / "back")
 
@@ -132,7 +132,7 @@ def test_a_result_is_cut_anew_and_back(result: Path, tmp_path: Path) -> None:
 
 
 def test_a_prompt_may_have_its_own_threshold(result: Path) -> None:
-    """`--prompt p0=0.85` is for that prompt; one that is not there is told."""
+    """`--prompt p0=0.85` is the threshold of that prompt; an unknown prompt is an error."""
     done = s3("rethreshold", result, "--prompt", "p0=0.85", "--json")
     [document] = json.loads(done.output)["manifests"].values()
 
@@ -140,7 +140,7 @@ def test_a_prompt_may_have_its_own_threshold(result: Path) -> None:
     assert "p0" in str(s3("rethreshold", result, "--prompt", "cat=0.85").exception)
 
 
-def test_a_batch_is_cut_anew_into_folders(batch: Path, tmp_path: Path) -> None:
+def test_a_batch_is_rethresholded_into_folders(batch: Path, tmp_path: Path) -> None:
     """Each result of a batch has a folder again, its overlay included."""
     done = s3("rethreshold", batch, "--threshold", "0.85", "-o", tmp_path / "strict")
 
@@ -153,7 +153,7 @@ def test_a_batch_is_cut_anew_into_folders(batch: Path, tmp_path: Path) -> None:
     "changes", [(), ("--prompt", "p0"), ("--prompt", "p0=2"), ("--nms", "3")], ids=str
 )
 def test_changes_that_fit_nothing_are_usage_errors(result: Path, changes: tuple[str, ...]) -> None:
-    """Nothing to change, no number, a number out of its bounds."""
+    """Nothing to change, no number, a number out of bounds."""
     assert s3("rethreshold", result, *changes).exit_code == 2
 
 

@@ -145,35 +145,13 @@ async def test_whose_fault_it_was_decides_on_the_charge(
     assert await owner.credits() == 100 - charged
 
 
-@pytest.mark.parametrize(
-    ("charge", "settled"),
-    [
-        (None, [("capture", 3)]),
-        (3, [("capture", 3)]),
-        (1, [("capture", 1), ("remainder", 2)]),
-        (0, [("release", 3)]),
-    ],
-)
-async def test_a_completion_may_charge_a_part(
-    owner: Any, machine: Any, task_row: Any, charge: int | None, settled: list[tuple[str, int]]
-) -> None:
-    """A video that was stopped early is done and costs what it came to."""
-    claim = await compute(owner, machine, None)
-    assert await machine.complete(claim, p_charge=charge) == "ok"
+async def test_a_completion_charges_the_whole_hold(owner: Any, machine: Any, task_row: Any) -> None:
+    """What was computed before does not make it cheaper."""
+    claim = await compute(owner, machine, 1)
+    assert await machine.complete(claim) == "ok"
     row = await task_row(claim["id"])
-    assert (row["status"], row["charged"]) == ("done", 3 if charge is None else charge)
-    assert await entries(owner) == [("hold", 3), *settled]
-
-
-@pytest.mark.parametrize("charge", [-1, 4])
-async def test_nobody_charges_more_than_was_held(
-    owner: Any, machine: Any, refused: Any, task_row: Any, charge: int
-) -> None:
-    """A charge outside 0 to the cost is refused whole."""
-    claim = await compute(owner, machine, None)
-    with refused("PT400", "invalid_request"):
-        await machine.complete(claim, p_charge=charge)
-    assert (await task_row(claim["id"]))["status"] == "processing"
+    assert (row["status"], row["charged"]) == ("done", 3)
+    assert await entries(owner) == [("hold", 3), ("capture", 3)]
 
 
 async def test_deleting_what_runs_costs_what_was_computed(owner: Any, machine: Any) -> None:
@@ -188,7 +166,7 @@ async def test_the_schema_refuses_a_second_remainder(
 ) -> None:
     """The rest of a hold is given back once, whatever the functions do."""
     claim = await compute(owner, machine, 1)
-    await machine.complete(claim, p_charge=1)
+    await owner.call("cancel_task", p_id=claim["id"])
     with pytest.raises(psycopg.errors.UniqueViolation):
         await operator.rows(
             "insert into public.usage_logs (user_id, action, credits_used, result_id)"

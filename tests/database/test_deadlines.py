@@ -99,23 +99,6 @@ async def test_a_deadline_without_sense_is_refused(owner: Any, refused: Any, sec
         await owner.submit(p_deadline_seconds=seconds)
 
 
-async def test_what_was_begun_in_time_may_ride_late(
-    owner: Any, machine: Any, skip: Any, operator: Any
-) -> None:
-    """It comes along with its picture too, as a rider on a task without a deadline."""
-    picture = {"p_source_image_url": owner.upload("a")}
-    late = await owner.submit(p_deadline_seconds=60, **picture)
-    [claim] = await machine.claim(p_lease_seconds=300)
-    await skip(61)
-    await machine.call("release_task", p_token=claim["token"])
-    lead = await owner.submit(**picture)
-    await operator.rows(
-        "update public.segmentation_results set place = place - 10000 where id = %s", lead["id"]
-    )
-    claims = [str(claim["id"]) for claim in await machine.claim(1)]
-    assert sorted(claims) == sorted([late["id"], lead["id"]])
-
-
 async def test_a_bare_insert_may_have_a_deadline(owner: Any, task_row: Any) -> None:
     """Both doors know deadlines, and neither lets the sender set `expires_at`."""
     [task] = await owner.queue(1, deadline_seconds=60)

@@ -23,7 +23,7 @@ def pay(service: Any) -> Any:
 
 
 async def serve(machine: Any, count: int) -> list[str]:
-    """Claim and complete one picture after the other; whose they were."""
+    """Claim and complete one task after the other; whose they were."""
     served = []
     for _ in range(count):
         for claim in await machine.claim():
@@ -70,14 +70,14 @@ async def test_a_task_in_tiles_takes_as_many_turns_as_passes(
 async def test_first_come_first_served_lets_the_few_wait(
     owner: Any, stranger: Any, machine: Any, operator: Any
 ) -> None:
-    """Negative control: with places in the order of arrival none of the five is among twelve."""
+    """Negative control: in the order of arrival none of the five is among twelve."""
     await stranger.queue(50)
     await owner.queue(5)
     await operator.rows(
         """
-        update public.segmentation_results as task set place = line.place
+        update public.segmentation_results as task set virtual_start = line.nth
         from (
-            select id, row_number() over (order by (user_id = %s), place) as place
+            select id, row_number() over (order by (user_id = %s), virtual_start) as nth
             from public.segmentation_results
         ) as line
         where line.id = task.id
@@ -85,8 +85,8 @@ async def test_first_come_first_served_lets_the_few_wait(
         owner.id,
     )
     await operator.rows(
-        "update segmentation.turns set place = (select min(place)"
-        " from public.segmentation_results as mine where mine.user_id = turns.user_id)"
+        "update segmentation.user_queues as queue set virtual_start = (select min(virtual_start)"
+        " from public.segmentation_results as mine where mine.user_id = queue.user_id)"
     )
     assert owner.id not in await serve(machine, 12)
 
@@ -161,7 +161,7 @@ async def test_a_user_is_served_in_the_order_of_arrival(
 
 
 @pytest.mark.parametrize(("tier", "cap"), [("free", 8), ("pro", 64)])
-async def test_a_user_has_so_many_pictures_in_flight(
+async def test_a_user_has_so_many_tasks_in_flight(
     owner: Any, machine: Any, operator: Any, pay: Any, tier: str, cap: int
 ) -> None:
     """Forty claimers at once never go beyond the tier's cap, and they reach it."""

@@ -176,8 +176,8 @@ async def test_a_task_has_one_open_attempt(owner: Any, machine: Any, operator: A
     with pytest.raises(psycopg.errors.UniqueViolation):
         await operator.rows(
             "insert into segmentation.attempts"
-            " (result_id, user_id, lead_token, worker, lease_expires_at, deadline_at)"
-            " values (%s, %s, 0, 'w', now() + interval '1 min', now() + interval '2 min')",
+            " (result_id, user_id, worker, lease_expires_at, deadline_at)"
+            " values (%s, %s, 'w', now() + interval '1 min', now() + interval '2 min')",
             task["id"],
             owner.id,
         )

@@ -9,17 +9,17 @@ from bench.queue_states.mutants import Mutant, mutated
 
 
 MANY = 4000
-FEW_BLOCKS = 400
+FEW_BLOCKS = 100
 """Read beside what the same call reads where there is nothing; many rows lie on more blocks."""
 
 FILL = """
     insert into public.segmentation_results (
-        user_id, source_image_url, prompts, cost, lane_id, place,
+        user_id, source_image_url, prompts, cost, queue_class_id, virtual_start,
         status, started_at, finished_at, charged, manifest_url, instance_count
     )
     select
         %(user)s::uuid,
-        'uploads/' || %(user)s::text || '/' || coalesce(%(picture)s, md5(n::text)) || '.png',
+        'uploads/' || %(user)s::text || '/' || md5(n::text) || '.png',
         '[{"text": "cat"}]', 1, 1, n, task.status::public.task_status,
         task.ended, task.ended, task.charged, task.manifest, task.charged
     from generate_series(1, %(count)s) as n
@@ -31,20 +31,22 @@ FILL = """
 
 @pytest.fixture
 def fill(operator: Any) -> Callable[..., Awaitable[None]]:
-    """Put many rows of a user there at once, past the triggers but for the turn."""
+    """Put many rows of a user there at once, past the triggers but for the user queue."""
 
-    async def write(user: Any, status: str, *, picture: str | None = None) -> None:
+    async def write(user: Any, status: str) -> None:
         """Insert them."""
-        values = {"user": user.id, "status": status, "picture": picture, "count": MANY}
+        values = {"user": user.id, "status": status, "count": MANY}
         async with operator.pool.connection() as connection, connection.transaction():
             await connection.execute("set local session_replication_role = replica")
             await connection.execute(FILL, values)
             await connection.execute(
-                "insert into segmentation.turns (lane_id, user_id, place, waiting)"
-                " select lane_id, user_id, min(place), count(*) from public.segmentation_results"
-                " where status = 'pending' group by lane_id, user_id"
-                " on conflict (lane_id, user_id) do update"
-                " set place = excluded.place, waiting = excluded.waiting"
+                "insert into segmentation.user_queues"
+                " (queue_class_id, user_id, virtual_start, waiting)"
+                " select queue_class_id, user_id, min(virtual_start), count(*)"
+                " from public.segmentation_results"
+                " where status = 'pending' group by queue_class_id, user_id"
+                " on conflict (queue_class_id, user_id) do update"
+                " set virtual_start = excluded.virtual_start, waiting = excluded.waiting"
             )
             await connection.execute("analyze public.segmentation_results")
 
@@ -54,10 +56,10 @@ def fill(operator: Any) -> Callable[..., Awaitable[None]]:
 CLAIM = "count(*) from public.claim_tasks('w', 1)"
 
 
-async def claim_of_a_known_picture(owner: Any, service: Any, fill: Any) -> int:
-    """What a claim reads where the picture was done many times before."""
-    await fill(owner, "done", picture="known")
-    await owner.submit(p_source_image_url=owner.upload("known"))
+async def claim_after_many(owner: Any, service: Any, fill: Any) -> int:
+    """What a claim reads where the user had many tasks done before."""
+    await fill(owner, "done")
+    await owner.submit()
     return await service.blocks(CLAIM)
 
 
@@ -73,8 +75,8 @@ async def lone_claim(stranger: Any, service: Any) -> int:
 async def test_a_claim_does_not_look_at_what_is_done(
     busy_owner: Any, service: Any, fill: Any, lone_claim: int
 ) -> None:
-    """Thousands of finished tasks on its picture cost a claim nothing."""
-    read = await claim_of_a_known_picture(busy_owner, service, fill)
+    """Thousands of finished tasks of a user cost a claim nothing."""
+    read = await claim_after_many(busy_owner, service, fill)
     assert read < lone_claim + FEW_BLOCKS
 
 
@@ -83,12 +85,12 @@ async def test_without_its_index_a_claim_would_look_at_all(
 ) -> None:
     """Negative control: said so that no index of what waits fits, all the user had is read."""
     unfit = Mutant(
-        "with_companions",
-        "results.status = 'pending'",
-        "results.status is not distinct from 'pending'",
+        "pick_tasks",
+        "pending.status = 'pending'",
+        "pending.status is not distinct from 'pending'",
     )
     with mutated(stack.db_url, unfit):
-        read = await claim_of_a_known_picture(busy_owner, service, fill)
+        read = await claim_after_many(busy_owner, service, fill)
     assert read > lone_claim + FEW_BLOCKS
 
 
@@ -104,30 +106,23 @@ async def test_a_submit_does_not_look_at_all_that_waits(
     assert await owner.blocks(SUBMIT) < alone + FEW_BLOCKS
 
 
-async def claim_beside_idle_lanes(operator: Any, stranger: Any, service: Any) -> int:
-    """What a claim reads where there are two thousand lanes, one of them in use."""
+async def test_a_claim_does_not_look_at_idle_classes(
+    stranger: Any, service: Any, operator: Any, lone_claim: int
+) -> None:
+    """As many classes as there can be of a model cost a claim nothing, if nobody waits in them."""
     await operator.rows(
-        "insert into segmentation.lanes (kind, memory_mb, pixels)"
-        " select 'image', gib, pixels from generate_series(1, 500) as gib,"
+        "insert into segmentation.queue_classes (kind, memory_mb, pixels)"
+        " select 'image', mb, pixels from generate_series(1, 54) as mb,"
         " unnest(array[0, 1, 2, 3]) as pixels"
     )
     await stranger.submit()
-    read: int = await service.blocks(CLAIM)
-    return read
+    assert await service.blocks(CLAIM) < lone_claim + FEW_BLOCKS
 
 
-async def test_a_claim_does_not_look_at_idle_lanes(
-    stranger: Any, service: Any, operator: Any, lone_claim: int
-) -> None:
-    """Lanes that nobody waits in cost a claim nothing."""
-    read = await claim_beside_idle_lanes(operator, stranger, service)
-    assert read < lone_claim + FEW_BLOCKS
-
-
-async def test_a_submit_counts_by_the_turn(
+async def test_a_submit_counts_by_the_queue(
     owner: Any, service: Any, fill: Any, tiers: Any, refused: Any
 ) -> None:
-    """Negative control: the bound is asked after all, of the number that stands in the turn."""
+    """Negative control: the bound is asked after all, of the number in the user queue."""
     await fill(owner, "pending")
     await tiers("free", max_waiting=MANY)
     with refused("PT429", "rate_limited"):
@@ -141,7 +136,7 @@ async def line(owner: Any, fill: Any, operator: Any) -> Callable[[int], Awaitabl
 
     async def at(place: int) -> str:
         """Read it."""
-        query = "select id::text from public.segmentation_results where place = %s"
+        query = "select id::text from public.segmentation_results where virtual_start = %s"
         found: str = await operator.value(query, place)
         return found
 
@@ -149,30 +144,30 @@ async def line(owner: Any, fill: Any, operator: Any) -> Callable[[int], Awaitabl
 
 
 @pytest.mark.parametrize(
-    ("place", "wrong"), [(1, 0), (500, 0), (1001, 0), (1500, 15), (MANY, MANY // 100)]
+    ("nth", "told"), [(1, 0), (500, 499), (1000, 999), (1001, 1000), (MANY, 1000)]
 )
-async def test_a_position_is_exact_in_front_and_nearly_so_behind(
-    owner: Any, line: Any, place: int, wrong: int
+async def test_a_position_is_counted_to_a_thousand(
+    owner: Any, line: Any, nth: int, told: int
 ) -> None:
-    """Up to a thousand in front each one is counted; behind that it is right to a hundredth."""
-    told = await owner.call("task_outlook", p_id=await line(place))
-    assert abs(told["queue_position"] - (place - 1)) <= wrong
+    """Up to a thousand in front each one is counted; behind that it says a thousand."""
+    status = await owner.call("queue_status", p_id=await line(nth))
+    assert status["queue_position"] == told
 
 
-async def test_an_outlook_does_not_look_at_the_whole_line(
+async def test_a_status_does_not_look_at_the_whole_line(
     owner: Any, service: Any, line: Any
 ) -> None:
     """At the end of thousands it reads no more than behind one thousand."""
-    outlook = "public.task_outlook('{}')"
-    near = await owner.blocks(outlook.format(await line(1001)))
-    far = await owner.blocks(outlook.format(await line(MANY)))
+    status = "public.queue_status('{}')"
+    near = await owner.blocks(status.format(await line(1001)))
+    far = await owner.blocks(status.format(await line(MANY)))
     assert far < 1.5 * near
 
 
 async def test_counted_to_the_end_it_would(owner: Any, service: Any, line: Any, stack: Any) -> None:
     """Negative control: without the limit everybody in front is looked at."""
-    outlook = "public.task_outlook('{}')"
-    near = await owner.blocks(outlook.format(await line(1001)))
-    with mutated(stack.db_url, Mutant("tasks_ahead", "limit 1001", "limit 1000000")):
-        far = await owner.blocks(outlook.format(await line(MANY)))
+    status = "public.queue_status('{}')"
+    near = await owner.blocks(status.format(await line(1001)))
+    with mutated(stack.db_url, Mutant("tasks_ahead", "integer := 1000;", "integer := 1000000;")):
+        far = await owner.blocks(status.format(await line(MANY)))
     assert far > 1.5 * near

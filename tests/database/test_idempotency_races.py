@@ -12,8 +12,15 @@ from bench.queue_states.mutants import Mutant, mutated
 
 pytestmark = pytest.mark.usefixtures("all_is_paid")
 
-ONE_REQUEST = Mutant("submit_task", "task.request_hash is distinct from hash", "false")
-ONE_AT_A_TIME = Mutant("submit_task", "if p_idempotency_key is not null then", "if false then")
+ONE_REQUEST = Mutant(
+    "task_of_key", "known.request_hash is distinct from p_request_hash", "known.key is null"
+)
+KEYS_WITH_THEIR_TASK = Mutant(
+    "delete_result",
+    "delete from public.segmentation_results where id = p_id;",
+    "delete from public.segmentation_results where id = p_id;"
+    " delete from segmentation.idempotency_keys where task_id = p_id;",
+)
 
 
 async def late_retry(owner: Any, operator: Any) -> Any:
@@ -33,7 +40,7 @@ async def late_retry(owner: Any, operator: Any) -> Any:
     return await retry
 
 
-async def test_a_late_retry_of_deleted_work_is_not_charged_anew(
+async def test_a_late_retry_of_deleted_work_is_not_charged_again(
     owner: Any, operator: Any, refused: Any
 ) -> None:
     """Whoever asks for a key waits for the one before, and sees what became of it."""
@@ -42,11 +49,11 @@ async def test_a_late_retry_of_deleted_work_is_not_charged_anew(
     assert await owner.credits() == 100
 
 
-async def test_without_the_wait_the_work_is_charged_anew(
+async def test_a_key_that_went_with_its_task_would_charge_again(
     owner: Any, operator: Any, stack: Any
 ) -> None:
-    """Negative control: it had looked for the spent key before there was one."""
-    with mutated(stack.db_url, ONE_AT_A_TIME):
+    """Negative control: a key must outlive its task."""
+    with mutated(stack.db_url, KEYS_WITH_THEIR_TASK):
         assert (await late_retry(owner, operator))["status"] == "pending"
     assert await owner.credits() == 99
 
@@ -58,7 +65,9 @@ async def test_many_submits_of_one_key_take_one_place(owner: Any, operator: Any)
     assert len({task["id"] for task in same}) == 1
     after = await owner.submit()
     third = await owner.submit()
-    assert after["place"] - same[0]["place"] == third["place"] - after["place"]
+    assert after["virtual_start"] - same[0]["virtual_start"] == (
+        third["virtual_start"] - after["virtual_start"]
+    )
 
 
 @pytest.mark.parametrize("told", [{"p_request_hash": "a"}, {}], ids=["hash", "arguments"])

@@ -1,4 +1,4 @@
-"""Nobody dies of a deadlock: fair clock, then tasks, attempts, profiles, turns."""
+"""Nobody dies of a deadlock: fair clock, then tasks, attempts, profiles, user queues."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,8 +19,8 @@ ONE_REAPER = Mutant(
     "if not pg_try_advisory_xact_lock('segmentation.attempts'::regclass::oid::integer, 0) then",
     "if false then",
 )
-TASKS_FIRST = Mutant("lock_before_leaving", "where results.user_id = old.id", "where false")
-CLOCKS_FIRST = Mutant("lock_before_leaving", "where clock.user_id = old.id", "where false")
+TASKS_FIRST = Mutant("lock_before_deletion", "where results.user_id = old.id", "where false")
+CLOCKS_FIRST = Mutant("lock_before_deletion", "where clock.user_id = old.id", "where false")
 
 
 async def is_free(connection: Any, query: str, *values: Any) -> bool:
@@ -48,34 +48,34 @@ def silent_work(
     return make
 
 
-async def turn_is_free_while_the_reaper_waits(owner: Any, service: Any, operator: Any) -> bool:
-    """Be a submit that has its user's profile and wants the turn next."""
+async def queue_is_free_while_the_reaper_waits(owner: Any, service: Any, operator: Any) -> bool:
+    """Be a submit that has its user's profile and wants the user queue next."""
     profile = "select 1 from public.users_profile where id = %s for no key update"
     async with holding(operator, profile, owner.id) as submit:
         reaping = asyncio.create_task(service.call("reap_tasks"))
         await somebody_waits_for(submit, operator)
         free = await is_free(
-            submit, "select 1 from segmentation.turns where user_id = %s", owner.id
+            submit, "select 1 from segmentation.user_queues where user_id = %s", owner.id
         )
     assert await reaping == 2
     return free
 
 
-async def test_a_reaper_that_waits_for_a_profile_holds_no_turn(
+async def test_a_reaper_that_waits_for_a_profile_holds_no_queue(
     busy_owner: Any, service: Any, operator: Any, silent_work: Any
 ) -> None:
-    """A submit that holds its user's profile gets the turn, whatever a reaper does."""
+    """A submit that holds its user's profile gets the queue, whatever a reaper does."""
     await silent_work()
-    assert await turn_is_free_while_the_reaper_waits(busy_owner, service, operator)
+    assert await queue_is_free_while_the_reaper_waits(busy_owner, service, operator)
 
 
-async def test_without_the_order_a_reaper_holds_the_turn(
+async def test_without_the_order_a_reaper_holds_the_queue(
     busy_owner: Any, service: Any, operator: Any, silent_work: Any, stack: Any
 ) -> None:
     """Negative control: task by task, the reaper would wait for the one who waits for it."""
     await silent_work()
     with mutated(stack.db_url, PROFILES_FIRST):
-        assert not await turn_is_free_while_the_reaper_waits(busy_owner, service, operator)
+        assert not await queue_is_free_while_the_reaper_waits(busy_owner, service, operator)
 
 
 ONE_ONLY = "select public.reap_tasks(1)"

@@ -84,8 +84,8 @@ async def test_a_machine_that_left_does_not_help(
 
 async def test_the_floor_only_rises(owner: Any, machine: Any, large: Any, due_now: Any) -> None:
     """A task that asked for more memory than the failure teaches keeps what it asked for."""
-    await owner.submit(p_needs={"memory_mb": 40_960})
+    await owner.submit(p_needs={"memory_mb": 44_236})
     [claim] = await large.claim(p_capabilities=LARGE)
     await large.call("release_task", p_token=claim["token"])
-    assert await machine.claim(p_capabilities={"memory_mb": 40_959}) == []
-    assert len(await machine.claim(p_capabilities={"memory_mb": 40_960})) == 1
+    assert await machine.claim(p_capabilities={"memory_mb": 44_235}) == []
+    assert len(await machine.claim(p_capabilities={"memory_mb": 44_236})) == 1

@@ -70,7 +70,7 @@ async def test_without_days_everything_is_kept(
 async def test_nothing_younger_than_a_day_is_pruned(
     owner: Any, machine: Any, service: Any, operator: Any, tiers: Any, skip: Any
 ) -> None:
-    """An Idempotency-Key lives on its row for its 24 hours, also in the shortest tier."""
+    """A task is kept as long as its idempotency key, also in the shortest tier."""
     await tiers("free", retention_days=1)
     keyed = {"p_idempotency_key": "k", "p_source_image_url": owner.upload()}
     task = await done(owner, machine, **keyed)

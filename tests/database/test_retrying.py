@@ -146,7 +146,7 @@ async def test_the_reaper_keeps_to_its_limit(owner: Any, machine: Any, pass_leas
 
 
 async def test_a_release_is_not_counted(owner: Any, machine: Any, task_row: Any) -> None:
-    """A task released at a stop is due at once, at its old place, with its attempts untouched."""
+    """A task released at a stop is due at once, at its old position, attempts untouched."""
     first, _ = await owner.submit(), await owner.submit()
     [claim] = await machine.claim()
     assert await machine.call("release_task", p_token=claim["token"]) == "ok"

@@ -251,27 +251,16 @@ async def test_without_its_guards_an_attempt_opens_objects(
         assert await caller.call("attempt_objects", p_token=claim["token"]) is not None
 
 
-async def test_without_receipts_a_webhook_counts_again(
-    machine: Any, operator: Any, without: Without
-) -> None:
-    """The conflict on the id is what says duplicate."""
-    await operator.rows("delete from segmentation.webhook_receipts")
-    assert await machine.call("accept_webhook", p_id="msg_1") == "ok"
-    async with without("accept_webhook", "if not found then", "if false then"):
-        assert await machine.call("accept_webhook", p_id="msg_1") == "ok"
-    assert await machine.call("accept_webhook", p_id="msg_1") == "duplicate"
-
-
 async def test_a_secret_in_a_header_would_be_seen(
     owner: Any, service: Any, operator: Any, pool: Pool, without: Without
 ) -> None:
     """A kick that carries what it signs with is what the law of secrecy is red for."""
     secret = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
-    guard = "'webhook-id', p_id,"
+    guard = "'webhook-id', message_id,"
     try:
-        async with without("kick", guard, f"{guard} 'x-webhook-secret', target.secret,"):
-            [open_kick], _ = await kicks_of_one_task(pool, owner)
-        [kick], _ = await kicks_of_one_task(pool, owner)
+        async with without("notify_workers", guard, f"{guard} 'x-webhook-secret', target.secret,"):
+            [open_kick] = await kicks_of_one_task(pool, owner)
+        [kick] = await kicks_of_one_task(pool, owner)
     finally:
         await operator.rows("delete from segmentation.wake_targets")
     assert [tells(each, secret) for each in (open_kick, kick)] == [True, False]
@@ -287,8 +276,8 @@ async def test_without_its_end_an_old_secret_signs_for_ever(
     guard = "p_target.old_secret_until > now()"
     try:
         async with without("wake_secrets", guard, "true"):
-            [late], _ = await kicks_of_one_task(pool, owner)
-        [kick], _ = await kicks_of_one_task(pool, owner)
+            [late] = await kicks_of_one_task(pool, owner)
+        [kick] = await kicks_of_one_task(pool, owner)
     finally:
         await operator.rows("delete from segmentation.wake_targets")
     signed = [len(each["headers"]["webhook-signature"].split()) for each in (late, kick)]

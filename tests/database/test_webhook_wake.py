@@ -1,6 +1,5 @@
-"""Waking listeners by webhook: the outbox and the kick."""
+"""Waking listeners by webhook: signed hints by pg_net."""
 
-import hmac
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,47 +23,24 @@ SIGNED = [vector for vector in VECTORS if vector["error"] is None]
 @pytest.fixture(autouse=True)
 async def _clean(operator: Any) -> AsyncIterator[None]:
     """No target before, none left behind: each would make every test's inserts kick."""
-    for table in ("wake_targets", "wake_outbox", "webhook_receipts"):
-        await operator.rows(f"delete from segmentation.{table}")
+    await operator.rows("delete from segmentation.wake_targets")
     yield
     await operator.rows("delete from segmentation.wake_targets")
 
 
-async def outbox(operator: Any) -> list[DictRow]:
-    """What listeners were to be told."""
-    rows: list[DictRow] = await operator.rows(
-        "select * from segmentation.wake_outbox order by created_at"
-    )
-    return rows
-
-
-async def test_a_wake_is_written_only_where_somebody_listens(
-    owner: Any, service: Any, operator: Any
-) -> None:
-    """Without a target an insert leaves no row; with one it leaves one, of ids only."""
-    await owner.submit()
-    assert await outbox(operator) == []
+async def test_what_is_sent_carries_ids_only(owner: Any, service: Any, pool: Pool) -> None:
+    """Where a target is, pg_net gets the body of a Database Webhook; where none is, nothing."""
+    assert await kicks_of_one_task(pool, owner) == []
     await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
-    task = await owner.submit()
-    [row] = await outbox(operator)
-    assert str(row["task_id"]) == task["id"]
-    assert json.loads(row["body"]) == {
+    [kick] = await kicks_of_one_task(pool, owner)
+    body = json.loads(kick["body"])
+    assert body.pop("record").keys() == {"id", "kind", "status"}
+    assert body == {
         "type": "INSERT",
         "schema": "public",
         "table": "segmentation_results",
-        "record": {"id": task["id"], "kind": "image", "status": "pending"},
         "old_record": None,
     }
-
-
-async def test_a_refused_task_wakes_nobody(
-    owner: Any, service: Any, operator: Any, refused: Any
-) -> None:
-    """The row is part of the transaction that queues the task."""
-    await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
-    with refused("PT422", "prompt_empty"):
-        await owner.submit(p_prompts=[])
-    assert await outbox(operator) == []
 
 
 async def test_a_kick_is_signed_and_carries_no_secret(
@@ -74,7 +50,7 @@ async def test_a_kick_is_signed_and_carries_no_secret(
     secret = await service.call(
         "register_wake_target", p_name="a", p_url="http://127.0.0.1:9/webhooks/supabase"
     )
-    [kick], written = await kicks_of_one_task(pool, owner)
+    [kick] = await kicks_of_one_task(pool, owner)
     headers = kick["headers"]
     assert headers.keys() == {
         "content-type",
@@ -83,7 +59,7 @@ async def test_a_kick_is_signed_and_carries_no_secret(
         "webhook-signature",
     }
     assert not tells(kick, secret)
-    assert (kick["body"], headers["webhook-id"]) == (written["body"], written["id"])
+    assert headers["webhook-id"].startswith("msg_")
     assert headers["webhook-signature"] == await operator.value(
         "select segmentation.webhook_signature(%s, %s, %s, %s)",
         secret,
@@ -99,39 +75,33 @@ async def test_each_target_is_kicked_with_its_own_secret(
     """Two listeners, two signatures of the same message."""
     for name in ("a", "b"):
         await service.call("register_wake_target", p_name=name, p_url=f"http://127.0.0.1:9/{name}")
-    kicks, _ = await kicks_of_one_task(pool, owner)
+    kicks = await kicks_of_one_task(pool, owner)
     assert [kick["url"] for kick in kicks] == ["http://127.0.0.1:9/a", "http://127.0.0.1:9/b"]
     assert len({kick["headers"]["webhook-id"] for kick in kicks}) == 1
     assert len({kick["headers"]["webhook-signature"] for kick in kicks}) == 2
 
 
-async def test_a_removed_target_is_not_kicked(owner: Any, service: Any, operator: Any) -> None:
-    """Nobody is left to be told, so nothing is written."""
+async def test_a_removed_target_is_not_told(owner: Any, service: Any, pool: Pool) -> None:
+    """Nobody is left to be told, so nothing is sent."""
     await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
     assert await service.call("remove_wake_target", p_name="a") == "ok"
-    await owner.submit()
-    assert await outbox(operator) == []
+    assert await kicks_of_one_task(pool, owner) == []
     assert await service.table("wake_targets") == []
 
 
-async def test_a_kick_that_fails_never_costs_a_task(
-    owner: Any, service: Any, operator: Any, pool: Pool
-) -> None:
-    """With pg_net broken the task and its outbox row are there all the same."""
+async def test_a_hint_that_fails_never_costs_a_task(owner: Any, service: Any, pool: Pool) -> None:
+    """With pg_net broken the task is there all the same."""
     await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
     async with pool.connection() as connection, connection.transaction(force_rollback=True):
         await connection.execute("alter table net.http_request_queue rename to elsewhere")
         claims = json.dumps({"role": "authenticated", "sub": owner.id})
         await connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-        await connection.execute(
+        written = await connection.execute(
             "insert into public.segmentation_results (source_image_url, prompts)"
-            ' values (%s, \'[{"text": "cat"}]\')',
+            ' values (%s, \'[{"text": "cat"}]\') returning id',
             [owner.upload()],
         )
-        written = await connection.execute("select count(*) as n from segmentation.wake_outbox")
-        [row] = await written.fetchall()
-    assert row["n"] == 1
-    assert await outbox(operator) == []
+        assert len(await written.fetchall()) == 1
 
 
 async def test_registering_again_keeps_the_secret(service: Any) -> None:
@@ -154,17 +124,17 @@ async def test_an_unknown_target_is_not_found(service: Any, refused: Any, functi
 async def test_for_a_day_after_a_rotation_both_secrets_sign(
     owner: Any, service: Any, operator: Any, pool: Pool
 ) -> None:
-    """A host that learns the new secret within a day hears every kick; afterwards one signs."""
+    """A host that learns the new secret within a day takes every message; afterwards one signs."""
     old = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
     new = await service.call("rotate_wake_secret", p_name="a")
-    [kick], _ = await kicks_of_one_task(pool, owner)
+    [kick] = await kicks_of_one_task(pool, owner)
     assert [takes(secret, kick) for secret in (new, old)] == [True, True]
     assert (await service.table("wake_targets"))[0]["secrets"] == [new, old]
 
     await operator.rows(
         "update segmentation.wake_targets set old_secret_until = now() - interval '1 second'"
     )
-    [kick], _ = await kicks_of_one_task(pool, owner)
+    [kick] = await kicks_of_one_task(pool, owner)
     assert [takes(secret, kick) for secret in (new, old)] == [True, False]
     assert (await service.table("wake_targets"))[0]["secrets"] == [new]
 
@@ -174,7 +144,7 @@ async def test_of_three_secrets_the_last_two_sign(owner: Any, service: Any, pool
     first = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
     second = await service.call("rotate_wake_secret", p_name="a")
     third = await service.call("rotate_wake_secret", p_name="a")
-    [kick], _ = await kicks_of_one_task(pool, owner)
+    [kick] = await kicks_of_one_task(pool, owner)
     assert [takes(secret, kick) for secret in (third, second, first)] == [True, True, False]
 
 
@@ -199,18 +169,6 @@ async def test_wake_targets_are_for_operators(owner: Any, machine: Any) -> None:
             await caller.rows("select * from segmentation.wake_targets")
 
 
-async def test_wakes_are_kept_for_a_day(owner: Any, service: Any, operator: Any) -> None:
-    """What is older goes with the janitor."""
-    await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
-    await owner.submit()
-    assert await service.call("prune_webhooks") == 0
-    await operator.rows(
-        "update segmentation.wake_outbox set created_at = created_at - interval '25 hours'"
-    )
-    assert await service.call("prune_webhooks") == 1
-    assert await outbox(operator) == []
-
-
 @pytest.mark.parametrize("vector", SIGNED, ids=lambda vector: str(vector["name"]))
 async def test_sql_signs_as_the_vectors_do(operator: Any, vector: dict[str, Any]) -> None:
     """One of the header's signatures is what SQL makes of the same body, id and time."""
@@ -226,11 +184,3 @@ async def test_sql_signs_as_the_vectors_do(operator: Any, vector: dict[str, Any]
         for secret in vector["secrets"]
     ]
     assert set(signed) & set(headers["webhook-signature"].split(" "))
-
-
-@pytest.mark.parametrize("size", [1, 63, 64, 65, 131])
-async def test_long_keys_are_hashed_first(operator: Any, size: int) -> None:
-    """RFC 2104 around the block of 64 bytes, against Python's hmac."""
-    key = bytes(range(size))
-    found = await operator.value("select segmentation.hmac_sha256(%s, %s)", key, b"message")
-    assert found == hmac.digest(key, b"message", "sha256")

@@ -12,9 +12,9 @@ import pytest
 from devstack import processes
 
 
-def guarded(script: str, *, disguise: str = "-", steps: str = "15:5.0") -> subprocess.Popen[str]:
+def guarded(script: str, *, run_as: str = "-", steps: str = "15:5.0") -> subprocess.Popen[str]:
     """Run the shell *script* behind a guard whose lifeline we hold."""
-    command = [sys.executable, "-I", "-S", str(processes.GUARD), steps, disguise]
+    command = [sys.executable, "-I", "-S", str(processes.GUARD), steps, run_as]
     return subprocess.Popen(
         [*command, "/bin/sh", "-c", script],
         stdin=subprocess.PIPE,
@@ -39,7 +39,7 @@ def said(guard: subprocess.Popen[str]) -> str:
 
 
 def answered(guard: subprocess.Popen[str], number: int) -> bool:
-    """Order the signal *number*; whether it came back."""
+    """Send the signal *number* through the guard; whether the guard answered."""
     assert guard.stdin is not None
     assert guard.stdout is not None
     with contextlib.suppress(BrokenPipeError):
@@ -61,7 +61,7 @@ def test_the_exit_status_is_the_programs() -> None:
 
 
 def test_the_program_ends_with_the_lifeline() -> None:
-    """The first signal is given a chance: a program may end in its own way."""
+    """A program may handle the first signal and end by itself."""
     with guarded("trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done") as guard:
         assert said(guard) == "ready"
 
@@ -92,10 +92,10 @@ def test_the_guard_outlives_signals_of_the_terminal() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-@pytest.mark.parametrize("disguise", ["65534:65534", "namespace"])
-def test_a_disguised_program_is_not_root_and_still_ends(disguise: str) -> None:
+@pytest.mark.parametrize("run_as", ["65534:65534", "namespace"])
+def test_a_program_run_as_another_is_not_root_and_still_ends(run_as: str) -> None:
     """Under another user, or in a namespace, the program ends all the same."""
-    with guarded("id -u; sleep 60", disguise=disguise) as guard:
+    with guarded("id -u; sleep 60", run_as=run_as) as guard:
         user = said(guard)
         if "not allowed" in user:
             cut(guard)

@@ -1,4 +1,4 @@
-"""Migrations: applied once, in order, and recorded as the official CLI records them."""
+"""Migrations: applied once, in order, and recorded where the official CLI records them."""
 
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -31,10 +31,10 @@ async def database(stack: testing.Stack, db: Database) -> AsyncIterator[Database
     await db.execute(f"drop database {name} with (force)")
 
 
-async def test_a_migration_is_recorded_with_its_name_and_statements(
+async def test_a_migration_is_recorded_with_its_name_and_text(
     database: Database, tmp_path: Path
 ) -> None:
-    """Version, name and statements, as `supabase migration up` would have written them."""
+    """`supabase migration up` finds the version, and so nothing to do."""
     (tmp_path / "20260101000000_make_things.sql").write_text(
         "-- things\ncreate table things (id int);\n\ninsert into things values (1);\n"
     )
@@ -46,7 +46,7 @@ async def test_a_migration_is_recorded_with_its_name_and_statements(
         (
             "20260101000000",
             "make_things",
-            ["-- things\ncreate table things (id int)", "insert into things values (1)"],
+            ["-- things\ncreate table things (id int);\n\ninsert into things values (1);\n"],
         )
     ]
 
@@ -76,7 +76,7 @@ async def test_a_refused_migration_leaves_nothing(database: Database, tmp_path: 
     with pytest.raises(errors.MigrationFailedError) as refused:
         await migrations.apply_migrations(database, tmp_path)
 
-    assert "2_bad.sql, statement at line 3" in str(refused.value)
+    assert "2_bad.sql, line 3" in str(refused.value)
     assert 'column "broken" does not exist' in str(refused.value)
     assert [version for version, _, _ in await recorded(database)] == ["1"]
     rows = await database.execute("select to_regclass('half')")
@@ -113,7 +113,7 @@ def test_a_new_migration_is_applied_at_the_next_start(
     third = new_devstack(*flags)
 
     assert third.wait() == 1
-    assert "2_broken.sql, statement at line 1" in third.errors()
+    assert "2_broken.sql, line 1" in third.errors()
 
 
 async def test_a_platform_of_another_version_is_refused(database: Database) -> None:

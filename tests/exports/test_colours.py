@@ -1,4 +1,4 @@
-"""What is cut out and drawn on are the pixels that the model was shown."""
+"""Exports cut out and draw on the pixels that the model saw."""
 
 from io import BytesIO
 
@@ -31,20 +31,20 @@ def pictured(odd: Odd) -> Pictured:
 
 @pytest.mark.parametrize("odd", SOUND.values(), ids=SOUND.keys())
 def test_an_export_shows_what_the_model_saw(odd: Odd) -> None:
-    """Each sound odd file has the same pixels in an export as in the pipeline."""
+    """Each valid odd file has the same pixels in an export as in the pipeline."""
     seen = decode(odd.make()).picture
     assert np.array_equal(np.asarray(pictured(odd).open()), np.asarray(seen))
 
 
 @pytest.mark.parametrize("odd", DAMAGED.values(), ids=DAMAGED.keys())
 def test_a_damaged_file_is_told(odd: Odd) -> None:
-    """Whatever Pillow raises, it is one of the client's own errors."""
+    """Any error of Pillow becomes one of the SDK's errors."""
     with pytest.raises(WrongPicture, match="cannot be read as a picture"):
         pictured(odd).open()
 
 
 def test_a_careless_reader_shows_other_colours() -> None:
-    """Negative control: Pillow's own conversion is far off for many of the sound files."""
+    """Negative control: Pillow's own conversion gives other colours for many of the valid files."""
     far = []
     for name, odd in SOUND.items():
         data = odd.make()

@@ -88,7 +88,7 @@ def test_simplifying_saves_corners() -> None:
 def test_control_small_masks_would_be_lost_without_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Negative control: simplified as far as allowed, a small disc falls under 0.98."""
+    """Negative control: simplified as far as the tolerance allows, a small disc is below 0.98."""
     monkeypatch.setattr(contours, "LEAST_OVERLAP", 0.0)
     mask = disc((11, 11), (5, 5), 5)
     whole = contours.one_ring(contours.polygons_of(run_lengths(mask), tolerance=1))

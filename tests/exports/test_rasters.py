@@ -1,4 +1,4 @@
-"""Formats that are pictures, and what they say of a picture that does not fit."""
+"""Formats that are pictures, and their errors for a wrong picture."""
 
 import uuid
 from pathlib import Path

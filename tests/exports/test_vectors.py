@@ -51,7 +51,7 @@ def test_polygons_have_outer_rings_and_holes(tmp_path: Path) -> None:
 
 
 def test_coordinates_count_pixels_from_their_edges(tmp_path: Path) -> None:
-    """The disc's outline ends where its last pixels end."""
+    """The disc's contour ends where its last pixels end."""
     item = Pictured(name="dog", manifest=manifest(dog=[disc(SIZE, (50, 20), 8)]))
     document = _read(export([item], FormatName.GEOJSON, tmp_path))
 

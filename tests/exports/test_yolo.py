@@ -14,7 +14,7 @@ TWO = disc(SIZE, (10, 10), 7) | disc(SIZE, (50, 35), 9)
 
 
 def test_a_line_is_an_instance_with_its_holes_and_parts(tmp_path: Path) -> None:
-    """One line each, in parts of width and height; drawn, the ring has its hole."""
+    """One line each, in fractions of width and height; drawn, the ring has its hole."""
     item = Pictured(name="bus", manifest=manifest(bus=[RING], dog=[TWO]), file_name="bus.jpg")
     export([item], FormatName.YOLO, tmp_path)
     lines = (tmp_path / "labels" / "bus.txt").read_text().splitlines()
@@ -28,7 +28,7 @@ def test_a_line_is_an_instance_with_its_holes_and_parts(tmp_path: Path) -> None:
 
 
 def test_the_data_set_names_its_classes(tmp_path: Path) -> None:
-    """`classes.txt` and `data.yaml` have the prompts in the order of asking, over all pictures."""
+    """`classes.txt` and `data.yaml` have the prompts of all pictures, in order."""
     items = [
         Pictured(name="a", manifest=manifest(bus=[RING])),
         Pictured(name="b", manifest=manifest(**{'a "big" dog': [RING], "bus": []})),

@@ -1,4 +1,4 @@
-"""Instances are chosen by one rule; choosing again from what is kept changes nothing."""
+"""Instances are chosen by one rule; choosing again from a result's candidates changes nothing."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -23,7 +23,7 @@ options = st.builds(
 
 
 def again(result: PromptResult) -> Found:
-    """What a result keeps, the worst first."""
+    """A result's instances and candidates, worst first."""
     kept = result.instances + result.candidates
     return found(*reversed(kept), id_=result.id, threshold=result.threshold, more=bool(result.more))
 
@@ -35,14 +35,14 @@ def scores(candidates: tuple[Candidate, ...]) -> list[float]:
 
 @given(findings(), options)
 def test_choosing_again_changes_nothing(prompts: tuple[Found, ...], cut: SegmentOptions) -> None:
-    """From what a result keeps, in any order, the same options choose the same."""
+    """The same options choose the same instances from a result's candidates in any order."""
     results = choose(prompts, cut)
     assert choose([again(result) for result in results], cut) == results
 
 
 @given(findings(), options)
 def test_nothing_over_the_floor_is_lost(prompts: tuple[Found, ...], cut: SegmentOptions) -> None:
-    """Each candidate that the floor lets through is kept once, best first, labels in order."""
+    """Each candidate at or above the floor is kept once, best first, labels in order."""
     results = choose(prompts, cut)
     for before, after in zip(prompts, results, strict=True):
         kept = scores(after.instances + after.candidates)
@@ -76,9 +76,9 @@ def test_small_masks_are_no_instances() -> None:
 
 def test_the_worse_of_two_that_overlap_is_dropped() -> None:
     """
-    Over all prompts, from exactly the overlap asked for.
+    Over all prompts, from exactly the requested overlap.
 
-    Negative controls: without `nms` both are there, and so with a larger one.
+    Negative controls: without `nms`, or with a larger one, both are kept.
     """
     good, bad = rectangle(0.9, 0, 0, 4, 4), rectangle(0.8, 0, 0, 4, 2)  # IoU one half
     prompts = [found(bad), found(good, id_="p1")]
@@ -97,7 +97,7 @@ def test_of_equal_scores_the_earlier_prompt_wins() -> None:
 
 
 def test_what_is_no_instance_drops_nothing() -> None:
-    """Of three in a row the middle one falls to the first, and so the last one stays."""
+    """Of three in a row the first drops the middle one, so the last one stays."""
     row = [rectangle(score, x, 0, x + 8, 4) for score, x in ((0.9, 0), (0.8, 4), (0.7, 8))]
     [result] = choose([found(*row)], SegmentOptions(nms=0.3))
     assert scores(result.instances) == [0.9, 0.7]
@@ -113,7 +113,7 @@ def test_over_the_cap_the_answer_is_truncated() -> None:
 
 
 def test_missing_candidates_count_only_if_they_may_pass() -> None:
-    """When all that is known passes, what is missing may too; when the worst does not, not."""
+    """If all kept candidates pass, missing ones may too; if the worst does not, none does."""
     some = found(rectangle(0.9, 0, 0, 4, 4), rectangle(0.6, 0, 0, 4, 4), more=True)
     [low] = choose([some], SegmentOptions(threshold=0.6))
     [high] = choose([some], SegmentOptions(threshold=0.7))

@@ -1,4 +1,4 @@
-"""An object that several views show is there once."""
+"""An object that several views show is kept once."""
 
 import numpy as np
 from drawn_candidates import rectangle
@@ -23,7 +23,7 @@ def thing(score: float, left: int, top: int, right: int, bottom: int) -> Candida
 def merged(
     whole: list[Candidate], left: list[Candidate], right: list[Candidate]
 ) -> list[Candidate]:
-    """What is left of the whole picture's candidates and those of two tiles."""
+    """Merge the candidates of the whole picture and of two tiles."""
     views = ((WHOLE, whole), (LEFT, left), (RIGHT, right))
     return list(merge([Seen(view, tuple(found)) for view, found in views]))
 
@@ -34,8 +34,8 @@ def test_the_better_of_two_views_is_kept() -> None:
     assert merged([thing(0.6, 43, 9, 54, 21)], [best], [thing(0.8, 45, 10, 54, 20)]) == [best]
 
 
-def test_the_finest_outline_has_the_best_score() -> None:
-    """A tile shows an object in more detail than the whole does, which is surer of it."""
+def test_the_finest_contour_has_the_best_score() -> None:
+    """A tile shows an object in more detail, and the whole picture gives it a better score."""
     fine = thing(0.4, 44, 10, 54, 20)
     [one] = merged([thing(0.9, 42, 9, 56, 22)], [fine], [])
     assert (one.rle, one.score) == (fine.rle, 0.9)
@@ -43,7 +43,7 @@ def test_the_finest_outline_has_the_best_score() -> None:
 
 def test_a_piece_at_a_tiles_end_falls_to_the_whole_object() -> None:
     """
-    What a tile has cut is dropped for the object in the whole, though it scores worse.
+    A piece cut by a tile is dropped for the whole object, although that scores worse.
 
     Negative control: at the picture's own end nothing is cut, and the better score stays.
     """
@@ -60,7 +60,7 @@ def test_a_piece_that_nobody_has_whole_is_kept() -> None:
 
 
 def test_an_object_in_a_much_larger_one_stays() -> None:
-    """A wheel in a car is no double of the car, whichever view has seen it."""
+    """A wheel in a car is no duplicate of the car, whichever view shows it."""
     car, wheel = thing(0.9, 5, 10, 55, 40), thing(0.8, 10, 30, 20, 40)
     assert merged([car], [wheel], []) == [car, wheel]
 
@@ -89,7 +89,7 @@ def test_many_objects_are_counted_once(order: list[int]) -> None:
 
 
 def cut(candidate: Candidate, left: int) -> Candidate:
-    """What is right of a column."""
+    """The part right of a column."""
     columns = np.ascontiguousarray(rle.decode(candidate.rle).T)
     columns[:left] = 0
     [(lengths, area)] = rle.encode(columns[None])

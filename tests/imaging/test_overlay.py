@@ -62,7 +62,7 @@ def test_few_labels_make_an_8_bit_map_and_many_a_16_bit_one() -> None:
 
 
 def test_the_overlay_has_the_size_of_the_picture() -> None:
-    """Also when it is one pixel, one line, or empty of instances."""
+    """Also when it is one pixel, one line, or has no instances."""
     for width, height in ((1, 1), (700, 1), (64, 48)):
         picture = Image.new("RGB", (width, height), "grey")
         labels = np.zeros((height, width), np.uint16)

@@ -70,7 +70,7 @@ def test_the_label_map_is_the_slow_painters(
 
 @pytest.mark.parametrize("count", [51, 52, 53, 104, 105, 300])
 def test_so_many_masks_lie_on_each_other_in_order(count: int) -> None:
-    """More than a float64 keeps apart, and more than a byte can number."""
+    """More than a float64 has bits, and more than a byte can number."""
     random = np.random.default_rng(count)
     masks = [
         (float(score), random.random((HEIGHT, WIDTH)) < 0.1)
@@ -92,7 +92,7 @@ def test_more_layers_than_a_float_has_bits_would_be_confused() -> None:
 
 
 def test_a_mask_of_another_size_is_refused() -> None:
-    """Its run lengths would lie askew."""
+    """Its run lengths would be painted at wrong places."""
     [first, _] = results([(0.9, _rectangle(0, 0, 4, 4))] * 2)
     lengths = Rle(size=(WIDTH, HEIGHT), counts=first.instances[0].rle.counts)
     askew = first.instances[0].model_copy(update={"rle": lengths})
@@ -121,7 +121,7 @@ def slow_overlay(
     contour: int,
     tint: float,
 ) -> np.ndarray:
-    """Look round each pixel."""
+    """Look at the neighbours of each pixel."""
     prompt = {one.label: place for place, each in enumerate(asked) for one in each.instances}
     seams = np.argwhere(_at_a_seam(labels))
     shown = ground.copy()

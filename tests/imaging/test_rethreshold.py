@@ -1,4 +1,4 @@
-"""A result cut anew is the result of a fresh run, and what cannot be known is refused."""
+"""A re-threshold equals a new run; a request that the manifest cannot answer is refused."""
 
 from dataclasses import replace
 
@@ -36,39 +36,38 @@ options = st.builds(
 )
 
 
-def manifest(prompts: tuple[Found, ...], cut: SegmentOptions | None) -> Manifest:
-    """A manifest; without *cut* one as it was written before it kept options and candidates."""
-    results = choose(prompts, cut or SegmentOptions())
-    if cut is None:
-        results = tuple(result.model_copy(update={"candidates": ()}) for result in results)
+def manifest(prompts: tuple[Found, ...], options: SegmentOptions) -> Manifest:
+    """The manifest of a run with these options."""
     model = {"name": "x", "revision": "x", "dtype": "x", "device": "x", "code_version": "x"}
     return Manifest(
         image=ImageSize(width=24, height=16),
         model=ModelInfo(**model, demo=False),
         timings=Timings(decode_ms=1, model_ms=1, post_ms=1, total_ms=3),
-        prompts=results,
-        **({} if cut is None else {"options": cut}),
+        prompts=choose(prompts, options),
+        options=options,
     )
 
 
-def fresh(prompts: tuple[Found, ...], cut: SegmentOptions, request: RethresholdRequest) -> Manifest:
-    """The manifest of a run that was asked so from the start."""
+def fresh(
+    prompts: tuple[Found, ...], options: SegmentOptions, request: RethresholdRequest
+) -> Manifest:
+    """The manifest of a new run with these options."""
     own = request.thresholds
     prompts = tuple(replace(one, threshold=own.get(one.id, one.threshold)) for one in prompts)
-    asked = request.model_dump(exclude={"thresholds"}, exclude_none=True)
-    return manifest(prompts, cut.model_copy(update=asked))
+    changes = request.model_dump(exclude={"thresholds"}, exclude_none=True)
+    return manifest(prompts, options.model_copy(update=changes))
 
 
 @given(findings(floor=FLOOR), options, requests)
 def test_it_equals_a_fresh_run(
     prompts: tuple[Found, ...], cut: SegmentOptions, request: RethresholdRequest
 ) -> None:
-    """Whatever is asked, at or over the floor: instances, candidates, labels, options."""
+    """For any options at or above the floor: instances, candidates, labels, options."""
     assert rethreshold(manifest(prompts, cut), request) == fresh(prompts, cut, request)
 
 
 def test_without_its_candidates_a_manifest_is_not_enough() -> None:
-    """Negative control: what the first answer left out is missing from the second."""
+    """Negative control: without candidates, instances are missing from the second result."""
     things = (found(rectangle(0.9, 0, 0, 4, 4), rectangle(0.3, 0, 0, 8, 8)),)
     request = RethresholdRequest(threshold=0.25)
     full = manifest(things, SegmentOptions())
@@ -79,7 +78,7 @@ def test_without_its_candidates_a_manifest_is_not_enough() -> None:
 
 
 def test_below_the_floor_nothing_is_known() -> None:
-    """A threshold under the floor is refused, with the floor and what to do; at the floor not."""
+    """A threshold below the floor is refused, with the floor; one at the floor is not."""
     known = manifest((found(rectangle(0.3, 0, 0, 4, 4)),), SegmentOptions(floor=0.25))
     with pytest.raises(BelowFloor, match=r"0\.25 or more for prompt `p0`.* a `floor` as low"):
         rethreshold(known, RethresholdRequest(threshold=0.24))
@@ -89,7 +88,7 @@ def test_below_the_floor_nothing_is_known() -> None:
 
 
 def test_a_first_threshold_below_the_floor_is_the_floor() -> None:
-    """What was asked for down to 0.1 is known down to 0.1, though candidates are kept to 0.25."""
+    """With a first threshold of 0.1 all is known down to 0.1, although candidates end at 0.25."""
     things = (found(rectangle(0.1, 0, 0, 4, 4)),)
     known = manifest(things, SegmentOptions(threshold=0.1, max_instances=1))
     assert rethreshold(known, RethresholdRequest(threshold=0.1)) == known
@@ -99,24 +98,13 @@ def test_a_first_threshold_below_the_floor_is_the_floor() -> None:
 
 
 def test_an_unknown_prompt_is_refused() -> None:
-    """With the ids that there are."""
+    """The error lists the ids that exist."""
     known = manifest((found(), found(id_="cats")), SegmentOptions())
     with pytest.raises(UnknownPrompt, match="no prompt `dogs`; it has `p0`, `cats`"):
         rethreshold(known, RethresholdRequest(thresholds={"dogs": 0.5}))
 
 
-def test_more_than_one_look_can_find_is_refused() -> None:
+def test_over_200_instances_need_tiles() -> None:
     """Over 200 instances need tiles, also afterwards."""
     with pytest.raises(UnfitOptions, match="needs tiles"):
         rethreshold(manifest((found(),), SegmentOptions()), RethresholdRequest(max_instances=201))
-
-
-def test_an_old_manifest_is_what_it_has() -> None:
-    """Without options and candidates: upwards it can be cut, downwards not, as it is it stays."""
-    things = found(rectangle(0.9, 0, 0, 4, 4), rectangle(0.6, 0, 0, 8, 8))
-    old = manifest((things,), None)
-    assert "options" not in old.model_fields_set
-    assert rethreshold(old, RethresholdRequest()).prompts == old.prompts
-    assert rethreshold(old, RethresholdRequest(threshold=0.7)).instance_count == 1
-    with pytest.raises(BelowFloor):
-        rethreshold(old, RethresholdRequest(threshold=0.55))

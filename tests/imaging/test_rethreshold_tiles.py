@@ -1,4 +1,4 @@
-"""A result of several views cut anew is that of a fresh run, and what was missing is remembered."""
+"""A re-threshold of several views equals a new run, and the manifest notes missing candidates."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ options = st.builds(
 
 
 def run(seen: Looks, cut: SegmentOptions, *, most: int = 1000) -> Manifest:
-    """Look, merge, keep the *most* best and choose, as the pipeline does."""
+    """Merge the views, keep the *most* best and choose, as the pipeline does."""
     low = min(cut.threshold, cut.floor)
     views = [
         Seen(view, tuple(one for one in found if one.score >= low))
@@ -72,7 +72,7 @@ def run(seen: Looks, cut: SegmentOptions, *, most: int = 1000) -> Manifest:
 
 
 def asked(cut: SegmentOptions, request: RethresholdRequest) -> SegmentOptions:
-    """The options of a fresh run."""
+    """The options of a new run."""
     return cut.model_copy(update=request.model_dump(exclude={"thresholds"}, exclude_none=True))
 
 
@@ -80,15 +80,15 @@ def asked(cut: SegmentOptions, request: RethresholdRequest) -> SegmentOptions:
 def test_it_equals_a_fresh_run(
     seen: Looks, cut: SegmentOptions, request_: RethresholdRequest, most: int
 ) -> None:
-    """Also where more was found than can be kept, unless the first threshold is under the floor."""
+    """Also if more was found than is kept, unless the first threshold is below the floor."""
     most = most if cut.threshold >= FLOOR else 1000
     again = rethreshold(run(seen, cut, most=most), request_)
     assert again == run(seen, asked(cut, request_), most=most)
 
 
-def test_what_scores_under_the_floor_decides_no_outline() -> None:
+def test_candidates_below_the_floor_decide_no_contour() -> None:
     """
-    A tile shows an object finer, and is not sure of it: asked down to 0.1 or not, it is the same.
+    A fine contour with a low score changes nothing, whether candidates end at 0.1 or not.
 
     Negative control: in the order of detail alone the weak one takes the other's place.
     """
@@ -118,7 +118,7 @@ def test_whether_there_was_more_is_noted(
     """
     Four are kept of five: where all four pass, the fifth may too.
 
-    Negative control: from a manifest that does not note it, as older ones do not, nobody can tell.
+    Negative control: without the note the re-threshold cannot tell.
     """
     row = [
         rectangle(score, 4 * n, 0, 4 * n + 3, 3)
@@ -129,9 +129,9 @@ def test_whether_there_was_more_is_noted(
     [again] = rethreshold(known, request_).prompts
     assert again.truncated
     assert again.more
-    forgetful = known.model_copy(update={"prompts": (_older(known.prompts[0]),)})
-    assert not rethreshold(forgetful, request_).prompts[0].truncated
+    without_note = known.model_copy(update={"prompts": (_without_note(known.prompts[0]),)})
+    assert not rethreshold(without_note, request_).prompts[0].truncated
 
 
-def _older(result: PromptResult) -> PromptResult:
+def _without_note(result: PromptResult) -> PromptResult:
     return result.model_copy(update={"more": None})

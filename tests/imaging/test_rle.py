@@ -1,4 +1,4 @@
-"""Run lengths, packed and unpacked, are those of pycocotools."""
+"""Run lengths are encoded and decoded as by pycocotools."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ columns = arrays.arrays(
 
 @given(columns)
 def test_flips_are_where_the_mask_changes(mask: np.ndarray) -> None:
-    """Unpacked, a mask begins and ends where its pixels, column by column, do."""
+    """Decoded, a mask begins and ends where its pixels, column by column, do."""
     [(lengths, _)] = rle.encode(mask[None])
     changes = np.diff(mask.ravel().astype(np.int64), prepend=0, append=0)
     assert rle.flips(lengths).tolist() == np.flatnonzero(changes).tolist()
@@ -27,7 +27,7 @@ def test_flips_are_where_the_mask_changes(mask: np.ndarray) -> None:
 
 @given(columns)
 def test_a_mask_of_flips_is_the_one_of_its_pixels(mask: np.ndarray) -> None:
-    """Packed from flips or from pixels, run lengths and area are the same."""
+    """Encoded from flips or from pixels, run lengths and area are the same."""
     [expected] = rle.encode(mask[None])
     assert rle.from_flips(rle.flips(expected[0]), *mask.shape) == expected
 
@@ -46,7 +46,7 @@ def test_a_crop_has_all_pixels_and_no_margin(mask: np.ndarray) -> None:
 
 @pytest.mark.parametrize("counts", ["", "0", "zzz", "____", "~~~~~~~~~~~~~~~~", "ö"])
 def test_broken_run_lengths_are_refused(counts: str) -> None:
-    """What does not describe every pixel once is no mask; pycocotools does not ask."""
+    """Run lengths must describe every pixel once; pycocotools does not check."""
     with pytest.raises(ValueError, match="no run lengths of a mask of 5 x 4"):
         rle.flips(Rle(size=(4, 5), counts=counts))
 

@@ -58,25 +58,6 @@ async def test_a_janitor_alone_ends_what_is_late(
     assert await platform.database.mismatches() == []
 
 
-async def test_a_janitor_alone_says_that_nobody_can(
-    platform: Platform, user: SignedUpUser, state: State
-) -> None:
-    """When the last worker is gone for two minutes, what waits says so."""
-    await platform.rows("delete from segmentation.workers")
-    await platform.service("claim_tasks", p_worker="w", p_limit=1)
-    task_id = await platform.pending_task(user)
-    await platform.rows(
-        "update segmentation.workers set last_seen_at = now() - interval '3 minutes'"
-    )
-
-    await jobs.reap(platform.database, state)
-
-    (row,) = await platform.rows(
-        "select blocked_by from segmentation_results where id = %s", task_id
-    )
-    assert row["blocked_by"] == "no_capable_worker"
-
-
 async def test_a_round_that_ends_few_is_the_last(platform: Platform, state: State) -> None:
     """With less than a batch to do, the janitor waits for its next round."""
     assert await jobs.reap(platform.database, state) is False

@@ -59,7 +59,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def test_a_page_hears_of_its_result_by_realtime(
     service: Service, browser: Browser, page_url: str, tmp_path: Path
 ) -> None:
-    """A page signs up, uploads, submits, sees its row move to done and shows the overlay."""
+    """A page signs up, uploads, submits, sees its row become done and shows the overlay."""
     page = await browser.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -17,7 +17,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(service: Service, tmp_path: Path) -> Run:
-    """Run `s3 …` as a user of its own and return the finished process."""
+    """Run `s3 …` as a user of its own."""
 
     def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         config = tmp_path / "config"
@@ -58,7 +58,7 @@ def picture(tmp_path: Path) -> Path:
 def test_segment_writes_the_files_and_prints_the_table(
     signed_in: Run, picture: Path, tmp_path: Path
 ) -> None:
-    """`s3 segment photo "red circle" -o out/` finds it and says where the files are."""
+    """`s3 segment photo "red circle" -o out/` finds it and prints the paths of the files."""
     done = signed_in("segment", str(picture), "red circle", "-o", str(tmp_path / "out"))
 
     assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ def test_json_is_one_document(signed_in: Run, picture: Path) -> None:
 
 
 def test_results_and_status_tell_what_was_asked(signed_in: Run, picture: Path) -> None:
-    """A result is listed, its status is told, and the balance is less by its price."""
+    """A result is listed, its status is shown, and its price is charged."""
     done = json.loads(signed_in("segment", str(picture), "red circle", "--json").stdout)
 
     assert done["task_id"] in signed_in("results").stdout
@@ -88,7 +88,7 @@ def test_results_and_status_tell_what_was_asked(signed_in: Run, picture: Path) -
 
 
 def test_a_task_that_nobody_can_do_says_so(signed_in: Run, picture: Path) -> None:
-    """`s3 status` tells that no machine online can do it; at its deadline it ends, uncharged."""
+    """`s3 status` says that no machine online can do it; at its deadline it ends without charge."""
     asked = ("segment", str(picture), "red circle", "--memory-mb", "1000000")
     left = signed_in(*asked, "--timeout", "0.2")
     task = json.loads(signed_in("results", "--json").stdout)["items"][0]["task_id"]
@@ -131,7 +131,7 @@ def test_a_text_file_is_no_picture(signed_in: Run, tmp_path: Path) -> None:
 
 
 def test_nobody_there(signed_in: Run, picture: Path) -> None:
-    """An address where nobody answers exits 4."""
+    """An address without a service exits 4."""
     lost = signed_in("segment", str(picture), "red circle", S3_API_URL="http://127.0.0.1:9")
 
     assert lost.returncode == 4

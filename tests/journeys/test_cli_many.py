@@ -81,7 +81,7 @@ async def ledger(s3: S3Client) -> dict[str, int]:
 
 
 def done_in(out: Path) -> int:
-    """Pictures that a batch folder has the results of."""
+    """The pictures whose results are in a batch folder."""
     records = [read(place) for place in out.iterdir()] if out.exists() else []
     return sum(record is not None and record.state is State.DONE for record in records)
 
@@ -97,7 +97,7 @@ async def killed_half_way(process: Any, out: Path, sign: signal.Signals) -> None
 async def test_killed_half_way_and_run_again_nothing_is_paid_twice(
     shell: Any, run: Any, s3: S3Client, photos: list[str], tmp_path: Path, sign: signal.Signals
 ) -> None:
-    """Each picture is one task and one charge, whenever the command died."""
+    """Each picture is one task and one charge, whenever the command was killed."""
     out = tmp_path / "out"
     command = ("segment", *photos, SLOW, "-o", str(out), "-j", "3")
     await killed_half_way(shell(*command), out, sign)
@@ -112,7 +112,7 @@ async def test_killed_half_way_and_run_again_nothing_is_paid_twice(
 async def test_control_a_folder_that_forgot_everything_pays_again(
     shell: Any, run: Any, s3: S3Client, photos: list[str], tmp_path: Path
 ) -> None:
-    """Negative control: the ledger does show what another run asks again."""
+    """Negative control: the ledger shows it when another run submits the same pictures."""
     out = tmp_path / "out"
     command = ("segment", *photos, SLOW, "-j", "3", "-o")
     await killed_half_way(shell(*command, str(out)), out, signal.SIGKILL)
@@ -138,7 +138,7 @@ async def test_ctrl_c_says_how_to_go_on(shell: Any, photos: list[str], tmp_path:
 async def test_one_bad_file_is_a_row_and_exit_code_1(
     run: Any, s3: S3Client, photos: list[str], tmp_path: Path
 ) -> None:
-    """A text among the pictures is told with its reason; the others are done and paid."""
+    """A text file among the pictures is a row with its reason; the others are done and paid."""
     fake = tmp_path / "photos" / "fake.png"
     fake.write_text("hello")
     code, said, told = run(
@@ -165,7 +165,7 @@ async def test_a_missing_file_asks_nothing(
 async def test_a_batch_is_exported_as_one_data_set(
     run: Any, photos: list[str], tmp_path: Path
 ) -> None:
-    """COCO of the folder has all pictures; cut-outs find the pictures by themselves."""
+    """COCO of the folder has all pictures; cut-outs need no --picture."""
     out = tmp_path / "out"
     run("segment", *photos[:3], "red circle", "-o", str(out))
     code, _, told = run("export", str(out), "-f", "coco", "-o", str(tmp_path / "coco"))
@@ -191,7 +191,7 @@ async def test_a_task_is_exported_by_its_id(run: Any, s3: S3Client, tmp_path: Pa
         assert cut.mode == "RGBA"
 
 
-async def test_a_batch_is_cut_anew_here_and_a_task_at_the_service(
+async def test_a_batch_is_rethresholded_here_and_a_task_at_the_service(
     run: Any, s3: S3Client, tmp_path: Path
 ) -> None:
     """Both ways give the same manifest, and cost nothing."""
@@ -215,7 +215,7 @@ async def test_a_batch_is_cut_anew_here_and_a_task_at_the_service(
 async def test_under_the_floor_is_refused_with_what_to_do(
     run: Any, s3: S3Client, tmp_path: Path
 ) -> None:
-    """Neither way makes up what the manifest does not keep."""
+    """Both ways refuse what the manifest does not keep."""
     found = await s3.segment(shapes(), "red circle")
     found.save(tmp_path / "here")
     for source in (str(tmp_path / "here"), str(found.result.task_id)):
@@ -226,7 +226,7 @@ async def test_under_the_floor_is_refused_with_what_to_do(
 
 
 async def test_a_task_that_is_not_there_is_told(run: Any, tmp_path: Path) -> None:
-    """An id of nothing is `not_found`."""
+    """An unknown id is `not_found`."""
     code, _, told = run("export", str(uuid.uuid4()), "-f", "coco", "-o", str(tmp_path))
 
     assert code == 1

@@ -50,16 +50,16 @@ async def test_the_price_is_captured_once(s3: S3Client) -> None:
     assert sorted(actions) == ["capture", "grant", "hold"]
 
 
-async def test_each_look_is_paid_and_a_new_cut_is_free(s3: S3Client) -> None:
-    """A prompt in 2 x 2 tiles is five credits; its result cut anew costs nothing and keeps none."""
+async def test_each_tile_is_paid_and_a_rethreshold_is_free(s3: S3Client) -> None:
+    """A prompt in 2 x 2 tiles costs five credits; re-thresholding its result costs nothing."""
     found = await s3.segment(shapes(), "red circle", options=SegmentOptions(tiles=2))
     [first] = found.manifest.prompts
     assert (found.result.credits, found.result.credits_charged) == (5, 5)
     assert first.instances
 
-    anew = await s3.rethreshold(found.result.task_id, threshold=1)
+    manifest = await s3.rethreshold(found.result.task_id, threshold=1)
 
-    [second] = anew.prompts
+    [second] = manifest.prompts
     assert not second.instances
     assert len(second.candidates) == len(first.instances) + len(first.candidates)
     assert (await s3.me()).credits == 95
@@ -77,7 +77,7 @@ async def test_the_same_key_is_the_same_task(s3: S3Client) -> None:
 
 
 async def test_another_users_task_is_not_there(s3: S3Client, service: Service) -> None:
-    """A task of somebody else answers `not_found`, as one that never was."""
+    """Another user's task answers `not_found`, as an unknown one does."""
     upload = await s3.upload(shapes())
     task = await s3.submit(upload.image_url, "red circle")
     async with S3Client(
@@ -153,7 +153,7 @@ async def test_cancelling_gives_the_credits_back(s3: S3Client) -> None:
 
 
 async def test_a_task_that_nobody_can_do_says_so_and_ends_at_its_deadline(s3: S3Client) -> None:
-    """It names what it waits for, then it is cancelled as `expired`, and costs nothing."""
+    """It says what it waits for, then it is cancelled as `expired` without charge."""
     seen: list[bodies.Task] = []
     with pytest.raises(TaskCancelled) as ended:
         await s3.segment(
@@ -193,7 +193,7 @@ async def test_an_ended_task_cannot_be_cancelled(s3: S3Client) -> None:
 
 
 async def test_nobody_at_the_address(s3: S3Client) -> None:
-    """A wrong address ends in one clear error, not in a stack of foreign ones."""
+    """A wrong address raises one of the SDK's errors, not httpx's."""
     async with S3Client(s3.session, api_url="http://127.0.0.1:9") as lost:
         with pytest.raises(Unreachable, match="s3 up"):
             await lost.me()

@@ -1,4 +1,4 @@
-"""`s3 up` as an operator meets it: it survives a dead model, says what is taken, leaves nothing."""
+"""`s3 up` restarts dead programs, names ports in use, and leaves nothing behind."""
 
 import os
 import signal

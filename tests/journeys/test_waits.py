@@ -1,4 +1,4 @@
-"""What the command line says of a task that is not done yet."""
+"""What the command line says about a task that is not done."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -36,9 +36,9 @@ def error(code: ErrorCode) -> bodies.TaskError:
 WAITS: dict[str, dict[str, Any]] = {
     "waits: 3 in front, about 12 s": {"queue_position": 3, "eta_seconds": 12},
     "waits: next, about 2 min": {"queue_position": 0, "eta_seconds": 120},
-    "waits: 1,200 in front": {"queue_position": 1200},
-    "waits: 10,000 or more in front, about 2 h": {
-        "queue_position": 10_000,
+    "waits: 999 in front": {"queue_position": 999},
+    "waits: 1,000 or more in front, about 2 h": {
+        "queue_position": 1000,
         "eta_seconds": 7200,
     },
     "waits": {},
@@ -52,7 +52,7 @@ WAITS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("said", WAITS)
 def test_a_waiting_task_says_what_it_waits_for(said: str) -> None:
-    """The place and the time where they are known, and above all that nobody can do it."""
+    """Position and time if they are known; first of all that no machine can do it."""
     assert show.waits(task(**WAITS[said])) == said
 
 

@@ -1,4 +1,4 @@
-"""Webhooks as a user of the SDK and of the `s3` command has them."""
+"""Webhooks by the SDK and by the `s3` command."""
 
 import json
 import os
@@ -20,7 +20,7 @@ URL = "https://receiver.invalid/hooks"
 
 
 async def test_the_sdk_keeps_a_webhook(s3: S3Client) -> None:
-    """Made, listed, changed, read, given another secret, deleted."""
+    """A webhook is made, listed, changed, read, given another secret and deleted."""
     made = await s3.webhooks.create(URL, [WebhookEvent.TASK_DONE], description="mine")
     changed = await s3.webhooks.change(made.id, events=["task.failed"], enabled=False)
     secret = (await s3.webhooks.rotate_secret(made.id)).secret
@@ -74,7 +74,7 @@ def run(service: Service, tmp_path: Path) -> Run:
 
 
 def test_the_command_keeps_a_webhook(run: Run) -> None:
-    """Added, listed, tested, its deliveries shown, one sent again, removed."""
+    """A webhook is added, listed, tested and removed; a delivery is shown and sent again."""
     made = json.loads(run("webhooks", "add", URL, "--event", "task.done", "--json").stdout)
     delivery = run("webhooks", "test", made["id"]).stdout.strip()
     again = run("webhooks", "redeliver", made["id"], delivery)
@@ -100,7 +100,7 @@ def test_the_command_prints_the_secret_once(run: Run) -> None:
 
 
 def test_the_command_says_what_was_refused(run: Run) -> None:
-    """A bad address and an unknown id exit 1, with the code and no traceback."""
+    """A bad address and an unknown id exit 1, with the error's code and no traceback."""
     plain = run("webhooks", "add", "http://receiver.invalid/")
     unknown = run("webhooks", "test", str(uuid.uuid4()))
 

@@ -1,7 +1,7 @@
 """
-Hostile and odd files, each with the end it must come to: the right picture, or the right refusal.
+Hostile and odd files, each with what must come of it: the right picture, or the right refusal.
 
-All of them are made here, in code; nothing is anybody else's. `PICTURES[name].make()` gives bytes.
+All of them are made here, in code. `PICTURES[name].make()` gives bytes.
 """
 
 from dataclasses import replace

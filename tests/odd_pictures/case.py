@@ -1,4 +1,4 @@
-"""What a file of the corpus is, and the end it must come to."""
+"""A file of the corpus, and what must come of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (128, 128, 128)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Odd:
-    """One file and its end."""
+    """One file, and what must come of it."""
 
     make: Callable[[], bytes]
     code: str | None = None
@@ -24,7 +24,7 @@ class Odd:
     size: tuple[int, int] = (64, 48)
     """Pixels, upright."""
     quarters: tuple[Colour, ...] | None = QUARTERS
-    """Colours in the middles of its quarters, row by row; None: nobody can say."""
+    """Colours in the middles of its quarters, row by row; None: not known."""
     frames: int = 1
     within: int = 14
     """Steps of 255 by which a colour may be off: what JPEG and WebP lose."""

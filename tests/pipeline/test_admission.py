@@ -1,4 +1,4 @@
-"""Who comes in: places, bytes, when to come back, and room for decoded pictures."""
+"""What may be in the server at once: requests, bytes, decoded pictures; when to come back."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import Busy
 from pipeline.model.executor import ModelExecutor
-from pipeline.server.admission import Admission, Room
+from pipeline.server.admission import Admission, ByteBudget
 from s3_sam3.contracts import limits
 
 
@@ -24,29 +24,29 @@ class Clock:
         return self.now
 
 
-def admission(places: int = 2, upload_bytes: int = 1000) -> tuple[Admission, Clock]:
-    """A door and its clock."""
+def admission(requests: int = 2, upload_bytes: int = 1000) -> tuple[Admission, Clock]:
+    """An admission and its clock."""
     clock = Clock()
-    return Admission(places=places, upload_bytes=upload_bytes, clock=clock), clock
+    return Admission(requests=requests, upload_bytes=upload_bytes, clock=clock), clock
 
 
-def advice(door: Admission) -> int:
+def advice(gate: Admission) -> int:
     """What a refused caller is told."""
-    with pytest.raises(Busy) as caught, door.place(1):
+    with pytest.raises(Busy) as caught, gate.admit(1):
         pass
     return caught.value.seconds
 
 
-def test_places_are_bounded_and_given_back() -> None:
-    """The third of two is refused; a place that is free again can be taken."""
-    door, _ = admission(places=2)
-    with door.place(1):
-        with door.place(1):
-            assert door.inside == 2
-            advice(door)
-        with door.place(1):
-            assert door.inside == 2
-    assert door.inside == 0
+def test_requests_are_bounded() -> None:
+    """With two allowed the third is refused; when one has left the next is admitted."""
+    gate, _ = admission(requests=2)
+    with gate.admit(1):
+        with gate.admit(1):
+            assert gate.inside == 2
+            advice(gate)
+        with gate.admit(1):
+            assert gate.inside == 2
+    assert gate.inside == 0
 
 
 def test_bytes_that_wait_to_be_decoded_are_bounded() -> None:
@@ -55,74 +55,74 @@ def test_bytes_that_wait_to_be_decoded_are_bounded() -> None:
 
     Negative control: once the first are decoded they come in.
     """
-    door, _ = admission(places=9)
-    with door.place(600) as decoded:
-        with pytest.raises(Busy), door.place(500):
+    gate, _ = admission(requests=9)
+    with gate.admit(600) as decoded:
+        with pytest.raises(Busy), gate.admit(500):
             pass
         decoded()
         decoded()
-        with door.place(500):
-            assert door.inside == 2
+        with gate.admit(500):
+            assert gate.inside == 2
 
 
-def test_whoever_is_alone_comes_in_however_large() -> None:
-    """A bound smaller than one upload does not shut the door for good."""
-    door, _ = admission(upload_bytes=10)
-    with door.place(5000):
-        assert door.inside == 1
+def test_a_request_alone_is_admitted_however_large() -> None:
+    """A bound smaller than one upload does not refuse all of them for ever."""
+    gate, _ = admission(upload_bytes=10)
+    with gate.admit(5000):
+        assert gate.inside == 1
 
 
 def test_the_advice_is_at_least_a_second() -> None:
     """Before any request has ended, and when they end within milliseconds."""
-    door, clock = admission(places=1)
-    with door.place(1):
-        assert advice(door) == 1
+    gate, clock = admission(requests=1)
+    with gate.admit(1):
+        assert advice(gate) == 1
         clock.now += 0.01
-    with door.place(1):
-        assert advice(door) == 1
+    with gate.admit(1):
+        assert advice(gate) == 1
 
 
 def test_the_advice_follows_recent_requests() -> None:
     """
-    Two places, each taken for eight seconds: one is free every four. Each refused caller is told
-    a turn behind the one before; tickets that have run out count no more.
+    Two requests at once, of eight seconds each: one leaves every four. Each refused caller is told
+    four seconds more than the one before; those that are due by now count no more.
     """
-    door, clock = admission(places=2)
+    gate, clock = admission(requests=2)
     for _ in range(3):
-        with door.place(1), door.place(1):
+        with gate.admit(1), gate.admit(1):
             clock.now += 8
-    with door.place(1), door.place(1):
-        assert [advice(door) for _ in range(3)] == [4, 8, 12]
+    with gate.admit(1), gate.admit(1):
+        assert [advice(gate) for _ in range(3)] == [4, 8, 12]
         clock.now += 11
-        assert advice(door) == 8
+        assert advice(gate) == 8
         clock.now += 100
-        assert advice(door) == 4
+        assert advice(gate) == 4
 
 
 def test_the_advice_is_bounded() -> None:
     """After a minute it is worth asking again, whatever the queue was."""
-    door, clock = admission(places=1)
-    with door.place(1):
+    gate, clock = admission(requests=1)
+    with gate.admit(1):
         clock.now += 500
-    with door.place(1):
-        assert advice(door) == 60
+    with gate.admit(1):
+        assert advice(gate) == 60
 
 
-async def test_decoded_pictures_wait_for_room() -> None:
+async def test_decoded_pictures_wait_for_their_bytes() -> None:
     """
     Room for two of the largest: the third waits until one turned out small.
 
     Negative control: while they may both be large it does wait.
     """
-    room = Room(2 * LARGEST)
+    budget = ByteBudget(2 * LARGEST)
     entered: list[int] = []
     release = asyncio.Event()
 
     async def work(number: int, size: int) -> None:
-        async with room.entered() as hold:
+        async with budget.reserve() as reserved:
             entered.append(number)
             await release.wait()
-            hold(size)
+            reserved.resize(size)
             await asyncio.Event().wait()
 
     async with asyncio.TaskGroup() as group:
@@ -132,34 +132,34 @@ async def test_decoded_pictures_wait_for_room() -> None:
         release.set()
         await _turns()
         assert entered == [0, 1, 2]
-        assert room.held == 3000
+        assert budget.held == 3000
         for task in tasks:
             task.cancel()
-    assert room.held == 0
+    assert budget.held == 0
 
 
 async def test_one_picture_always_fits() -> None:
-    """Room for less than one picture takes them one by one."""
-    room = Room(1)
-    async with room.entered() as hold:
-        hold(5000)
-        waiting = asyncio.create_task(_enter(room))
+    """A budget smaller than one picture takes them one by one."""
+    budget = ByteBudget(1)
+    async with budget.reserve() as reserved:
+        reserved.resize(5000)
+        waiting = asyncio.create_task(_enter(budget))
         await _turns()
         assert not waiting.done()
     await waiting
-    assert room.held == 0
+    assert budget.held == 0
 
 
 @pytest.mark.parametrize("early", [True, False])
-async def test_who_gives_up_waiting_takes_no_room(*, early: bool) -> None:
+async def test_a_request_that_gives_up_waiting_holds_nothing(*, early: bool) -> None:
     """
     Cancelled while it waits, or in the very moment it is let in: nothing stays held.
 
     Negative control: the one behind it gets in.
     """
-    room = Room(1)
-    async with room.entered():
-        gone, behind = (asyncio.create_task(_enter(room)) for _ in range(2))
+    budget = ByteBudget(1)
+    async with budget.reserve():
+        gone, behind = (asyncio.create_task(_enter(budget)) for _ in range(2))
         await _turns()
         if early:
             gone.cancel()
@@ -168,17 +168,17 @@ async def test_who_gives_up_waiting_takes_no_room(*, early: bool) -> None:
     await asyncio.gather(gone, behind, return_exceptions=True)
     assert gone.cancelled()
     assert not behind.cancelled()
-    assert room.held == 0
+    assert budget.held == 0
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_who_gives_up_holds_his_room_until_his_thread_has_ended(*, told: bool) -> None:
+async def test_a_request_that_gives_up_holds_its_bytes_until_its_thread_ends(*, told: bool) -> None:
     """
-    Cancelled while a thread works on his picture: the next one gets in when that ends.
+    Cancelled while a thread works on its picture: the next one gets in when that ends.
 
-    Negative control: where the room is not told of the thread, at once.
+    Negative control: where the budget is not told of the thread, at once.
     """
-    room, executor = Room(1), ModelExecutor(side_threads=1)
+    budget, executor = ByteBudget(1), ModelExecutor(side_threads=1)
     begun, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -186,25 +186,25 @@ async def test_who_gives_up_holds_his_room_until_his_thread_has_ended(*, told: b
         assert go_on.wait(20)
 
     async def ask() -> None:
-        async with room.entered() as hold:
-            await executor.beside(work, hold.during if told else lambda _: None)
+        async with budget.reserve() as reserved:
+            await executor.beside(work, reserved.keep_during if told else lambda _: None)
 
     gone = asyncio.create_task(ask())
     await asyncio.to_thread(begun.wait, 20)
-    behind = asyncio.create_task(_enter(room))
+    behind = asyncio.create_task(_enter(budget))
     gone.cancel()
     await _turns()
     assert behind.done() is not told
-    assert bool(room.held) is told
+    assert bool(budget.held) is told
     go_on.set()
     await behind
-    assert room.held == 0
+    assert budget.held == 0
     executor.close()
 
 
-async def test_what_never_began_holds_no_room() -> None:
+async def test_what_never_began_holds_nothing() -> None:
     """Cancelled while the thread is busy with another's picture: free at once."""
-    room, executor = Room(1), ModelExecutor(side_threads=1)
+    budget, executor = ByteBudget(1), ModelExecutor(side_threads=1)
     begun, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -212,17 +212,17 @@ async def test_what_never_began_holds_no_room() -> None:
         assert go_on.wait(20)
 
     async def ask() -> None:
-        async with room.entered() as hold:
-            await executor.beside(lambda: None, hold.during)
+        async with budget.reserve() as reserved:
+            await executor.beside(lambda: None, reserved.keep_during)
 
     busy = asyncio.create_task(executor.beside(work))
     await asyncio.to_thread(begun.wait, 20)
     gone = asyncio.create_task(ask())
     await _turns()
-    assert room.held
+    assert budget.held
     gone.cancel()
     await _turns()
-    assert room.held == 0
+    assert budget.held == 0
     go_on.set()
     await busy
     executor.close()
@@ -230,14 +230,14 @@ async def test_what_never_began_holds_no_room() -> None:
 
 async def test_small_ones_do_not_pass_a_large_one() -> None:
     """
-    Whoever needs much waits for his turn only, not for all who come behind him and need little.
+    A large share waits for its turn, not for all small ones that are asked for after it.
 
-    Negative control: before him they get in.
+    Negative control: those asked for before it are given out at once.
     """
-    room, got = Room(10), []
+    budget, got = ByteBudget(10), []
 
     async def ask(name: str, size: int, stay: asyncio.Event) -> None:
-        async with room.entered(size):
+        async with budget.reserve(size):
             got.append(name)
             await stay.wait()
 
@@ -256,9 +256,9 @@ async def test_small_ones_do_not_pass_a_large_one() -> None:
     assert got == ["first", "small", "large", "late"]
 
 
-async def _enter(room: Room) -> None:
+async def _enter(budget: ByteBudget) -> None:
     """Go in and out."""
-    async with room.entered():
+    async with budget.reserve():
         pass
 
 

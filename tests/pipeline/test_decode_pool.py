@@ -9,19 +9,17 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from odd_pictures.jpegs import jpeg
 from odd_pictures.making import quarters, saved
-from pipeline_client import become, command
+from pipeline_client import Log, become, command
 from process_table import alive, descendants, gone
 
 from pipeline.decode.picture import decode
 from pipeline.decode.pool import DecodePool
-from pipeline.decode.process import DecodeProcess, shared_memory
 from pipeline.errors import PipelineError, Refused
 from s3_sam3.contracts.errors import ErrorCode
 
@@ -46,8 +44,8 @@ async def busy(pool: DecodePool) -> asyncio.Task[object]:
     task = asyncio.create_task(pool.decode(jpeg()))
 
     def given() -> bool:
-        """Whether the door holds something that the child has not taken."""
-        unread = fcntl.ioctl(child._door, termios.TIOCOUTQ, bytes(4))
+        """Whether the socket holds something that the child has not taken."""
+        unread = fcntl.ioctl(child._socket, termios.TIOCOUTQ, bytes(4))
         return bool(struct.unpack("i", unread)[0])
 
     await become(given)
@@ -91,7 +89,7 @@ async def test_a_crash_fails_its_own_picture(pool: DecodePool) -> None:
 
 
 async def test_a_child_killed_for_its_memory_is_said_to_be(pool: DecodePool) -> None:
-    """The kernel kills with SIGKILL, and whoever sent the picture should know why."""
+    """The kernel kills with SIGKILL, and the sender of the picture should know why."""
     task = await busy(pool)
     os.kill(pool.pids[0], signal.SIGKILL)
     assert "memory" in await reason(task)
@@ -107,11 +105,11 @@ async def test_a_child_out_of_time_is_said_to_be(pool: DecodePool) -> None:
 
 
 async def test_a_child_that_hangs_is_replaced() -> None:
-    """Whoever does not answer in time is ended, even one that cannot be asked to."""
+    """A child that does not answer in time is killed, since it may be unable to exit."""
     async with DecodePool(1, seconds=5) as pool:
         await pool.decode(jpeg())
         [child] = pool._children
-        child._door.settimeout(0.2)
+        child._socket.settimeout(0.2)
         hung = child.pid
         task = await busy(pool)
         assert "too long" in await reason(task)
@@ -134,31 +132,6 @@ async def test_children_that_do_not_start_are_our_fault(monkeypatch: pytest.Monk
         with pytest.raises(PipelineError) as caught:
             await pool.decode(jpeg())
     assert caught.value.code is ErrorCode.PIPELINE_FAILED
-
-
-def descriptors() -> int:
-    """How many this process has open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def test_a_child_that_does_not_start_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Pictures that come while no child starts take no descriptors.
-
-    Negative control: a child that starts has two.
-    """
-    new = partial(DecodeProcess, memory_bytes=2**30, max_pixels=100, seconds=5)
-    before = descriptors()
-    child = new()
-    assert descriptors() == before + 2
-    child.end()
-    monkeypatch.setattr(sys, "executable", "/no/such/program")
-    for _ in range(3):
-        with pytest.raises(FileNotFoundError):
-            new()
-    with pytest.raises(OSError, match="argument"):
-        shared_memory(-1)
-    assert descriptors() == before
 
 
 def told(pid: int, what: str) -> bytes:
@@ -199,7 +172,7 @@ async def test_none_is_left_after_the_end() -> None:
 
 
 async def test_the_end_does_not_wait_for_a_picture_that_hangs() -> None:
-    """Whoever stops the pipeline waits for nothing that nobody reads."""
+    """Who stops the pipeline waits for nothing that nobody reads."""
     async with DecodePool(1) as pool:
         await pool.decode(jpeg())
         task = await busy(pool)
@@ -224,7 +197,7 @@ asyncio.run(main())
 
 
 def test_none_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """Not even one that stands still and cannot see its door close."""
+    """Not even one that stands still and cannot see its socket close."""
     picture = tmp_path / "picture"
     picture.write_bytes(jpeg())
     code = PARENT.format(path=str(picture))
@@ -249,10 +222,8 @@ def test_none_outlives_a_pipeline_that_is_killed() -> None:
         "SAM3_WEIGHTS_PATH": "fake:",
     }
     started = command(decoders=3)
-    with subprocess.Popen(started, env=environ, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        while "pipeline_listening" not in server.stdout.readline():
-            pass
+    with subprocess.Popen(started, env=environ, stderr=subprocess.PIPE, text=True) as server:
+        Log(server).line("pipeline_listening")
         children = descendants(server.pid)
         server.kill()
     assert len(children) == 3

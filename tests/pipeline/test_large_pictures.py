@@ -1,7 +1,6 @@
 """Several of the largest pictures at once, drawn: the server stays within what it may take."""
 
 import asyncio
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 from PIL import Image
-from pipeline_client import command
+from pipeline_client import Log, command
 from process_table import peak
 from random_sam3 import KEY
 
@@ -41,19 +40,14 @@ def served(checkpoint: Path, cache: Path, **bounds: int) -> Iterator[tuple[str, 
         "SAM3_WEIGHTS_PATH": str(checkpoint),
         "SAM3_SELF_TEST": "finite",
         "SAM3_DEVICE": "cpu",
-        "S3_CACHE_DIR": str(cache),
         "S3_LOG_FORMAT": "json",
     }
     started = command(decoders=DECODERS, side_threads=4, **bounds)
-    with subprocess.Popen(started, env=environ, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        events: dict[str, dict[str, str]] = {}
-        while "setup_done" not in events:
-            entry = json.loads(process.stdout.readline())
-            events[entry["event"]] = entry
-        yield events["pipeline_listening"]["url"], process.pid
+    with subprocess.Popen(started, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        log = Log(process)
+        log.line("setup_done")
+        yield log.line("pipeline_listening")["url"], process.pid
         process.terminate()
-        process.communicate()
 
 
 async def ask(session: aiohttp.ClientSession, url: str, data: bytes) -> int:

@@ -4,7 +4,6 @@ Each hostile or odd file ends right, in bounded memory: directly, through the se
 The server is the process that an operator starts, around a tiny random model.
 """
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,19 +11,19 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 import pytest
 from odd_pictures import PICTURES, Odd
 from odd_pictures.pngs import header
 from PIL import Image
-from pipeline_client import command, predicted
+from pipeline_client import Log, command, predicted
 from process_table import descendants, peak
 from random_sam3 import KEY
 
-from api.inspection import Inspector
-from api.inspection_child import inspect
+from api.upload_check_child import check
+from api.upload_checks import UploadChecks
 from pipeline.decode.picture import decode
 from pipeline.decode.pool import MEMORY_BYTES, DecodePool
 from pipeline.errors import Refused
@@ -79,21 +78,17 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "SAM3_WEIGHTS_PATH": str(checkpoint),
             "SAM3_DEVICE": "cpu",
             "SAM3_SELF_TEST": "finite",
-            "S3_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
             "OMP_NUM_THREADS": "1",
         },
-        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    events: dict[str, Any] = {}
-    assert process.stdout
-    while "setup_done" not in events:
-        entry = json.loads(process.stdout.readline())
-        events[entry["event"]] = entry
-    url = events["pipeline_listening"]["url"]
+    log = Log(process)
+    log.line("setup_done")
+    url = log.line("pipeline_listening")["url"]
     yield Server(url=url, process=process, started=peak(process.pid, "VmHWM"))
     process.terminate()
-    process.communicate()
+    process.wait()
 
 
 async def ask(server: Server, data: bytes, *, drawn: bool) -> ImageSize | ErrorCode:
@@ -182,23 +177,23 @@ def test_a_careless_decoder_shows_other_colours() -> None:
     assert len(careless) >= 20
 
 
-#: Refused by the API before anybody inspects them.
-AT_THE_DOOR = {"empty_body", "file_too_large"}
+#: Refused by the API before a child checks them.
+UNCHECKED = {"empty_body", "file_too_large"}
 
-INSPECTED = {name: odd for name, odd in PICTURES.items() if odd.code not in AT_THE_DOOR}
+CHECKED = {name: odd for name, odd in PICTURES.items() if odd.code not in UNCHECKED}
 
 
-@pytest.mark.parametrize("odd", INSPECTED.values(), ids=INSPECTED.keys())
+@pytest.mark.parametrize("odd", CHECKED.values(), ids=CHECKED.keys())
 def test_the_api_judges_as_the_pipeline_does(odd: Odd) -> None:
     """What the API lets in can be segmented, at the size it says; what it refuses could not."""
-    answer = inspect(BytesIO(odd.make()), limits.MAX_IMAGE_PIXELS)
+    answer = check(odd.make(), limits.MAX_IMAGE_PIXELS)
     if odd.code:
         assert answer["error"] == odd.code
     else:
         assert (answer["width"], answer["height"]) == odd.size
 
 
-HEAVY = {name: odd for name, odd in INSPECTED.items() if "large as may be" in name}
+HEAVY = {name: odd for name, odd in CHECKED.items() if "large as may be" in name}
 
 
 @pytest.mark.parametrize("odd", HEAVY.values(), ids=HEAVY.keys())
@@ -206,8 +201,8 @@ async def test_the_apis_own_bounds_let_the_largest_in(odd: Odd) -> None:
     """Its child has a bound on memory, too; the largest picture must fit under it."""
     with TemporaryFile() as file:
         file.write(odd.make())
-        async with Inspector(max_pixels=limits.MAX_IMAGE_PIXELS) as inspector:
-            seen = await inspector.inspect(file)
+        async with UploadChecks() as checks:
+            seen = await checks.check(file)
     assert (seen.width, seen.height) == odd.size
 
 

@@ -49,7 +49,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
 def test_a_bomb_is_too_large_not_damaged(bomb: bytes) -> None:
-    """Whoever's limit it breaks, the refusal tells the user that the picture is too large."""
+    """Our limit or Pillow's: the refusal tells the user that the picture is too large."""
     tracemalloc.start()
     try:
         with pytest.raises(Refused) as caught:

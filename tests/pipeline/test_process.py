@@ -1,7 +1,6 @@
 """`python -m pipeline` as an operator starts it."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -13,11 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 from pictures import shapes
-from pipeline_client import become, predicted
+from pipeline_client import Log, become, predicted
 from random_sam3 import KEY
 
 from listener.model_watch import ModelWatch
-from listener.segment import Segmenter
+from listener.pipeline_client import PipelineClient
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.prompts import Prompt
 
@@ -33,12 +32,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
     def begin(**environment: str) -> subprocess.Popen[str]:
-        given = {"PIPELINE_PORT": "0", "S3_CACHE_DIR": str(tmp_path), "HF_HOME": str(tmp_path)}
+        given = {"PIPELINE_PORT": "0", "HF_HOME": str(tmp_path)}
         given["SAM3_SELF_TEST"] = "finite"  # a random model finds no circle
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline"],
             env={**clean, **given, **environment},
-            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -48,21 +46,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def line(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
-    """Give the log line of *event*, which may stand among those read already."""
-    assert process.stdout
-    seen: list[dict[str, Any]] = vars(process).setdefault("seen", [])
-    for entry in seen:
-        if entry["event"] == event:
-            return entry
-    for text in process.stdout:
-        seen.append(json.loads(text))
-        if seen[-1]["event"] == event:
-            return seen[-1]
-    pytest.fail(f"no {event} in the log: {process.communicate()[1]}")
+    """Give the log line of *event*."""
+    log: Log = vars(process).setdefault("log", None) or Log(process)
+    vars(process)["log"] = log
+    return log.line(event)
 
 
 async def test_the_fake_model_serves_and_stops_on_a_signal(start: Start) -> None:
@@ -127,12 +118,26 @@ async def test_a_model_that_fails_its_self_test_is_not_worked_with(
             process = start(**given, SAM3_SELF_TEST=level)
             url = line(process, "pipeline_listening")["url"]
             line(process, event)
-            watch = ModelWatch(Segmenter(session, url=url, api_key=KEY))
+            watch = ModelWatch(PipelineClient(session, url=url, api_key=KEY))
             look = asyncio.create_task(watch.run())
             await become(lambda watch=watch: watch._last is not None)
             assert watch._working.is_set() is working
             assert working or "failed its self-test" in str(watch._last)
             look.cancel()
+
+
+async def test_the_log_hides_secrets(start: Start) -> None:
+    """
+    What looks like a token is not in it, wherever it stood.
+
+    Negative control: the rest of the same line is.
+    """
+    process = start(API_SECRET_KEY=KEY, SAM3_WEIGHTS_PATH="fake:")
+    url = line(process, "pipeline_listening")["url"]
+    headers = {contract.API_KEY_HEADER: KEY}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        await session.get(f"{url}/lost/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")
+    assert line(process, "request_refused")["path"] == "/lost/***"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The three children as they are started: what a decoder in a stranger's hands could find."""
+"""The three children as they are started: what one that was taken over could find."""
 
 import asyncio
 import os
@@ -19,19 +19,18 @@ from process_table import gone
 from typing_extensions import override
 
 from adapters import objects
-from api.inspection import Inspector
 from api.problems import Problem
 from api.rethresholding import Rethresholder
+from api.upload_checks import UploadChecks
 from pipeline.decode.pool import DecodePool
 from pipeline.errors import Refused
-from s3_sam3.contracts import limits
 from s3_sam3.contracts.bodies import RethresholdRequest
 
 
 ROOT = Path(__file__).parents[2]
 
-#: Python runs this at its start. In the hands of what it puts in a decoder's place a child says
-#: what it has found.
+#: Python runs this at its start. It puts something else in a decoder's place, which says what it
+#: could find.
 TAKEN_OVER = """
 import os, sys
 
@@ -59,7 +58,7 @@ if "pipeline.decode.child" in sys.orig_argv:
     def decode(*_, **__):
         raise Refused(found())
     picture.decode = decode
-if "api.inspection_child" in sys.orig_argv:
+if "api.upload_check_child" in sys.orig_argv:
     from PIL import PngImagePlugin
     PngImagePlugin.PngImageFile = Told
 if "api.rethreshold_child" in sys.orig_argv:
@@ -101,12 +100,12 @@ async def decoder() -> str:
     return caught.value.message
 
 
-async def inspector() -> str:
+async def upload_checks() -> str:
     """What the API's child for uploads has found."""
     with TemporaryFile() as file:
         file.write(png())
-        async with Inspector(max_pixels=limits.MAX_IMAGE_PIXELS) as one:
-            return "nothing" if (await one.inspect(file)).width == 1 else "something"
+        async with UploadChecks() as checks:
+            return "nothing" if (await checks.check(file)).width == 1 else "something"
 
 
 async def rethresholder() -> str:
@@ -117,7 +116,7 @@ async def rethresholder() -> str:
     return str((caught.value.details or {})["reason"])
 
 
-CHILDREN = [decoder, inspector, rethresholder]
+CHILDREN = [decoder, upload_checks, rethresholder]
 
 
 @pytest.mark.parametrize("child", CHILDREN)
@@ -161,11 +160,12 @@ async def test_a_child_of_root_is_nobody_and_is_still_ended() -> None:
 
 #: Does a child's work and prints the modules that came in with it.
 IMPORTED = """
-import sys
+import os, sys
 from pathlib import Path
-from s3_sam3.contracts import limits
 import {child} as child
+from sandbox.memory import SealedMemory
 before = set(sys.modules)
+memory = SealedMemory(os.memfd_create("x"))
 for path in Path(sys.argv[1]).iterdir():
     {work}
 print(*sorted(set(sys.modules) - before))
@@ -173,21 +173,18 @@ print(*sorted(set(sys.modules) - before))
 
 WORK = {
     "pipeline.decode.child": """
-    try:
-        child._write(child.os.memfd_create("x"), child.decode(path.read_bytes()).picture)
-    except (child.Refused, MemoryError):
-        pass""",
-    "api.inspection_child": """
-    with path.open("rb") as file:
-        child.inspect(file, limits.MAX_IMAGE_PIXELS)""",
+    child.answer({"size": memory.write([path.read_bytes()]), "max_pixels": 50_000_000}, memory)""",
+    "api.upload_check_child": """
+    child.answer({"size": memory.write([path.read_bytes()]), "max_pixels": 50_000_000}, memory)""",
     "api.rethreshold_child": """
-    for request in ("{}", '{"nms": 0.5}', '{"nms": 7}'):
-        asked = '{"task_id": "%s", "request": %s}' % (child.UUID(int=1), request)
-        try:
-            child.answer(asked.encode(), path.read_bytes())
-        except child.ValidationError:
-            pass
-        child.answer(asked.replace("7", "1").encode(), b"no manifest")""",
+    for request, manifest in (
+        ("{}", path.read_bytes()),
+        ('{"nms": 0.5}', path.read_bytes()),
+        ('{"threshold": 0}', path.read_bytes()),
+        ("{}", b"no manifest"),
+    ):
+        asked = f'{{"task_id": "{child.UUID(int=1)}", "request": {request}}}\\n'.encode()
+        child.answer({"size": memory.write([asked, manifest])}, memory)""",
 }
 
 
@@ -202,7 +199,7 @@ def test_a_child_imports_nothing_once_it_is_at_work(child: str, tmp_path: Path) 
             data = odd.make()
             if len(data) < 1_000_000:
                 (tmp_path / str(number)).write_bytes(data)
-    code = IMPORTED.format(child=child, work=WORK[child])
+    code = IMPORTED.replace("{child}", child).replace("{work}", WORK[child])
     command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
     environ = {"PYTHONPATH": str(ROOT)}
     said = subprocess.run(command, env=environ, capture_output=True, check=True, text=True)

@@ -1,4 +1,4 @@
-"""A process that reads unchecked bytes, in a stranger's hands: it finds no key, reaches nobody."""
+"""A process that hostile bytes took over finds no key and reaches no other process."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def signals(process):
 
 if uid:
     os.setgroups([]); os.setgid(uid); os.setuid(uid)
-    confinement._prctl(4, 1)  # as whoever this user has started
+    confinement._prctl(4, 1)  # as any process of this user is
 if hides:
     confinement.hide()
 parent = os.getpid()
@@ -69,7 +69,7 @@ def seen(*, uid: int, given_up: str = "", hides: bool = False) -> set[str]:
 @pytest.mark.parametrize("uid", [0, 1000])
 def test_a_confined_child_sees_nothing_of_its_parent(uid: int) -> None:
     """
-    Whoever started it: no environment, no signal.
+    Started by root or by a user: no environment, no signal.
 
     Negative control: with the guards taken out it reads the key.
     """

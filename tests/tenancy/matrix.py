@@ -79,15 +79,13 @@ UNEXPOSED: Final = frozenset(
         "attempts",
         "error_codes",
         "fair_clocks",
-        "lanes",
+        "queue_classes",
         "machines",
         "object_deletions",
-        "spent_keys",
+        "idempotency_keys",
         "tiers",
-        "turns",
-        "wake_outbox",
+        "user_queues",
         "wake_targets",
-        "webhook_receipts",
         "webhook_secrets",
         "workers",
     }
@@ -119,7 +117,6 @@ WORKER_FUNCTIONS: Final[dict[str, dict[str, object]]] = {
     "fail_task": {"p_token": 0, "p_error_code": "internal"},
     "release_task": {"p_token": 0},
     "reap_tasks": {"p_limit": 0},
-    "accept_webhook": {"p_id": "matrix"},
     "attempt_objects": {"p_token": 0},
 }
 """Functions that only an enabled machine may call, and arguments that change nothing."""

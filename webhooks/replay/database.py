@@ -17,6 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from postgrest import AsyncSelectRequestBuilder
@@ -153,7 +154,7 @@ async def _selected(
         return found
 
     batches = _batches(sorted(ids)) if ids else [()]
-    return [row for batch in batches for row in await _every_page(lambda b=batch: query(b))]
+    return [row for batch in batches for row in await _every_page(partial(query, batch))]
 
 
 async def _endpoints(rest: Rest, ids: Iterable[str]) -> dict[str, Row]:
@@ -173,7 +174,7 @@ async def _last_attempts(rest: Rest, ids: Sequence[str]) -> dict[str, Attempt]:
 
     found: dict[str, Attempt] = {}
     for batch in _batches(ids):
-        for row in await _every_page(lambda b=batch: query(b)):
+        for row in await _every_page(partial(query, batch)):
             found[row["delivery_id"]] = Attempt(
                 status=row["status_code"],
                 latency_ms=row["latency_ms"],

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typing_extensions import override
 
 from s3_sam3 import errors
 
@@ -53,7 +54,7 @@ def exit_code(error: errors.S3Error) -> Exit:
             return Exit.REFUSED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Command:
     """One command of `s3`."""
 
@@ -65,7 +66,8 @@ class Command:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `typer.Typer.command`."""
 
-    def load(self) -> TyperCommand | TyperGroup:
+    def load(self) -> Any:
+        """Import its module; gives typer's form of the command."""
         module, _, name = self.target.partition(":")
         found = getattr(importlib.import_module(module), name)
         parent = typer.Typer()
@@ -79,41 +81,31 @@ class Command:
 
 USER_COMMANDS: Final = (
     Command(
-        name="segment",
-        target="s3_sam3.cli.segment:segment",
-        help="Find every instance of each concept in one picture or in many.",
+        "segment", "s3_sam3.cli.segment:segment", "Find each concept in one picture or in many."
     ),
     Command(
-        name="rethreshold",
-        target="s3_sam3.cli.rethreshold:rethreshold",
-        help="Choose a result's instances again, without the GPU and at no price.",
+        "rethreshold",
+        "s3_sam3.cli.rethreshold:rethreshold",
+        "Choose a result's instances again, at no price.",
     ),
     Command(
-        name="export",
-        target="s3_sam3.cli.export:export",
-        help="Write results in another format, without the GPU.",
+        "export", "s3_sam3.cli.export:export", "Write results in another format, without the GPU."
+    ),
+    Command("results", "s3_sam3.cli.results:results", "List your results, newest first."),
+    Command(
+        "status",
+        "s3_sam3.cli.results:status",
+        "Show a task's status, or the service's and your credits.",
+    ),
+    Command("login", "s3_sam3.cli.config:login", "Sign in and stay signed in."),
+    Command("logout", "s3_sam3.cli.config:logout", "Sign out on this machine and at the service."),
+    Command(
+        "listen", "s3_sam3.cli.listen:listen", "Post your tasks' events to a URL of this machine."
     ),
     Command(
-        name="results",
-        target="s3_sam3.cli.results:results",
-        help="List your results, newest first.",
-    ),
-    Command(
-        name="status",
-        target="s3_sam3.cli.results:status",
-        help="Show a task's status, or the service's and your credits.",
-    ),
-    Command(name="login", target="s3_sam3.cli.config:login", help="Sign in and stay signed in."),
-    Command(name="logout", target="s3_sam3.cli.config:logout", help="Sign out here and there."),
-    Command(
-        name="listen",
-        target="s3_sam3.cli.listen:listen",
-        help="Post your tasks' events to a URL of this machine, signed.",
-    ),
-    Command(
-        name="webhooks",
-        target="s3_sam3.cli.webhooks:app",
-        help="Have events of your tasks sent to an https address.",
+        "webhooks",
+        "s3_sam3.cli.webhooks:app",
+        "Have events of your tasks sent to an https address.",
     ),
 )
 
@@ -146,6 +138,7 @@ class CommandTable(TyperGroup):
             panel = "Operator's commands" if command in operator else "Commands"
             self.add_command(TyperCommand(command.name, help=command.help, rich_help_panel=panel))
 
+    @override
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name = args[0]
         if name in self._table:

@@ -13,54 +13,57 @@ from s3_sam3.exports.contours import DEFAULT_TOLERANCE
 from s3_sam3.imaging.overlay import PLAIN
 
 
+SourceList = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="manifest.json files, folders that `s3 segment --out` wrote, or ids of tasks.",
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    FormatName,
+    typer.Option("--format", "-f", metavar="NAME", help="One of the above.", show_default=False),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder for the files.")]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="The original picture, where it is not known; for one source.",
+    ),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(min=0, help="Pixels that polygons may differ from the exact contours; 0: exact."),
+]
+AsPolygons = Annotated[
+    bool, typer.Option("--polygons", help="coco: polygons instead of run lengths.")
+]
+Tint = Annotated[float, typer.Option(min=0, max=1, help="overlay: share of an instance's colour.")]
+Contour = Annotated[
+    int | None, typer.Option(min=0, help="overlay: width of contours in pixels; 0: none.")
+]
+Tags = Annotated[bool, typer.Option(help="overlay: write prompts and scores.")]
+Colours = Annotated[
+    Literal["auto", "instance", "prompt"],
+    typer.Option(help="overlay: what has a colour of its own."),
+]
+
+
 def export(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="manifest.json files, folders that `s3 segment --out` wrote, or ids of tasks.",
-            show_default=False,
-        ),
-    ],
-    format_: Annotated[
-        FormatName,
-        typer.Option(
-            "--format", "-f", metavar="NAME", help="One of the above.", show_default=False
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", file_okay=False, help="Folder for the files.")
-    ],
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="The original picture, where it is not known; for one source.",
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            min=0, help="Pixels that polygons may differ from the exact contours; 0: exact."
-        ),
-    ] = DEFAULT_TOLERANCE,
-    polygons: Annotated[
-        bool, typer.Option("--polygons", help="coco: polygons instead of run lengths.")
-    ] = False,
-    tint: Annotated[
-        float, typer.Option(min=0, max=1, help="overlay: share of an instance's colour.")
-    ] = PLAIN.tint,
-    contour: Annotated[
-        int | None,
-        typer.Option(min=0, help="overlay: width of contours in pixels; 0: none."),
-    ] = None,
-    tags: Annotated[bool, typer.Option(help="overlay: write prompts and scores.")] = True,
-    colours: Annotated[
-        Literal["auto", "instance", "prompt"],
-        typer.Option(help="overlay: what has a colour of its own."),
-    ] = PLAIN.colours,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the paths as JSON.")] = False,
+    sources: SourceList,
+    format_: Format,
+    out: Out,
+    picture: Picture = None,
+    tolerance: Tolerance = DEFAULT_TOLERANCE,
+    polygons: AsPolygons = False,
+    tint: Tint = PLAIN.tint,
+    contour: Contour = None,
+    tags: Tags = True,
+    colours: Colours = PLAIN.colours,
+    as_json: show.AsJson = False,
 ) -> None:
     found = manifests.parse_sources(sources, picture)
     items = asyncio.run(_read(found, picture, with_picture=FORMATS[format_].uses_picture))

@@ -19,7 +19,7 @@ def results(
         TaskStatus | None, typer.Option(help="Only results with this status.")
     ] = None,
     cursor: Annotated[str | None, typer.Option(help="Of the next page, as printed.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: show.AsJson = False,
 ) -> None:
     page = asyncio.run(_page(limit, status, cursor))
     if as_json:
@@ -32,7 +32,7 @@ def results(
 
 def status(
     task_id: Annotated[UUID | None, typer.Argument(help="A task; without it the service.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: show.AsJson = False,
 ) -> None:
     if task_id is not None:
         task = asyncio.run(_task(task_id))

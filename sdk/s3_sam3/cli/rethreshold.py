@@ -22,48 +22,56 @@ class CannotRethreshold(S3Error):
     """The manifest does not keep what the new thresholds need."""
 
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A manifest.json, a folder that `s3 segment --out` wrote, or a task's id.",
+        show_default=False,
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Lowest score kept; at least the task's --floor."),
+]
+PromptThresholds = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID=X", help="The threshold of one prompt; p0 is the first."),
+]
+MinArea = Annotated[int | None, typer.Option(min=0, help="Drop masks of fewer pixels.")]
+Nms = Annotated[
+    float | None,
+    typer.Option(help="Drop the worse of two masks that overlap this much (IoU, over 0 to 1)."),
+]
+MaxInstances = Annotated[
+    int | None,
+    typer.Option(min=1, max=limits.MAX_INSTANCES_TILED, help="Most kept per prompt, best first."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        file_okay=False,
+        help="Folder for manifest and mask, and for the overlay when the picture is known.",
+    ),
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="The original picture, for the overlay."),
+]
+
+
 def rethreshold(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A manifest.json, a folder that `s3 segment --out` wrote, or a task's id.",
-            show_default=False,
-        ),
-    ],
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Lowest score kept; at least the task's --floor."),
-    ] = None,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID=X", help="The threshold of one prompt; p0 is the first."),
-    ] = None,
-    min_area: Annotated[int | None, typer.Option(min=0, help="Drop masks of fewer pixels.")] = None,
-    nms: Annotated[
-        float | None,
-        typer.Option(help="Drop the worse of two masks that overlap this much (IoU, over 0 to 1)."),
-    ] = None,
-    max_instances: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=limits.MAX_INSTANCES_TILED, help="Most kept per prompt, best first."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            file_okay=False,
-            help="Folder for manifest and mask, and for the overlay when the picture is known.",
-        ),
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="The original picture, for the overlay."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifests as JSON.")] = False,
+    source: Source,
+    threshold: Threshold = None,
+    prompt: PromptThresholds = None,
+    min_area: MinArea = None,
+    nms: Nms = None,
+    max_instances: MaxInstances = None,
+    out: Out = None,
+    picture: Picture = None,
+    as_json: show.AsJson = False,
 ) -> None:
     request = _request(
         threshold=threshold,

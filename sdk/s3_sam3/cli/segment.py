@@ -15,87 +15,95 @@ from s3_sam3.contracts import bodies, limits
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions, with_ids
 
 
+What = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PICTURE|PROMPT",
+        help="JPEG, PNG or WebP: files, patterns, folders with a closing slash; and short noun"
+        ' phrases: "red circle".',
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        file_okay=False,
+        help="Folder for manifest, mask and overlay; of several pictures, a pattern or a folder"
+        " each has a folder in it, and pictures that are done are not sent again.",
+    ),
+]
+Threshold = Annotated[float, typer.Option(min=0, max=1, help="Lowest score kept.")]
+MaskThreshold = Annotated[
+    float, typer.Option(help="Probability from which a pixel counts, over 0 and under 1.")
+]
+MaxInstances = Annotated[
+    int, typer.Option(min=1, help="Most instances kept per prompt, best first.")
+]
+MinArea = Annotated[int, typer.Option(min=0, help="Drop masks of fewer pixels.")]
+Nms = Annotated[
+    float | None,
+    typer.Option(
+        help="Drop the worse of two masks that overlap this much (IoU, over 0 to 1),"
+        " whichever prompts found them."
+    ),
+]
+Region = Annotated[str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="Look only here; pixels.")]
+Tiles = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=limits.MAX_TILES,
+        help="n: also look at n x n tiles, for small or very many objects;"
+        " then a prompt costs n x n + 1 credits.",
+    ),
+]
+Floor = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Keep candidates down to this score for `s3 rethreshold`."),
+]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="X1,Y1,X2,Y2[:negative]",
+        help="An example of what the prompts mean, or do not mean; for one picture.",
+    ),
+]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Pictures at a time.")]
+Timeout = Annotated[
+    float | None, typer.Option(help="Seconds to wait for a picture; its task goes on after them.")
+]
+Deadline = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=limits.MAX_DEADLINE_SECONDS,
+        help="Seconds until a task that is still pending is cancelled; that costs nothing.",
+    ),
+]
+MemoryMb = Annotated[
+    int | None, typer.Option(min=1, help="Only on a machine with this much GPU memory (MiB).")
+]
+
+
 def segment(
-    what: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PICTURE|PROMPT",
-            help="JPEG, PNG or WebP: files, patterns, folders with a closing slash; and short noun"
-            ' phrases: "red circle".',
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            file_okay=False,
-            help="Folder for manifest, mask and overlay; of several pictures, a pattern or a folder"
-            " each has a folder in it, and pictures that are done are not sent again.",
-        ),
-    ] = None,
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Lowest score kept.")
-    ] = limits.DEFAULT_SCORE_THRESHOLD,
-    mask_threshold: Annotated[
-        float, typer.Option(help="Probability from which a pixel counts, over 0 and under 1.")
-    ] = limits.DEFAULT_MASK_THRESHOLD,
-    max_instances: Annotated[
-        int, typer.Option(min=1, help="Most instances kept per prompt, best first.")
-    ] = limits.MAX_INSTANCES,
-    min_area: Annotated[int, typer.Option(min=0, help="Drop masks of fewer pixels.")] = 0,
-    nms: Annotated[
-        float | None,
-        typer.Option(
-            help="Drop the worse of two masks that overlap this much (IoU, over 0 to 1),"
-            " whichever prompts found them."
-        ),
-    ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(metavar="X1,Y1,X2,Y2", help="Look only here; pixels."),
-    ] = None,
-    tiles: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=limits.MAX_TILES,
-            help="n: also look at n x n tiles, for small or very many objects;"
-            " then a prompt costs n x n + 1 credits.",
-        ),
-    ] = 1,
-    floor: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Keep candidates down to this score for `s3 rethreshold`."),
-    ] = limits.DEFAULT_FLOOR,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="X1,Y1,X2,Y2[:negative]",
-            help="An example of what the prompts mean, or do not mean; for one picture.",
-        ),
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=64, help="Pictures at a time.")
-    ] = 4,
-    timeout: Annotated[
-        float | None,
-        typer.Option(help="Seconds to wait for a picture; its task goes on after them."),
-    ] = None,
-    deadline: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=limits.MAX_DEADLINE_SECONDS,
-            help="Seconds until a task that is still pending is cancelled; that costs nothing.",
-        ),
-    ] = None,
-    memory_mb: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only on a machine with this much GPU memory (MiB)."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    what: What,
+    out: Out = None,
+    threshold: Threshold = limits.DEFAULT_SCORE_THRESHOLD,
+    mask_threshold: MaskThreshold = limits.DEFAULT_MASK_THRESHOLD,
+    max_instances: MaxInstances = limits.MAX_INSTANCES,
+    min_area: MinArea = 0,
+    nms: Nms = None,
+    region: Region = None,
+    tiles: Tiles = 1,
+    floor: Floor = limits.DEFAULT_FLOOR,
+    box: Boxes = None,
+    jobs: Jobs = 4,
+    timeout: Timeout = None,
+    deadline: Deadline = None,
+    memory_mb: MemoryMb = None,
+    as_json: show.AsJson = False,
 ) -> None:
     given = arguments.parse(what)
     options = _options(

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +21,9 @@ out = Console()
 
 err = Console(stderr=True)
 """Progress, notes and errors; never part of an answer."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+"""The option of every command that prints an answer."""
 
 DEMO_NOTE = "[dim]Found by a demo model, which knows coloured shapes only.[/]"
 

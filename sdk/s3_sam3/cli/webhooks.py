@@ -18,13 +18,12 @@ from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEv
 
 app = typer.Typer(help="Have events of your tasks sent to an https address.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[UUID, typer.Argument(help="A webhook, as `s3 webhooks list` names it.")]
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
 @app.command("list")
-def list_all(as_json: AsJson = False) -> None:
+def list_all(as_json: show.AsJson = False) -> None:
     """List your webhooks."""
     found = _call(lambda s3: s3.webhooks.list())
     if as_json:
@@ -41,7 +40,7 @@ def add(
         typer.Option(help="Repeatable; without it each end of a task."),
     ] = None,
     description: Annotated[str | None, typer.Option(help="For yourself.")] = None,
-    as_json: AsJson = False,
+    as_json: show.AsJson = False,
 ) -> None:
     """Add a webhook. Its secret is printed only now."""
     events = tuple(event or DEFAULT_EVENTS)
@@ -60,7 +59,7 @@ def remove(webhook_id: Which) -> None:
 
 
 @app.command("test")
-def try_out(webhook_id: Which, as_json: AsJson = False) -> None:
+def try_out(webhook_id: Which, as_json: show.AsJson = False) -> None:
     """Send the event webhook.test."""
     queued = _call(lambda s3: s3.webhooks.test(webhook_id))
     if as_json:
@@ -78,7 +77,7 @@ def deliveries(
         DeliveryStatus | None, typer.Option(help="Only deliveries with this status.")
     ] = None,
     cursor: Annotated[str | None, typer.Option(help="Of the next page, as printed.")] = None,
-    as_json: AsJson = False,
+    as_json: show.AsJson = False,
 ) -> None:
     """List deliveries to a webhook, newest first, with the last answer."""
     page = _call(
@@ -97,7 +96,7 @@ def deliveries(
 def redeliver(
     webhook_id: Which,
     delivery_id: Annotated[str, typer.Argument(help="msg_…")],
-    as_json: AsJson = False,
+    as_json: show.AsJson = False,
 ) -> None:
     """Send a delivery again, with the same id and body."""
     queued = _call(lambda s3: s3.webhooks.redeliver(webhook_id, delivery_id))

@@ -141,7 +141,7 @@ class Task(_Answer):
     progress: float = Field(ge=0, le=1)
     queue_position: int | None = Field(
         default=None,
-        description="Tasks in front of it while pending, counted up to 10,000; 0 is next.",
+        description="Tasks in front of it while pending, counted up to 1,000; 0 is next.",
     )
     eta_seconds: int | None = Field(
         default=None,

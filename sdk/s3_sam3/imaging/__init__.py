@@ -1,1 +1,1 @@
-"""Masks as data: run lengths, choosing, overlap, label map, overlay; no model, no network."""
+"""Pictures and masks as data, computed without a model, a network or a platform."""

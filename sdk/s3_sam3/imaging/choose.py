@@ -1,8 +1,8 @@
 """
-Which candidates become instances: one rule for a fresh answer and for one that is cut anew.
+Which candidates become instances: one rule for a new result and for a re-threshold.
 
-The rule looks at candidates alone, not at the order they come in, and everything it leaves out
-stays a candidate. So choosing again from an answer's instances and candidates gives that answer.
+The rule depends on the candidates, not on their order, and what it does not choose stays a
+candidate. So choosing again from a result's instances and candidates gives the same result.
 """
 
 from collections.abc import Sequence
@@ -18,70 +18,71 @@ from s3_sam3.imaging import rle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one prompt found, before anything is chosen."""
+    """The candidates of one prompt."""
 
     id: str
     text: str | None
     presence: float
     threshold: float | None
-    """The prompt's own; None: the options' one."""
+    """The prompt's own; None: that of the options."""
     more: bool
-    """There were more candidates; those that are missing score no better than the worst here."""
+    """More candidates were found than are here; none of them scored better than the worst here."""
     candidates: tuple[Candidate, ...]
 
     def lowest(self, options: SegmentOptions) -> float:
-        """Score from which something is an instance."""
+        """Lowest score of an instance."""
         return options.threshold if self.threshold is None else self.threshold
 
     def floor(self, options: SegmentOptions) -> float:
-        """Score from which something is kept at all."""
+        """Lowest score of a candidate that is kept."""
         return min(self.lowest(options), options.floor)
 
 
 def choose(found: Sequence[Found], options: SegmentOptions) -> tuple[PromptResult, ...]:
     """
-    Give one result per prompt, in order; instances are numbered over all of them.
+    Give one result per prompt, in order; instances are numbered over all prompts.
 
-    The best come first, over all prompts: one is taken if it reaches its prompt's threshold and
-    the smallest area, does not overlap one already taken (`nms`), and its prompt is not full.
+    Candidates are taken by score, over all prompts: one becomes an instance if it reaches its
+    prompt's threshold and the smallest area, does not overlap an instance (`nms`), and its prompt
+    has fewer than `max_instances`.
     """
     ranked = [sorted(one.candidates, key=rank) for one in found]
     chosen = [[False] * len(candidates) for candidates in ranked]
-    crowded = [one.more and _all_pass(one, options) for one in found]
+    truncated = [one.more and _all_pass(one, options) for one in found]
     taken = [0] * len(found)
     passing = _passing(found, ranked, options)
-    rivals = _Rivals([ranked[prompt][place] for prompt, place in passing], options.nms)
-    for turn, (prompt, place) in enumerate(passing):
-        if rivals.cover(turn):
+    overlaps = _Overlaps([ranked[prompt][place] for prompt, place in passing], options.nms)
+    for index, (prompt, place) in enumerate(passing):
+        if overlaps.with_taken(index):
             continue
         if taken[prompt] == options.max_instances:
-            crowded[prompt] = True
+            truncated[prompt] = True
             continue
-        rivals.take(turn)
+        overlaps.take(index)
         taken[prompt] += 1
         chosen[prompt][place] = True
     results: list[PromptResult] = []
     label = 1
-    for one, candidates, picks, full in zip(found, ranked, chosen, crowded, strict=True):
-        results.append(_result(one, candidates, picks, options, truncated=full, label=label))
+    for one, candidates, picks, more in zip(found, ranked, chosen, truncated, strict=True):
+        results.append(_result(one, candidates, picks, options, truncated=more, label=label))
         label += sum(picks)
     return tuple(results)
 
 
 def rank(candidate: Candidate) -> tuple[object, ...]:
-    """Order the best first; equal scores by what they are, so that no order is accidental."""
+    """Sort key, best first; equal scores by their content, so that the order is always the same."""
     return -candidate.score, -candidate.area, candidate.box, candidate.rle.counts
 
 
 def _all_pass(one: Found, options: SegmentOptions) -> bool:
-    """Whether what is missing from the candidates may reach the threshold too."""
+    """Whether the candidates that are not here may reach the threshold too."""
     return all(candidate.score >= one.lowest(options) for candidate in one.candidates)
 
 
 def _passing(
     found: Sequence[Found], ranked: list[list[Candidate]], options: SegmentOptions
 ) -> list[tuple[int, int]]:
-    """List prompt and place of what reaches threshold and area, the best of all prompts first."""
+    """Prompt and place of the candidates that reach threshold and area, by score."""
     passing = [
         (prompt, place)
         for prompt, one in enumerate(found)
@@ -100,7 +101,7 @@ def _result(
     truncated: bool,
     label: int,
 ) -> PromptResult:
-    """Part one prompt's candidates into instances, numbered from *label*, and the rest."""
+    """Split one prompt's candidates into instances, numbered from *label*, and the rest."""
     chosen = [candidate for candidate, pick in zip(candidates, picks, strict=True) if pick]
     rest = [candidate for candidate, pick in zip(candidates, picks, strict=True) if not pick]
     return PromptResult(
@@ -109,7 +110,7 @@ def _result(
         presence=one.presence,
         truncated=truncated,
         threshold=one.threshold,
-        # Where something known falls under the floor, what is missing does too.
+        # If a candidate here is below the floor, those that are not here are too.
         more=one.more and all(other.score >= one.floor(options) for other in candidates),
         instances=tuple(
             _instance(candidate, label + place) for place, candidate in enumerate(chosen)
@@ -119,7 +120,6 @@ def _result(
 
 
 def _instance(candidate: Candidate, label: int) -> Instance:
-    """Number a candidate."""
     return Instance(
         label=label,
         score=candidate.score,
@@ -130,17 +130,16 @@ def _instance(candidate: Candidate, label: int) -> Instance:
 
 
 def _plain(candidate: Candidate) -> Candidate:
-    """Take the number off what was an instance."""
     return Candidate(
         score=candidate.score, box=candidate.box, area=candidate.area, rle=candidate.rle
     )
 
 
-class _Rivals:
-    """Masks that take each other's room, whichever prompts found them."""
+class _Overlaps:
+    """Which masks overlap a taken one, whichever prompts found them."""
 
     def __init__(self, candidates: Sequence[Candidate], nms: float | None) -> None:
-        """Let none be taken that overlaps a taken one by *nms* (IoU) or more; None: let all."""
+        """*nms* is the IoU from which two masks overlap; None: no mask overlaps another."""
         self._nms = nms
         if nms is None:
             return
@@ -149,26 +148,25 @@ class _Rivals:
         self._boxes = rle.boxes(self._masks)
         self._taken: list[int] = []
 
-    def take(self, turn: int) -> None:
-        """Give a candidate its room."""
+    def take(self, index: int) -> None:
         if self._nms is not None:
-            self._taken.append(turn)
+            self._taken.append(index)
 
-    def cover(self, turn: int) -> bool:
-        """Whether one that was taken overlaps this candidate too much."""
+    def with_taken(self, index: int) -> bool:
+        """Whether a candidate overlaps one that was taken."""
         if self._nms is None or not self._taken:
             return False
         taken = np.array(self._taken)
-        near = taken[self._most(turn, taken) >= self._nms]
-        overlaps = rle.overlaps([self._masks[turn]], [self._masks[other] for other in near])
+        near = taken[self._bound(index, taken) >= self._nms]
+        overlaps = rle.overlaps([self._masks[index]], [self._masks[other] for other in near])
         return bool((overlaps >= self._nms).any())
 
-    def _most(self, turn: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The most that each of *others* may overlap, by boxes and areas: (n,), cheap."""
-        box, boxes = self._boxes[turn], self._boxes[others]
-        area, areas = self._areas[turn], self._areas[others]
+    def _bound(self, index: int, others: NDArray[np.int64]) -> NDArray[np.float64]:
+        """An upper bound of the IoU with each of *others*, by boxes and areas: (n,), cheap."""
+        box, boxes = self._boxes[index], self._boxes[others]
+        area, areas = self._areas[index], self._areas[others]
         sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-        meet = sides.clip(min=0).prod(axis=1)
-        shared = np.minimum(meet, np.minimum(areas, area))
-        most: NDArray[np.float64] = shared / np.maximum(areas + area - shared, 1)
-        return most
+        common = sides.clip(min=0).prod(axis=1)
+        shared = np.minimum(common, np.minimum(areas, area))
+        bound: NDArray[np.float64] = shared / np.maximum(areas + area - shared, 1)
+        return bound

@@ -1,4 +1,4 @@
-"""From whatever colours a file holds to eight bits of sRGB on white."""
+"""Any colours that a file may hold, converted to eight bits of sRGB on white."""
 
 from functools import lru_cache
 from io import BytesIO
@@ -8,27 +8,27 @@ from typing import Final
 from PIL import Image, ImageChops, ImageCms
 
 
-#: What transparent pixels show; dropping alpha instead would show whatever colour lies beneath.
+#: Colour of transparent pixels; dropping alpha instead would show the colour stored beneath it.
 _BACKGROUND: Final = (255, 255, 255)
 
-#: Mode → the colour space of a profile that can be meant for it, in ICC's spelling.
+#: Mode → the colour space that its profile must have, in ICC's spelling.
 _SPACES: Final = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
 
-#: A profile that moves no probe by more steps of 255 than this is sRGB, whatever it is called.
+#: A profile that changes no probe by more than this (of 255) counts as sRGB, under any name.
 _SAME: Final = 1
 
-#: Bits per sample → the factor that brings a sample to 255 steps; of one bit Pillow does it.
+#: Bits per sample → the factor that scales a sample to 0..255; Pillow scales one bit itself.
 _STEPS: Final = {1: 1, 2: 85, 4: 17, 8: 1, 16: 1 / 257}
 _DEEP: Final = 16
 
 
 def to_rgb(picture: Image.Image, *, depth: int = 8) -> Image.Image:
     """
-    Give three bytes of sRGB per pixel, whatever a loaded file held.
+    Convert a loaded picture to three bytes of sRGB per pixel.
 
-    16 bits are scaled to 8; palettes are looked up; a profile is applied if it is sound and not
-    sRGB itself; alpha and PNG's transparent colour are laid on white. *depth* is PNG's bits per
-    sample, which Pillow keeps to itself and a transparent colour is counted in.
+    16 bits are scaled to 8; palettes are looked up; a profile is applied if it is valid and not
+    sRGB itself; alpha and PNG's transparent colour become white. *depth* is PNG's bits per sample:
+    a transparent colour is given in them, and Pillow does not tell them.
     """
     profile = picture.info.get("icc_profile")
     colour, alpha = _parts(picture, depth)
@@ -56,7 +56,6 @@ def _parts(picture: Image.Image, depth: int) -> tuple[Image.Image, Image.Image |
 
 
 def _split(picture: Image.Image, mode: str) -> tuple[Image.Image, Image.Image]:
-    """Take colour and alpha apart."""
     return picture.convert(mode), picture.getchannel("A")
 
 
@@ -68,13 +67,13 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if picture.mode == "1":
         return picture.convert("L")
     if picture.mode == "CMYK" and picture.format == "JPEG" and "adobe" not in picture.info:
-        # Pillow takes each for one of Adobe's, which are stored inverted and say whose they are.
+        # Pillow takes every CMYK JPEG for one of Adobe's, which are inverted and carry a mark.
         return ImageChops.invert(picture)
     return picture if picture.mode in _SPACES else picture.convert("RGB")
 
 
 def _keyed(colour: Image.Image, key: object, depth: int) -> Image.Image | None:
-    """Alpha of a PNG that names one colour transparent; compared at eight bits."""
+    """Alpha of a PNG with one transparent colour, compared at eight bits."""
     samples = key if isinstance(key, tuple) else (key,)
     bands = colour.split()
     if len(samples) != len(bands) or not all(isinstance(sample, int) for sample in samples):
@@ -92,24 +91,24 @@ def _keyed(colour: Image.Image, key: object, depth: int) -> Image.Image | None:
 
 
 def _key_byte(sample: int, depth: int, mode: str) -> int:
-    """Bring one sample of a key to eight bits in the way its picture was."""
+    """Convert one sample of a transparent colour to eight bits, as its picture was converted."""
     if mode == "RGB" and depth == _DEEP:
-        return sample >> 8  # Pillow takes the upper byte of colours and rounds nothing
+        return sample >> 8  # Pillow takes the upper byte of colours, without rounding
     return int(sample * _STEPS.get(depth, 1) + 0.5) & 255
 
 
 def _to_srgb(colour: Image.Image, profile: object) -> Image.Image:
-    """Apply the profile; without a usable one the numbers are taken for sRGB."""
+    """Apply the profile; without a usable one the numbers count as sRGB."""
     transform = _transform(profile, colour.mode) if isinstance(profile, bytes) else None
     if transform is None:
         return colour if colour.mode == "RGB" else colour.convert("RGB")
     converted = ImageCms.applyTransform(colour, transform, inPlace=colour.mode == "RGB")
-    return converted or colour  # in place answers nothing
+    return converted or colour  # in place it returns None
 
 
 @lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Read a profile; None when it is damaged, of another colour space, or sRGB in effect."""
+    """Read a profile; None if it is damaged, of another colour space, or sRGB in effect."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if source.profile.xcolor_space != _SPACES[mode]:
@@ -127,11 +126,11 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a grid of colours comes out as it went in; then no megapixel need be converted."""
+    """Whether a grid of colours stays as it is; then no pixels need to be converted."""
     if mode == "CMYK":
         return False
     grid = bytes(chain.from_iterable(product(range(0, 256, 15), repeat=len(mode))))
     probe = Image.frombytes(mode, (len(grid) // len(mode), 1), grid)
     moved = ImageCms.applyTransform(probe, transform)
-    assert moved is not None  # noqa: S101 - only in place it answers nothing
+    assert moved is not None  # noqa: S101 - it returns None only in place
     return max(ImageChops.difference(probe.convert("RGB"), moved).tobytes()) <= _SAME

@@ -1,4 +1,4 @@
-"""The label map, for programs: each pixel carries the number of the instance it belongs to."""
+"""The label map, for programs: each pixel holds the number of its instance."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from s3_sam3.imaging import rle
 #: Largest label in an 8-bit label map.
 _LAST_BYTE: Final = 255
 
-#: Beginnings and ends of masks that are put in order at once; they take some 25 MB.
+#: Beginnings and ends of runs that are sorted at once; they take about 25 MB.
 _MOST_FLIPS: Final = 2**19
 
-#: Masks of which a float64 tells the uppermost one: it keeps so many bits apart, and one over.
+#: Masks whose topmost one a float64 can tell: it has 53 bits.
 _LAYERS: Final = 52
 
-#: Pixels that are laid on others at once, so that they stay near the processor.
+#: Pixels painted at once, so that they stay in the processor's cache.
 _PIECE: Final = 2**18
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -33,10 +33,10 @@ def label_map(results: Sequence[PromptResult], width: int, height: int) -> Label
     """
     Give each pixel the label of the best instance there: (height, width), 0 background.
 
-    Time and room grow with the outlines and with the picture, not with the masks times the picture.
+    Time and memory grow with the contours and with the picture, not with masks times pixels.
 
     Raises:
-        ValueError: run lengths that are none, or those of a picture of another size.
+        ValueError: invalid run lengths, or those of a picture of another size.
 
     """
     instances = [instance for result in results for instance in result.instances]
@@ -45,7 +45,7 @@ def label_map(results: Sequence[PromptResult], width: int, height: int) -> Label
     columns: NDArray[np.unsignedinteger] = np.zeros(width * height, kind)
     # The worst first: a better one paints over it.
     instances.sort(key=lambda one: one.score)
-    for flips, labels in _some_at_once(instances, (height, width)):
+    for flips, labels in _batches(instances, (height, width)):
         _paint(columns, flips, np.array([0, *labels], columns.dtype))
     return np.ascontiguousarray(columns.reshape(width, height).T)
 
@@ -55,15 +55,15 @@ def mask_png(labels: Labels) -> bytes:
     small = labels.max(initial=0) <= _LAST_BYTE
     stream = BytesIO()
     picture = Image.fromarray(labels.astype(np.uint8, copy=False) if small else labels)
-    # A map is runs: zlib's plain look for them is quicker than its search for more, and packs more.
+    # A label map consists of runs; zlib's run-length strategy is quicker here, and packs better.
     picture.save(stream, "PNG", compress_type=zlib.Z_RLE)
     return stream.getvalue()
 
 
-def _some_at_once(
+def _batches(
     instances: Sequence[Instance], size: tuple[int, int]
 ) -> Iterator[tuple[list[NDArray[np.int64]], list[int]]]:
-    """Unpack masks, so many at once that their flips have room; a mask is never parted."""
+    """Unpack masks in batches of at most _MOST_FLIPS; a mask is never split."""
     flips: list[NDArray[np.int64]] = []
     labels: list[int] = []
     for instance in instances:
@@ -86,23 +86,23 @@ def _paint(
     flips: Sequence[NDArray[np.int64]],
     labels: NDArray[np.uint8] | NDArray[np.uint16],
 ) -> None:
-    """Lay masks on a column-major picture, the last one uppermost; *labels* begins with 0."""
+    """Paint masks on a column-major picture, the last one on top; *labels* begins with 0."""
     bits = len(flips).bit_length()
-    # One sort of plain numbers is many times as fast as an order to take two arrays in; a stable
-    # one merges what is in order already.
+    # Sorting plain numbers is many times faster than sorting indices of two arrays; a stable sort
+    # merges parts that are sorted already.
     both = np.concatenate([mine << bits | layer for layer, mine in enumerate(flips)])
     both.sort(kind="stable")
     places = both >> bits
-    uppermost = labels[_uppermost(both & (1 << bits) - 1, len(flips))]
-    painted = np.repeat(uppermost[:-1], np.diff(places))
+    topmost = labels[_topmost(both & (1 << bits) - 1, len(flips))]
+    painted = np.repeat(topmost[:-1], np.diff(places))
     under = columns[int(places[0]) : int(places[-1])]
     for start in range(0, len(painted), _PIECE):
         piece = painted[start : start + _PIECE]
         np.copyto(under[start : start + _PIECE], piece, where=piece != 0)
 
 
-def _uppermost(layers: NDArray[np.int64], count: int) -> NDArray[np.int32]:
-    """Say from each flip of *layers* on which of *count* masks lies on top: 1 …, 0: none."""
+def _topmost(layers: NDArray[np.int64], count: int) -> NDArray[np.int32]:
+    """Which of *count* masks is on top after each flip of *layers*: 1 …; 0: none."""
     top = np.zeros(len(layers), np.int32)
     for lowest in range(0, count, _LAYERS):
         here = layers - lowest

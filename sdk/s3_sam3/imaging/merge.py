@@ -1,9 +1,9 @@
 """
-One prompt's candidates of several views of a picture become one list.
+Merge one prompt's candidates of several views of a picture into one list.
 
-A picture that is also read in tiles shows an object more than once: small in the whole, large in a
-tile, and cut in two where a tile ends. Views do not agree to the pixel, and an object of ten pixels
-has half of its area on its edge, so what two of them share is measured against the smaller one.
+A picture that is also segmented in tiles shows an object more than once: small in the whole, large
+in a tile, and cut in two where a tile ends. Masks of two views differ by some pixels, and a small
+object has much of its area on its edge, so their intersection is compared with the smaller mask.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from s3_sam3.imaging import rle
 from s3_sam3.imaging.choose import rank
 
 
-#: Share of the smaller mask from which two are the same object.
+#: Share of the smaller mask that two masks of one object have in common.
 _SAME: Final = 0.5
 
-#: A mask so many times as large holds the other one as another object: a car, and its wheel.
+#: A mask this many times larger is another object that holds the smaller one: a car, its wheel.
 _LARGER: Final = 4.0
 
-#: A mask that comes so near a tile's end is cut there: share of its side, about a cell of SAM3's.
+#: A mask this near to a tile's end is cut there; share of its side, about one cell of SAM3.
 _MARGIN: Final = 1 / 256
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one view shows; boxes and masks are those of the whole picture."""
+    """The candidates of one view; boxes and masks are in the whole picture."""
 
     view: tuple[int, int, int, int]
     """Left, top, right, bottom in pixels."""
@@ -39,34 +39,32 @@ class Seen:
 
 def merge(seen: Sequence[Seen], floor: float = 0) -> tuple[Candidate, ...]:
     """
-    Keep each object once, best first: with its finest outline and its best score.
+    Keep each object once, best first, with its finest contour and its best score.
 
-    What scores under *floor* goes last, so that the rest is the same whether it is there or not.
-
-    Objects that are whole go first, those of the smallest views before all, since these show them
-    in the most detail. Then what a tile's end has cut, unless half of it lies in an object that is
-    there already. Two objects of one view are never made one: the model has told them apart.
+    Whole objects are taken first, those of the smallest views before others, since small views show
+    the most detail. Objects that a tile's end has cut come next, unless half of one lies in an
+    object that is taken already. Two objects of one view are never merged: the model has told them
+    apart. Candidates below *floor* come last, so that they do not change the others.
     """
     if len(seen) == 1:
         return seen[0].candidates
-    found = _Found(seen)
+    found = _Candidates(seen)
     scores: dict[int, float] = {}
     for place in found.order(floor):
         score = found.candidates[place].score
         known = found.known(place, np.array(list(scores), np.intp))
         if not len(known):
             scores[place] = score
-        elif not found.cut[place]:  # a piece makes no object surer
+        elif not found.cut[place]:  # a piece does not raise an object's score
             scores.update((other, max(scores[other], score)) for other in known)
     kept = [found.candidates[place].model_copy(update={"score": scores[place]}) for place in scores]
     return tuple(sorted(kept, key=rank))
 
 
-class _Found:
+class _Candidates:
     """The candidates of all views, as columns."""
 
     def __init__(self, seen: Sequence[Seen]) -> None:
-        """Measure them."""
         pairs = [
             (number, candidate)
             for number, one in enumerate(seen)
@@ -83,17 +81,17 @@ class _Found:
         self._size = (sides[:, 2:] - sides[:, :2]).prod(axis=1)
 
     def order(self, floor: float) -> list[int]:
-        """Places of the candidates: whole ones, the finest first; then cut ones; best first."""
+        """Indices of the candidates in the order of `merge`."""
         size = self._size[self._view]
 
-        def turn(at: int) -> tuple[object, ...]:
+        def key(at: int) -> tuple[object, ...]:
             one = self.candidates[at]
             return one.score < floor, bool(self.cut[at]), float(size[at]), rank(one)
 
-        return sorted(range(len(self.candidates)), key=turn)
+        return sorted(range(len(self.candidates)), key=key)
 
     def known(self, place: int, kept: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Which of *kept* are this object as another view shows it."""
+        """Which of *kept* are the same object in another view."""
         others: NDArray[np.intp] = kept[self._view[kept] != self._view[place]]
         others = others[self._meet(place, others)]
         if not len(others):
@@ -106,7 +104,7 @@ class _Found:
         return np.asarray(others[same], np.intp)
 
     def _meet(self, place: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which of *others* have a box that shares pixels with this one's."""
+        """Which of *others* have a box that intersects this one's."""
         box, boxes = self._boxes[place], self._boxes[others]
         sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
         meet: NDArray[np.bool_] = sides.min(axis=1) > 0
@@ -114,7 +112,7 @@ class _Found:
 
 
 def _inner_ends(seen: Sequence[Seen]) -> NDArray[np.float64]:
-    """Left, top, right, bottom of each view; infinity where all views end."""
+    """Left, top, right, bottom of each view; infinite where the picture ends."""
     ends = np.array([one.view for one in seen], np.float64)
     margin = _MARGIN * (ends[:, 2:] - ends[:, :2])
     low, high = ends[:, :2], ends[:, 2:]

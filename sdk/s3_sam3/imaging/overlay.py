@@ -1,4 +1,4 @@
-"""The overlay, for people: the picture with its instances tinted, outlined and named."""
+"""The overlay, for people: the picture with its instances tinted, with contours and tags."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,20 +21,20 @@ _WEBP_SIDE: Final = 16383
 
 _WEBP_QUALITY: Final = 85
 
-#: Effort of the encoder, 0..6: 0 takes two thirds of the time of 2, for 17 % more bytes, and looks
+#: Effort of the encoder, 0..6: 0 takes two thirds of the time of 2, gives 17 % more bytes and looks
 #: the same (0.03 dB).
 _WEBP_METHOD: Final = 0
 
-#: What shows through where no instance is, and around them: the first colour of the palette.
+#: Colour of a thin line around instances: the first of the palette.
 _HALO: Final = (255, 255, 255)
 
-#: Labels that a palette has room for, beside the background.
+#: Labels that a palette can hold beside the background.
 _MOST_PALETTE: Final = 255
 
-#: How much of the halo is seen: enough to part a contour from a ground of its own colour.
+#: Opacity of the halo: enough to separate a contour from a background of its own colour.
 _HALO_SHARE: Final = 0.75
 
-#: Rows of a band. Bands keep large pictures out of memory a second, third and fourth time.
+#: Rows of a band. Bands avoid further copies of large pictures in memory.
 _ROWS: Final = 256
 
 _Flags = NDArray[np.bool_]
@@ -45,16 +45,15 @@ class OverlayStyle:
     """How an overlay looks."""
 
     tint: float = 0.4
-    """Share of an instance's colour in its pixels, 0..1; 0 leaves the picture visible in full."""
+    """Share of an instance's colour in its pixels, 0..1; 0 leaves the picture as it is."""
     contour: int | None = None
     """Width in pixels; 0: none; None: by the picture's size."""
     tags: bool = True
     """Whether prompt and score are written beside the instances."""
     colours: Literal["auto", "instance", "prompt"] = "auto"
-    """What has a colour of its own. `auto`: the prompts, when there are several."""
+    """What has a colour of its own. `auto`: the prompts if there are several, else instances."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
         if not 0 <= self.tint <= 1 or (self.contour or 0) < 0:
             msg = "tint must be 0 to 1, contour 0 or more"
             raise ValueError(msg)
@@ -75,7 +74,7 @@ def overlay(
     """
     Draw the instances over an RGB picture, at its size.
 
-    *labels* is (height, width), as `label_map` gives it; *demo* says in a corner who drew it.
+    *labels* is (height, width), as `label_map` gives it; *demo* notes the demo model in a corner.
     """
     colours = _colours(results, style)
     canvas = _painted(picture, labels, colours, style)
@@ -93,9 +92,9 @@ def overlay_webp(
     demo: bool = False,
 ) -> bytes:
     """
-    Draw an overlay and write it, at the picture's size.
+    Draw an overlay and encode it, at the picture's size.
 
-    WebP cannot hold a side of over 16,383 pixels: such an overlay is made smaller as a whole.
+    WebP's sides end at 16,383 pixels: a larger overlay is scaled down.
     """
     canvas = overlay(picture, labels, results, style=style, demo=demo)
     if max(canvas.size) > _WEBP_SIDE:
@@ -106,7 +105,6 @@ def overlay_webp(
 
 
 def _colours(results: Sequence[PromptResult], style: OverlayStyle) -> list[int]:
-    """Choose a colour for each label."""
     several = len(results) > 1 if style.colours == "auto" else style.colours == "prompt"
     return palette.by_prompt(results) if several else palette.by_instance(results)
 
@@ -114,7 +112,7 @@ def _colours(results: Sequence[PromptResult], style: OverlayStyle) -> list[int]:
 def _painted(
     picture: Image.Image, labels: Labels, colours: Sequence[int], style: OverlayStyle
 ) -> Image.Image:
-    """Tint the instances and draw their contours, a band of the picture at once."""
+    """Tint the instances and draw their contours, band by band."""
     width = _contour(picture.size) if style.contour is None else style.contour
     reach = width + width // 3
     canvas = picture.copy()
@@ -134,7 +132,7 @@ def _painted(
 
 
 def _flat(labels: Labels, colours: Sequence[int]) -> Image.Image:
-    """Give each label its colour in full, as RGB, and the background the halo's."""
+    """Give each label its full colour, as RGB, and the background the halo's."""
     hues: Sequence[palette.Colour] = [palette.COLOURS[colour] for colour in colours]
     if len(hues) > _MOST_PALETTE:
         hues = palette.COLOURS
@@ -145,7 +143,7 @@ def _flat(labels: Labels, colours: Sequence[int]) -> Image.Image:
 
 
 def _share(labels: Labels, tint: float, width: int) -> NDArray[np.uint8]:
-    """Say how much of its instance's colour, or of the halo, each pixel gets: 0..255."""
+    """The share of its instance's colour, or of the halo, in each pixel: 0..255."""
     covered = labels != 0
     share = covered.view(np.uint8) * np.uint8(round(255 * tint))
     if width:
@@ -158,12 +156,12 @@ def _share(labels: Labels, tint: float, width: int) -> NDArray[np.uint8]:
 
 
 def _contour(size: tuple[int, int]) -> int:
-    """Width that can be seen when the picture is shown on a screen, in pixels."""
+    """A contour's width in pixels that is visible when the picture is fitted to a screen."""
     return max(1, round(min(size) / 300))
 
 
 def _seams(labels: Labels) -> _Flags:
-    """Pixels that have another label beside them."""
+    """Pixels with another label beside them."""
     seams = np.zeros(labels.shape, np.bool_)
     rows, columns = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
     seams[1:] |= rows
@@ -174,11 +172,11 @@ def _seams(labels: Labels) -> _Flags:
 
 
 def _spread(flags: _Flags, reach: int) -> _Flags:
-    """Add what lies within *reach* pixels along rows and columns: a square around each."""
+    """Grow each flag to a square that reaches *reach* pixels to each side."""
     for axis in (0, 1):
         grown = 0
         while grown < reach:
-            # What is grown already is as wide as twice itself and one; so three steps grow by 13.
+            # Each step may be as wide as what has grown already, so three steps reach 13 pixels.
             step = min(2 * grown + 1, reach - grown)
             wider = flags.copy()
             one, other = np.swapaxes(wider, 0, axis), np.swapaxes(flags, 0, axis)

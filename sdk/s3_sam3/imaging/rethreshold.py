@@ -1,10 +1,10 @@
 """
-Cut a result anew: other thresholds, another cap, another smallest area, another overlap.
+Choose a result's instances again: other thresholds, cap, smallest area or overlap.
 
-The manifest keeps what scored too low, down to a floor, so this takes no model and no GPU, and the
-answer is the one that a fresh run with these options would give. One case is excepted: tiles were
-looked at, and the first threshold was under the floor. Then what scores under the floor may have
-another outline, and where over a thousand candidates were found `truncated` may be told too soon.
+The manifest keeps candidates that scored too low, down to a floor, so no model is needed, and the
+answer is that of a new run with these options. There is one exception: a picture in tiles whose
+first threshold was below the floor. Then candidates below the floor may have another contour, and
+with over a thousand candidates `truncated` may be true too soon.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from s3_sam3.imaging.choose import Found, choose
 
 
 class RethresholdError(ValueError):
-    """A result cannot be cut so."""
+    """The manifest cannot answer the request."""
 
 
 class BelowFloor(RethresholdError):
-    """The manifest keeps nothing that scored so low."""
+    """The manifest keeps no candidates that scored so low."""
 
 
 class UnknownPrompt(RethresholdError):
@@ -31,23 +31,22 @@ class UnknownPrompt(RethresholdError):
 
 
 class UnfitOptions(RethresholdError):
-    """The options do not fit together."""
+    """The options contradict each other."""
 
 
 def rethreshold(manifest: Manifest, request: RethresholdRequest) -> Manifest:
     """
-    Choose the instances of *manifest* anew; what *request* leaves out stays as it was asked first.
+    Choose the instances of *manifest* again; fields that *request* leaves out stay as they were.
 
     Raises:
         BelowFloor: a threshold is lower than what the manifest keeps.
-        UnknownPrompt: a threshold is meant for a prompt that the manifest does not have.
-        UnfitOptions: more instances than a picture that was looked at once can have.
+        UnknownPrompt: a threshold names a prompt that the manifest does not have.
+        UnfitOptions: more instances than a picture without tiles can have.
 
     """
     _check_ids(manifest, request.thresholds)
-    manifest = _with_options(manifest)
     options = _options(manifest.options, request)
-    before = [_found(result, manifest.options) for result in manifest.prompts]
+    before = [_found(result) for result in manifest.prompts]
     after = [
         replace(one, threshold=request.thresholds.get(one.id, one.threshold)) for one in before
     ]
@@ -57,7 +56,6 @@ def rethreshold(manifest: Manifest, request: RethresholdRequest) -> Manifest:
 
 
 def _check_ids(manifest: Manifest, thresholds: Mapping[str, float]) -> None:
-    """Refuse thresholds for prompts that nobody asked."""
     known = [result.id for result in manifest.prompts]
     unknown = [id_ for id_ in thresholds if id_ not in known]
     if unknown:
@@ -67,48 +65,31 @@ def _check_ids(manifest: Manifest, thresholds: Mapping[str, float]) -> None:
 
 
 def _listed(ids: list[str]) -> str:
-    """Quote names for a sentence."""
     return ", ".join(f"`{id_}`" for id_ in ids)
 
 
 def _options(old: SegmentOptions, request: RethresholdRequest) -> SegmentOptions:
-    """The options that a fresh run would be asked with."""
-    asked = request.model_dump(exclude={"thresholds"}, exclude_none=True)
+    """The options that a new run would be given."""
+    changes = request.model_dump(exclude={"thresholds"}, exclude_none=True)
     try:
-        return SegmentOptions.model_validate({**old.model_dump(), **asked})
+        return SegmentOptions.model_validate({**old.model_dump(), **changes})
     except ValidationError as error:
         raise UnfitOptions("; ".join(detail["msg"] for detail in error.errors())) from error
 
 
-def _found(result: PromptResult, options: SegmentOptions) -> Found:
+def _found(result: PromptResult) -> Found:
     """Everything that the manifest keeps of one prompt."""
     return Found(
         id=result.id,
         text=result.text,
         presence=result.presence,
         threshold=result.threshold,
-        more=_had_more(result, options) if result.more is None else result.more,
+        more=bool(result.more),
         candidates=result.instances + result.candidates,
     )
 
 
-def _had_more(result: PromptResult, options: SegmentOptions) -> bool:
-    """Guess what older manifests do not note: short of the cap and yet truncated."""
-    return result.truncated and len(result.instances) < options.max_instances
-
-
-def _with_options(manifest: Manifest) -> Manifest:
-    """Complete a manifest written before options and candidates were kept: it is what it has."""
-    if "options" in manifest.model_fields_set:
-        return manifest
-    scores = [one.score for result in manifest.prompts for one in result.instances]
-    lowest = min(scores, default=manifest.options.threshold)
-    options = SegmentOptions(threshold=lowest, floor=lowest)
-    return manifest.model_copy(update={"options": options})
-
-
 def _check_floor(threshold: float, floor: float, id_: str) -> None:
-    """Refuse to answer what the manifest cannot know."""
     if threshold < floor:
         raise BelowFloor(
             f"This result keeps what scored {floor:g} or more for prompt `{id_}`; for a threshold"

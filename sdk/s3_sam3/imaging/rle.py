@@ -1,4 +1,4 @@
-"""COCO run lengths: packed and measured by the reference implementation (pycocotools)."""
+"""COCO run lengths, encoded and measured by the reference implementation (pycocotools)."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypedDict
@@ -10,14 +10,14 @@ from pycocotools import mask as coco
 from s3_sam3.contracts.manifest import Rle
 
 
-#: Characters of compressed run lengths begin here; each carries five bits and whether more follow.
+#: First character of compressed run lengths; each holds five bits and a flag that more follow.
 _ZERO: Final = 48
 _BITS: Final = 5
 _DIGIT: Final = 0x1F
 _MORE: Final = 0x20
 _SIGN: Final = 0x10
 
-#: After its first character a number has at most so many: 60 bits in all.
+#: Most characters of a number after its first: 60 bits in all.
 _MOST_DIGITS: Final = 11
 
 
@@ -41,8 +41,8 @@ def encode(columns: NDArray[np.uint8]) -> list[tuple[Rle, int]]:
     """
     Encode n masks at once; give each with its area in pixels.
 
-    *columns* is (n, width, height), C-contiguous, 0 or 1: column-major masks, as COCO wants them,
-    so that no copy is made.
+    *columns* is (n, width, height), C-contiguous, 0 or 1: masks are column-major, as in COCO, so
+    that no copy is made.
     """
     encoded = coco.encode(columns.transpose(2, 1, 0))
     areas = coco.area(encoded) if encoded else []
@@ -54,9 +54,9 @@ def encode(columns: NDArray[np.uint8]) -> list[tuple[Rle, int]]:
 
 def from_flips(flips: NDArray[np.int64], width: int, height: int) -> tuple[Rle, int]:
     """
-    Encode the mask that changes between outside and inside at *flips*; give its area in pixels.
+    Encode the mask that begins and ends, by turns, at *flips*; give its area in pixels too.
 
-    *flips* are places in column-major order (x * height + y), ascending, each once.
+    *flips* are column-major indices of pixels (x * height + y), ascending, each once.
     """
     pixels = width * height
     if len(flips) and flips[-1] == pixels:
@@ -69,16 +69,16 @@ def from_flips(flips: NDArray[np.int64], width: int, height: int) -> tuple[Rle, 
 
 def flips(rle: Rle) -> NDArray[np.int64]:
     """
-    Unpack the places, in column-major order, at which the mask begins and ends by turns.
+    Give the column-major indices at which the mask begins and ends, by turns.
 
-    pycocotools unpacks to bitmaps only, which take a thousand times the room of a small mask.
+    pycocotools decodes to bitmaps only, which take a thousand times the memory of a small mask.
 
     Raises:
-        ValueError: these are not the run lengths of a mask of that size.
+        ValueError: these are not run lengths of a mask of that size.
 
     """
     numbers = _numbers(rle.counts)
-    # From the fourth on, a run is written as the difference from the one before the last.
+    # From the fourth on, a run is stored as the difference from the run before the last.
     numbers[1::2] = numbers[1::2].cumsum()
     numbers[2::2] = numbers[2::2].cumsum()
     if not len(numbers) or numbers.min() < 0 or numbers.sum() != rle.size[0] * rle.size[1]:
@@ -89,7 +89,7 @@ def flips(rle: Rle) -> NDArray[np.int64]:
 
 
 def _numbers(counts: str) -> NDArray[np.int64]:
-    """Read the numbers in compressed run lengths; none if one has no end, or none that fits."""
+    """Read the numbers in compressed run lengths; none if one has no end, or is too long."""
     codes = np.frombuffer(counts.encode("ascii", "replace"), np.uint8) - np.uint8(_ZERO)
     last = np.flatnonzero(codes & _MORE == 0)
     if not len(last) or last[-1] != len(codes) - 1:
@@ -99,7 +99,7 @@ def _numbers(counts: str) -> NDArray[np.int64]:
     if digits.max() > _MOST_DIGITS:
         return np.empty(0, np.int64)
     numbers = (codes[first] & _DIGIT).astype(np.int64)
-    for digit in range(1, int(digits.max()) + 1):  # few have a second one, next to none a third
+    for digit in range(1, int(digits.max()) + 1):  # few numbers have a second digit
         longer = np.flatnonzero(digits >= digit)
         numbers[longer] |= (codes[first[longer] + digit] & _DIGIT).astype(np.int64) << _BITS * digit
     negative = codes[last] & _SIGN != 0
@@ -108,7 +108,7 @@ def _numbers(counts: str) -> NDArray[np.int64]:
 
 
 def decode(rle: Rle) -> NDArray[np.uint8]:
-    """Give the mask back: (height, width), 0 or 1."""
+    """Give the mask: (height, width), 0 or 1."""
     mask: NDArray[np.uint8] = coco.decode(packed(rle))
     return mask
 
@@ -118,7 +118,7 @@ def crop(rle: Rle) -> Crop:
     Give the part of the mask that has pixels; of an empty mask a part of size 0.
 
     Raises:
-        ValueError: as of `flips`.
+        ValueError: as in `flips`.
 
     """
     height = rle.size[0]
@@ -135,7 +135,6 @@ def crop(rle: Rle) -> Crop:
 
 
 def packed(rle: Rle) -> Packed:
-    """Put run lengths as pycocotools takes them."""
     return {"size": list(rle.size), "counts": rle.counts.encode("ascii")}
 
 
@@ -157,7 +156,7 @@ def covered(one: Sequence[Packed], other: Sequence[Packed]) -> NDArray[np.float6
 
 
 def _iou(one: Sequence[Packed], other: Sequence[Packed], *, whole: bool) -> NDArray[np.float64]:
-    """Ask pycocotools, which counts runs of those pairs alone whose boxes meet."""
+    """By pycocotools, which compares only masks whose boxes intersect."""
     if not one or not other:
         return np.zeros((len(one), len(other)))
     # COCO's "crowd" is divided by the area of the first mask instead of by the union.

@@ -1,4 +1,4 @@
-"""Where the tags of an overlay go: each beside its instance, none over another."""
+"""Tags of an overlay: each beside its instance, none over another."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,18 +15,18 @@ from s3_sam3.imaging.palette import COLOURS, Colour, ink
 #: Characters of a prompt's text that a tag shows.
 _MOST_CHARACTERS: Final = 32
 
-#: The last letter that Pillow's own font has, about: Latin with its accents.
+#: About the last letter of Pillow's own font: Latin with its accents.
 _LAST_LATIN: Final = 0x24F
 
 _DEMO_NOTE: Final = "demo model"
 _GREY: Final = (40, 40, 40)
 
-#: Share of a tag on instances that keeps it at the first place found,
+#: A tag stays at the first place where it covers instances by less than this share of itself.
 _HARMLESS: Final = 0.03
-#: and the share from which the score alone is tried instead.
+#: Above this share the shorter tag, the score alone, is tried.
 _CROWDED: Final = 0.15
 
-#: How much a tag's own instance counts under it, against another one.
+#: Weight of a tag's own instance under it, against that of another.
 _OWN: Final = 0.25
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -34,20 +34,19 @@ Box = tuple[float, float, float, float]
 
 
 class Pen:
-    """Writes tags, and knows what lies under them."""
+    """Writes tags, and measures what they cover."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, labels: Labels) -> None:
-        """Write on a picture of the size of its label map."""
         self.height, self.width = labels.shape
-        # Letters that can be read when the whole picture is shown on a screen.
+        # Legible when the whole picture is fitted to a screen.
         size = max(11, round(min(self.height, self.width) / 45))
         self._draw = draw
         self._font = ImageFont.load_default(size=size)
         self._pad = size / 5
-        # Of letters that go up and down, so that all tags are of one height.
+        # Measured with the tallest letters, so that all tags have one height.
         _, top, _, bottom = draw.textbbox((0, 0), "Áy0", font=self._font)
         self._tall = bottom - top + 1.5 * self._pad
-        # A few points across a tag's height say enough of what is under it.
+        # A few points across a tag's height are enough to measure what it covers.
         self._step = max(1, size // 6)
         self._labels = labels[:: self._step, :: self._step]
         self._written = np.zeros(self._labels.shape, np.bool_)
@@ -58,7 +57,7 @@ class Pen:
         return right - left + 3 * self._pad, self._tall
 
     def hides(self, box: Box, label: int) -> float:
-        """Share of instances under a tag, its own one counted less; infinite over another tag."""
+        """Share of a tag that covers instances, its own one weighted less; infinite over a tag."""
         at = self._points(box)
         if np.count_nonzero(self._written[at]):  # half the time of any()
             return math.inf
@@ -69,7 +68,6 @@ class Pen:
         return (np.count_nonzero(under) - (1 - _OWN) * own) / under.size
 
     def write(self, box: Box, text: str, colour: Colour) -> None:
-        """Write a tag."""
         self._written[self._points(box)] = True
         self._draw.rounded_rectangle(box, radius=self._pad, fill=colour)
         middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -89,10 +87,10 @@ def draw_tags(
     pen: Pen, results: Sequence[PromptResult], colours: Sequence[int], *, demo: bool
 ) -> None:
     """
-    Name the instances, the best first: prompt and score, or the score where that alone has room.
+    Name the instances, best first: prompt and score, or the score alone where space is short.
 
-    A tag lies where it hides least, and never over another; one that finds no place is left out.
-    *colours* has one of COLOURS for each label.
+    A tag is put where it covers least, and never over another; one that finds no place is left out.
+    *colours* has an index into COLOURS for each label.
     """
     if demo:
         width, height = pen.room(_DEMO_NOTE)
@@ -110,7 +108,7 @@ def draw_tags(
 
 
 def _place(pen: Pen, text: str, instance: Instance) -> tuple[float, Box, str]:
-    """Find where a tag hides least; give how much (infinite: no room), where, and the text."""
+    """Find where a tag covers least; give how much (infinite: no place), its box, and the text."""
     width, height = pen.room(text)
     best: tuple[float, Box, str] = (math.inf, (0, 0, 0, 0), text)
     for x, y in _corners(instance.box, width, height):
@@ -124,7 +122,7 @@ def _place(pen: Pen, text: str, instance: Instance) -> tuple[float, Box, str]:
 
 
 def _name(result: PromptResult) -> str:
-    """Name a prompt shortly, and in letters that the font has."""
+    """A prompt's text, shortened; its id if the font lacks a letter."""
     text = result.text or result.id
     if any(ord(letter) > _LAST_LATIN for letter in text):
         text = result.id
@@ -132,7 +130,7 @@ def _name(result: PromptResult) -> str:
 
 
 def _corners(box: Box, width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Places around a box, the best first: above, below, inside; left, middle, right."""
+    """Places around a box, best first: above, below, inside; left, middle, right."""
     left, top, right, bottom = box
     for y in (top - height, bottom, top, bottom - height, (top + bottom - height) / 2):
         for x in (left, (left + right - width) / 2, right - width):

@@ -1,6 +1,6 @@
 // The contract, as in s3_sam3/contracts/ and s3_sam3/signatures.py; tests/functions compares them.
 
-/** Result files of one attempt, and what each is (object_keys.py, listener/deposit.py). */
+/** Result files of one attempt, and what each is (object_keys.py, listener/task_objects.py). */
 export const RESULT_FILES: Readonly<Record<string, string>> = {
   "manifest.json": "application/json",
   "mask.png": "image/png",

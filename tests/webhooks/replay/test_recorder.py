@@ -9,7 +9,7 @@ import aiohttp
 from failing_receiver import Receiver, Start
 from yarl import URL
 
-from listener import webhooks_proof
+from listener.webhooks import SHARED_SECRET_HEADER
 from s3_sam3.recordings import recording
 from s3_sam3.recordings.messages import DeliveryState
 
@@ -34,7 +34,7 @@ async def test_bytes_go_on_unchanged_and_secrets_are_only_passed_on(
     body = b'{ "type":"task.done", "data":{"task_id":"\xc3\xa9"} }\n'
     sent = {
         "Authorization": "Bearer s3cr3t",
-        webhooks_proof.SHARED_SECRET_HEADER: "s3cr3t",
+        SHARED_SECRET_HEADER: "s3cr3t",
         "X-Gitlab-Token": "s3cr3t",
         "webhook-id": "msg_7",
         "X-Odd": "a  b",

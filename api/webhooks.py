@@ -1,0 +1,233 @@
+"""`/api/v1/webhooks`: addresses that users want told, and what was sent to them."""
+
+import re
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import UUID
+
+from aiohttp import web
+
+from api import answers, keys, pages, parsing
+from api.problems import Problem
+from api.route import BAD_BODY, Route
+from s3_sam3.contracts import bodies, webhook_bodies
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.webhooks import DeliveryStatus
+
+
+_WEBHOOKS: Final = "webhook_endpoints"
+_WEBHOOK_COLUMNS: Final = (
+    "id,url,events,description,enabled,disabled_reason,failures,circuit_open_until,"
+    "created_at,updated_at"
+)
+_DELIVERIES: Final = "webhook_deliveries"
+_DELIVERY_COLUMNS: Final = (
+    "id,endpoint_id,event,task_id,body,status,attempt_count,next_attempt_at,last_status_code,"
+    "created_at,finished_at,"
+    "attempts:webhook_attempts(attempted_at,status_code,latency_ms,answer,error)"
+)
+"""Named, never `*`: a delivery's fencing token is not granted."""
+
+_SHOWN_ATTEMPTS: Final = 20
+"""More than a whole schedule; redeliveries add more."""
+
+_DELIVERY_ID: Final = re.compile(r"msg_[0-9a-f]{32}")
+_DELIVERY_ORDER: Final = pages.Order(pages.text_id(_DELIVERY_ID))
+
+
+class DeliveriesQuery(pages.PageQuery):
+    """One page of a webhook's deliveries, of one status if wanted."""
+
+    status: DeliveryStatus | None = None
+
+
+async def list_webhooks(request: web.Request) -> web.Response:
+    """Answer all webhooks of the caller, oldest first."""
+    select = _table(request, _WEBHOOKS).select(_WEBHOOK_COLUMNS)
+    answer = await select.order("created_at").order("id").execute()
+    items = tuple(_webhook(row) for row in answer.data)
+    return answers.ok(request, webhook_bodies.WebhookList(items=items))
+
+
+async def create_webhook(request: web.Request) -> web.Response:
+    """Add a webhook; its secret is in this answer and in no other."""
+    body = await parsing.body(request, webhook_bodies.WebhookRequest)
+    made = await _call(request, "create_webhook", **body.model_dump(mode="json"))
+    shown = _webhook(made["webhook"])
+    webhook = webhook_bodies.NewWebhook(**shown.model_dump(), secret=made["secret"])
+    headers = {"Location": f"/api/v1/webhooks/{webhook.id}"}
+    return answers.ok(request, webhook, status=HTTPStatus.CREATED, headers=headers)
+
+
+async def get_webhook(request: web.Request) -> web.Response:
+    """Answer one webhook."""
+    return answers.ok(request, await _read(request, parsing.path_id(request)))
+
+
+async def change_webhook(request: web.Request) -> web.Response:
+    """Change a webhook, and end the pause after failures."""
+    webhook_id = parsing.path_id(request)
+    body = await parsing.body(request, webhook_bodies.WebhookChange)
+    changes = body.model_dump(mode="json", exclude_none=True)
+    row = await _call(request, "update_webhook", id=str(webhook_id), **changes)
+    return answers.ok(request, _webhook(row))
+
+
+async def delete_webhook(request: web.Request) -> web.Response:
+    """Delete a webhook with its secrets; deliveries on their way to it are not sent."""
+    webhook_id = parsing.path_id(request)
+    await _call(request, "delete_webhook", id=str(webhook_id))
+    return answers.ok(request, bodies.Deleted(id=webhook_id))
+
+
+async def test_webhook(request: web.Request) -> web.Response:
+    """Have the event `webhook.test` delivered, signed and retried like any other."""
+    delivery_id = await _call(request, "test_webhook", id=str(parsing.path_id(request)))
+    return _queued(request, delivery_id)
+
+
+async def rotate_webhook_secret(request: web.Request) -> web.Response:
+    """Make a new secret, in this answer alone; the one before signs beside it for a day."""
+    webhook_id = parsing.path_id(request)
+    secret = await _call(request, "rotate_webhook_secret", id=str(webhook_id))
+    return answers.ok(request, webhook_bodies.WebhookSecret(id=webhook_id, secret=secret))
+
+
+async def list_deliveries(request: web.Request) -> web.Response:
+    """Answer one page of a webhook's deliveries, newest first, each with its attempts."""
+    webhook_id = parsing.path_id(request)
+    query = parsing.query(request, DeliveriesQuery)
+    await _read(request, webhook_id)
+    select = _table(request, _DELIVERIES).select(_DELIVERY_COLUMNS)
+    select = select.eq("endpoint_id", str(webhook_id))
+    if query.status is not None:
+        select = select.eq("status", query.status.value)
+    # An embedded resource is ordered and limited by its alias, not by its table.
+    select = select.order("id", desc=True, foreign_table="attempts")
+    select = select.limit(_SHOWN_ATTEMPTS, foreign_table="attempts")
+    found, next_cursor = await pages.fetch(select, query, _DELIVERY_ORDER)
+    items = tuple(_delivery(row) for row in found)
+    return answers.ok(request, webhook_bodies.DeliveryPage(items=items, next_cursor=next_cursor))
+
+
+async def redeliver(request: web.Request) -> web.Response:
+    """Send a delivery again: the same id and body, a new schedule."""
+    webhook_id = parsing.path_id(request)
+    delivery_id = request.match_info["delivery_id"]
+    if _DELIVERY_ID.fullmatch(delivery_id) is None:
+        raise Problem(ErrorCode.NOT_FOUND)
+    wanted = {"id": delivery_id, "endpoint_id": str(webhook_id)}
+    token = request[keys.PRINCIPAL].token
+    rest = request.app[keys.REST]
+    if await rest.select_one(_DELIVERIES, token, columns="id", **wanted) is None:
+        raise Problem(ErrorCode.NOT_FOUND)
+    await _call(request, "redeliver_webhook", delivery_id=delivery_id)
+    return _queued(request, delivery_id)
+
+
+def _table(request: web.Request, name: str) -> Any:
+    return request.app[keys.REST].table(name, request[keys.PRINCIPAL].token)
+
+
+async def _call(request: web.Request, function: str, **arguments: Any) -> Any:
+    params = {f"p_{name}": value for name, value in arguments.items()}
+    return await request.app[keys.REST].rpc(function, params, request[keys.PRINCIPAL].token)
+
+
+async def _read(request: web.Request, webhook_id: UUID) -> webhook_bodies.Webhook:
+    """Read one webhook. Raises: Problem with NOT_FOUND."""
+    rest, token = request.app[keys.REST], request[keys.PRINCIPAL].token
+    row = await rest.select_one(_WEBHOOKS, token, columns=_WEBHOOK_COLUMNS, id=str(webhook_id))
+    if row is None:
+        raise Problem(ErrorCode.NOT_FOUND)
+    return _webhook(row)
+
+
+def _webhook(row: dict[str, Any]) -> webhook_bodies.Webhook:
+    return webhook_bodies.Webhook.model_validate({**row, "paused_until": row["circuit_open_until"]})
+
+
+def _delivery(row: dict[str, Any]) -> webhook_bodies.Delivery:
+    pending = row["status"] == DeliveryStatus.PENDING
+    return webhook_bodies.Delivery.model_validate(
+        {
+            **row,
+            "webhook_id": row["endpoint_id"],
+            "next_attempt_at": row["next_attempt_at"] if pending else None,
+        }
+    )
+
+
+def _queued(request: web.Request, delivery_id: str) -> web.Response:
+    queued = webhook_bodies.QueuedDelivery(delivery_id=delivery_id)
+    return answers.ok(request, queued, status=HTTPStatus.ACCEPTED)
+
+
+_ALL: Final = "/api/v1/webhooks"
+_ONE: Final = "/api/v1/webhooks/{id}"
+
+ROUTES: Final = (
+    Route(method="GET", path=_ALL, handler=list_webhooks, answer=webhook_bodies.WebhookList),
+    Route(
+        method="POST",
+        path=_ALL,
+        handler=create_webhook,
+        request=webhook_bodies.WebhookRequest,
+        answer=webhook_bodies.NewWebhook,
+        status=HTTPStatus.CREATED,
+        errors=(*BAD_BODY, ErrorCode.RATE_LIMITED),
+    ),
+    Route(
+        method="GET",
+        path=_ONE,
+        handler=get_webhook,
+        answer=webhook_bodies.Webhook,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Route(
+        method="PATCH",
+        path=_ONE,
+        handler=change_webhook,
+        request=webhook_bodies.WebhookChange,
+        answer=webhook_bodies.Webhook,
+        errors=(*BAD_BODY, ErrorCode.NOT_FOUND),
+    ),
+    Route(
+        method="DELETE",
+        path=_ONE,
+        handler=delete_webhook,
+        answer=bodies.Deleted,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Route(
+        method="POST",
+        path=f"{_ONE}/test",
+        handler=test_webhook,
+        answer=webhook_bodies.QueuedDelivery,
+        status=HTTPStatus.ACCEPTED,
+        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.NOT_FOUND, ErrorCode.RATE_LIMITED),
+    ),
+    Route(
+        method="POST",
+        path=f"{_ONE}/rotate-secret",
+        handler=rotate_webhook_secret,
+        answer=webhook_bodies.WebhookSecret,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Route(
+        method="GET",
+        path=f"{_ONE}/deliveries",
+        handler=list_deliveries,
+        query=DeliveriesQuery,
+        answer=webhook_bodies.DeliveryPage,
+        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.NOT_FOUND),
+    ),
+    Route(
+        method="POST",
+        path=f"{_ONE}/deliveries/{{delivery_id}}/redeliver",
+        handler=redeliver,
+        answer=webhook_bodies.QueuedDelivery,
+        status=HTTPStatus.ACCEPTED,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+)
