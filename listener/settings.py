@@ -4,9 +4,9 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
-from adapters import signatures
 from listener.webhooks import Secrets
 from runtime import logs, settings
+from s3_sam3 import signatures
 
 
 class ListenerSettings(settings.SupabaseServiceSettings):

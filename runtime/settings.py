@@ -48,6 +48,13 @@ class SupabaseServiceSettings(SupabaseSettings):
     supabase_service_key: SecretStr | None = None
 
 
+class ServiceKeySettings(EnvironmentSettings):
+    """For a process that can do nothing without that key."""
+
+    supabase_url: HttpUrl
+    supabase_service_key: SecretStr = Field(min_length=1)
+
+
 class R2Settings(EnvironmentSettings):
     """The object store; any server that speaks S3."""
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from adapters import signatures
 from listener.wake import Wake, WakeSource
 from listener.webhooks import PATH, Secrets, WebhookServer
+from s3_sam3 import signatures
 from s3_sam3.contracts.envelope import Envelope
 
 

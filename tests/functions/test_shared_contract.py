@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from adapters import signatures
 from devstack.functions import deno
 from listener import task_objects, webhooks
+from s3_sam3 import signatures
 from s3_sam3.contracts import limits, object_keys
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 

@@ -12,11 +12,11 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from webhook_server import INSERT, OTHER, SECRET, SHARED, OpenServer, opened
 
-from adapters import signatures
 from listener import webhooks
 from listener.wake import Wake
 from listener.webhooks import MAX_BODY_BYTES, PATH, Secrets, WebhookServer
 from runtime.settings import SettingsError
+from s3_sam3 import signatures
 
 
 VECTORS: list[dict[str, Any]] = json.loads(

@@ -9,11 +9,11 @@ from typing import Any
 
 import psycopg
 
-from adapters import signatures
 from cli import devices
 from cli.devices import Device
 from cli.worker import programs
 from devstack.testing import Stack
+from s3_sam3 import signatures
 
 
 SECRETS = {
