@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from psycopg.rows import DictRow
 
-from bench.chaos.customers import Job
 from bench.chaos.observer import Observer
+from bench.chaos.users import Job
 
 
 FINAL: Final = frozenset({"done", "failed", "cancelled"})

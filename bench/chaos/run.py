@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench.chaos import books, bucket, stage, unfenced
-from bench.chaos.customers import Customers
 from bench.chaos.faults import Faults
 from bench.chaos.network import Fate
 from bench.chaos.plan import Plan
+from bench.chaos.users import Users
 
 
 PARTIAL: Final = "settlements in part"
@@ -29,7 +29,7 @@ class Outcome:
 
     @property
     def wrong_results(self) -> int:
-        """Results that a customer would rightly complain about."""
+        """Results that a user would rightly complain about."""
         return (
             self.must_be_zero["results from stale attempts"]
             + self.must_be_zero["manifests that answer something else"]
@@ -41,24 +41,24 @@ async def run(plan: Plan, *, fenced: bool = True) -> Outcome:
     async with stage.staged(plan) as scene:
         if not fenced:
             await unfenced.take_the_fence_out(scene.observer)
-        customers, faults = Customers(scene, plan), Faults(scene, plan)
-        await customers.arrive()
+        users, faults = Users(scene, plan), Faults(scene, plan)
+        await users.arrive()
         await stage.man(scene, plan)
         began = time.monotonic()
         watching = asyncio.create_task(scene.observer.watch(0.25))
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(customers.submit_all())
-                group.create_task(faults.happen(customers.ended))
-            await customers.leave()
+                group.create_task(users.submit_all())
+                group.create_task(faults.happen(users.ended))
+            await users.leave()
             await _dry(scene, plan)
         finally:
-            await customers.vanish()
+            await users.vanish()
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
         seconds = time.monotonic() - began
-        outcome = await _audit(scene, customers, faults, seconds)
+        outcome = await _audit(scene, users, faults, seconds)
         await scene.observer.close()
         return outcome
 
@@ -80,35 +80,33 @@ async def _dry(scene: stage.Stage, plan: Plan) -> None:
     await observer.until(nothing_is_held, plan.lease_seconds * 4)
 
 
-async def _audit(
-    scene: stage.Stage, customers: Customers, faults: Faults, seconds: float
-) -> Outcome:
+async def _audit(scene: stage.Stage, users: Users, faults: Faults, seconds: float) -> Outcome:
     await scene.fleet.stop()
     found = await books.read(scene.observer)
     tally = await scene.observer.look()
     accepted = scene.network.seen.accepted["complete_task"]
-    wrong = await bucket.wrong_manifests(scene, found, customers.content)
+    wrong = await bucket.wrong_manifests(scene, found, users.content)
     swept = await bucket.sweep(scene, found)
     guilty = {
-        "jobs lost": books.lost(found, customers.jobs),
+        "jobs lost": books.lost(found, users.jobs),
         "attempts left open": books.open_attempts(found),
         "results from stale attempts": books.stale_results(found),
         "manifests that answer something else": wrong,
         "accepted results that the row does not show": books.contradicted(found, accepted),
         "jobs done more than once": books.done_twice(found, accepted),
-        "double or missing settlements": books.unsettled(found, customers.jobs),
+        "double or missing settlements": books.unsettled(found, users.jobs),
         "ledger mismatches": [str(row) for row in found.mismatches],
         "listeners that ended by themselves": [str(code) for code in scene.fleet.deaths],
     }
     counts = {
-        "two jobs for one idempotency key": customers.told["two jobs for one key"],
+        "two jobs for one idempotency key": users.told["two jobs for one key"],
         "orphan objects after the sweep": swept.after,
         "deadlocks in PostgreSQL's log": len(scene.deadlocks()),
         "looks that saw a balance below zero": tally.in_debt,
         "looks that saw a user over the cap in flight": tally.over_cap,
     }
     return Outcome(
-        happened=_happened(scene, customers, faults, found, swept, seconds),
+        happened=_happened(scene, users, faults, found, swept, seconds),
         must_be_zero={**{name: len(tasks) for name, tasks in guilty.items()}, **counts},
         examples={name: tasks[:5] for name, tasks in guilty.items() if tasks},
     )
@@ -116,7 +114,7 @@ async def _audit(
 
 def _happened(
     scene: stage.Stage,
-    customers: Customers,
+    users: Users,
     faults: Faults,
     found: books.Books,
     swept: bucket.Swept,
@@ -128,7 +126,7 @@ def _happened(
     for (_, answer), count in seen.answers.items():
         answers[f"settlements answered {answer}"] += count
     return {
-        "jobs submitted": len(customers.jobs),
+        "jobs submitted": len(users.jobs),
         "seconds": round(seconds, 1),
         **dict(sorted(statuses.items())),
         "attempts": sum(map(len, found.attempts.values())),
@@ -142,7 +140,7 @@ def _happened(
         "stale writes refused": answers["settlements answered stale"],
         "hints doubled": seen.doubled_hints,
         "claims whose answer was lost": seen.lost_claims,
-        **{f"customers: {what}": count for what, count in sorted(customers.told.items())},
+        **{f"users: {what}": count for what, count in sorted(users.told.items())},
         PARTIAL: len(books.settled_in_part(found)),
         "jobs done on a machine with more memory": len(books.climbed(found)),
         "orphan objects before the sweep": swept.before,

@@ -31,8 +31,8 @@ class Stage:
 
     folder: Path
     stack: testing.Stack
-    door: Rest
-    """PostgREST without the bad network: what customers and auditors use."""
+    rest: Rest
+    """PostgREST without the bad network: what users and auditors use."""
     store: ObjectStore
     observer: Observer
     network: Network
@@ -44,7 +44,7 @@ class Stage:
 
     async def operate(self, function: str, **params: Any) -> Any:
         """Call a function as the operator."""
-        return await self.door.rpc(function, params, self.stack.service_key)
+        return await self.rest.rpc(function, params, self.stack.service_key)
 
     async def order(self, program: str, what: str) -> None:
         """Restart, kill, pause or resume `postgres` or `objects`."""
@@ -74,7 +74,7 @@ async def _opened(folder: Path, stack: testing.Stack, plan: Plan) -> AsyncIterat
     network = Network(stack.url, lease_seconds=plan.lease_seconds)
     fleet = Fleet()
     async with (
-        Rest(url=stack.url, key=stack.anon_key) as door,
+        Rest(url=stack.url, key=stack.anon_key) as rest,
         ObjectStore(
             endpoint=stack.r2_endpoint,
             access_key_id=stack.r2_access_key_id,
@@ -87,7 +87,7 @@ async def _opened(folder: Path, stack: testing.Stack, plan: Plan) -> AsyncIterat
             yield Stage(
                 folder=folder,
                 stack=stack,
-                door=door,
+                rest=rest,
                 store=store,
                 observer=Observer(stack.db_url),
                 network=network,
@@ -114,22 +114,21 @@ async def man(stage: Stage, plan: Plan) -> None:
             "S3_MACHINE_PASSWORD": password,
             "LISTENER_PIPELINE_URL": f"http://127.0.0.1:{gpu_port}",
             "LISTENER_POLL_SECONDS": "1",
-            "LISTENER_LEASE_SECONDS": str(plan.lease_seconds),
-            "LISTENER_RENEW_SECONDS": str(plan.renew_seconds),
             "LISTENER_DEADLINE_SECONDS": "60",
             "LISTENER_GRACE_SECONDS": "5",
             "LISTENER_CONCURRENCY": str(plan.concurrency),
             "S3_LOG_FORMAT": "json",
         }
-        listeners.append(_listener(stage.folder, number, own))
+        listeners.append(_listener(stage.folder, number, own, plan))
     stage.fleet.start(listeners, [slot for slot, _ in gpus])
 
 
-def _listener(folder: Path, number: int, own: dict[str, str]) -> Slot:
+def _listener(folder: Path, number: int, own: dict[str, str], plan: Plan) -> Slot:
+    lease = (str(plan.lease_seconds), str(plan.renew_seconds))
     return Slot(
         name=f"listener-{number}",
-        command=lambda _: ["-m", "listener"],
-        environ=lambda holder: {**own, "LISTENER_WORKER": holder},
+        command=lambda holder: ["-m", "bench.chaos.listener_process", holder, *lease],
+        environ=lambda _: own,
         log=folder / f"listener-{number}.log",
     )
 

@@ -21,9 +21,9 @@ from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain, Stock
 from bench.pipeline.section import Part, new_table
 from pipeline.model.detector import Sam3Detector
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.sam3_request import Sam3Request
+from pipeline.model.segmentation_model import RequestContext
 from s3_sam3.contracts.limits import DEFAULT_MASK_THRESHOLD
 from s3_sam3.contracts.manifest import ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions

@@ -14,8 +14,7 @@ from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, new_table
 from pipeline.decode.pool import DecodePool
-from pipeline.model.request_context import RequestContext
-from pipeline.model.segmentation_model import find
+from pipeline.model.segmentation_model import RequestContext, find
 from s3_sam3.contracts.manifest import ImageSize, Manifest, Timings
 from s3_sam3.imaging import label_map, overlay
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from bench.chaos import books, fake_gpu, unfenced
-from bench.chaos.customers import Job
+from bench.chaos.users import Job
 from s3_sam3.contracts import pipeline, prompts
 
 
@@ -136,7 +136,7 @@ def test_two_accepted_completions_are_seen() -> None:
 def test_an_answer_fits_its_own_question_only() -> None:
     """Other words or another picture give another score, so a swapped manifest is recognised."""
     asked = pipeline.PredictRequest(prompts=(prompts.Prompt(id="p0", text="usual 1 0"),))
-    found = fake_gpu.answer(b"picture", asked).manifest.prompts[0].instances[0].score
+    found = fake_gpu.answer(b"picture", asked).prompts[0].instances[0].score
 
     assert found == fake_gpu.score(b"picture", "usual 1 0")
     assert found != fake_gpu.score(b"picture", "usual 2 0")

@@ -1,4 +1,4 @@
-"""What a page points to is there."""
+"""Links and paths of the pages lead somewhere; READMEs name their modules."""
 
 import re
 import subprocess
@@ -8,6 +8,8 @@ import pytest
 
 
 ROOT = Path(__file__).parents[2]
+#: A relative path, alone in backticks.
+PATH = re.compile(r"`([\w.*-]+/[\w./*-]*)`")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 PAGES = sorted(
     ROOT / name
@@ -27,6 +29,26 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     broken = [to for to in LINK.findall(page.read_text()) if not (page.parent / to).exists()]
 
     assert broken == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/a-jobs-way.md"])
+def test_each_path_is_there(page: str) -> None:
+    """A path in backticks names a file or a folder; `*` stands for a migration's time."""
+    assert missing_paths((ROOT / page).read_text()) == []
+
+
+def test_a_missing_path_is_noticed() -> None:
+    """Negative control: a path that is not there is found among those that are."""
+    text = "`api/app.py`, `api/nowhere.py`, `supabase/migrations/*_claim_tasks.sql`, `POST /api/v1`"
+
+    assert missing_paths(text) == ["api/nowhere.py"]
+
+
+def missing_paths(text: str) -> list[str]:
+    """Paths from a folder of the repository that lead to nothing."""
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    paths = [path for path in PATH.findall(text) if path.partition("/")[0] in folders]
+    return [path for path in paths if not any(ROOT.glob(path.rstrip("/")))]
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,9 @@ from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
 from pipeline.model import contour_queue, postprocess
 from pipeline.model.contour_queue import ContourQueue
 from pipeline.model.postprocess import Kept, TracedView
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.sam3_request import Sam3Request
-from pipeline.model.segmentation_model import find
+from pipeline.model.segmentation_model import RequestContext, find
 from pipeline.model.views import View
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.imaging.choose import Found

@@ -40,7 +40,6 @@ def served(checkpoint: Path, cache: Path, **bounds: int) -> Iterator[tuple[str, 
         "SAM3_WEIGHTS_PATH": str(checkpoint),
         "SAM3_SELF_TEST": "finite",
         "SAM3_DEVICE": "cpu",
-        "S3_CACHE_DIR": str(cache),
         "S3_LOG_FORMAT": "json",
     }
     started = command(decoders=DECODERS, side_threads=4, **bounds)

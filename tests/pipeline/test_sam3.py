@@ -13,9 +13,8 @@ from pipeline import settings
 from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError, Refused
 from pipeline.model import postprocess, preprocess
 from pipeline.model.detector import Sam3Detector
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.segmentation_model import find, segment
+from pipeline.model.segmentation_model import RequestContext, find, segment
 from pipeline.model.views import View
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions

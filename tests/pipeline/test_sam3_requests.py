@@ -9,8 +9,8 @@ from random_sam3_calls import ask_for, close, fail_when, look, noise, passes
 from pipeline.errors import OutOfMemory, Withdrawn
 from pipeline.model.detector import Raw, Sam3Detector
 from pipeline.model.feature_memory import FeatureMemory, Features
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
+from pipeline.model.segmentation_model import RequestContext
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
 
 
