@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from listener.wake import Wake, WakeSource
 from listener.webhooks_proof import Change, NotProven, Secrets
 from runtime import logs, settings
-from s3_sam3.contracts.envelope import Envelope, ErrorBody, Meta
+from s3_sam3.contracts.bodies import Envelope, ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 
 

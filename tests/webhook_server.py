@@ -13,7 +13,7 @@ from adapters import signatures
 from listener.wake import Wake, WakeSource
 from listener.webhooks import PATH, WebhookDoor
 from listener.webhooks_proof import Secrets
-from s3_sam3.contracts.envelope import Envelope
+from s3_sam3.contracts.bodies import Envelope
 
 
 SECRET, OTHER = "whsec_" + "b3Vycw" * 4, "whsec_" + "dGhlaXJz" * 4
