@@ -1,15 +1,17 @@
 """`/api/v1/webhooks`: addresses that users want told, and what was sent to them."""
 
 import re
+from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import Field, TypeAdapter
 
 from api import answers, keys, pages, parsing
 from api.problems import Problem
-from api.route import BAD_BODY, Route
+from api.route import Route
 from s3_sam3.contracts import bodies, webhook_bodies
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.webhooks import DeliveryStatus
@@ -31,8 +33,10 @@ _DELIVERY_COLUMNS: Final = (
 _SHOWN_ATTEMPTS: Final = 20
 """More than a whole schedule; redeliveries add more."""
 
-_DELIVERY_ID: Final = re.compile(r"msg_[0-9a-f]{32}")
-_DELIVERY_ORDER: Final = pages.Order(pages.text_id(_DELIVERY_ID))
+_DELIVERY_ID: Final = r"^msg_[0-9a-f]{32}$"
+_DELIVERY_ORDER: Final = pages.Order(
+    ("created_at", "id"), TypeAdapter(tuple[datetime, Annotated[str, Field(pattern=_DELIVERY_ID)]])
+)
 
 
 class DeliveriesQuery(pages.PageQuery):
@@ -114,7 +118,7 @@ async def redeliver(request: web.Request) -> web.Response:
     """Send a delivery again: the same id and body, a new schedule."""
     webhook_id = parsing.path_id(request)
     delivery_id = request.match_info["delivery_id"]
-    if _DELIVERY_ID.fullmatch(delivery_id) is None:
+    if re.fullmatch(_DELIVERY_ID, delivery_id) is None:
         raise Problem(ErrorCode.NOT_FOUND)
     wanted = {"id": delivery_id, "endpoint_id": str(webhook_id)}
     token = request[keys.PRINCIPAL].token
@@ -167,67 +171,42 @@ _ALL: Final = "/api/v1/webhooks"
 _ONE: Final = "/api/v1/webhooks/{id}"
 
 ROUTES: Final = (
-    Route(method="GET", path=_ALL, handler=list_webhooks, answer=webhook_bodies.WebhookList),
+    Route("GET", _ALL, list_webhooks, webhook_bodies.WebhookList),
     Route(
-        method="POST",
-        path=_ALL,
-        handler=create_webhook,
-        request=webhook_bodies.WebhookRequest,
-        answer=webhook_bodies.NewWebhook,
+        "POST",
+        _ALL,
+        create_webhook,
+        webhook_bodies.NewWebhook,
         status=HTTPStatus.CREATED,
-        errors=(*BAD_BODY, ErrorCode.RATE_LIMITED),
+        request=webhook_bodies.WebhookRequest,
+        errors=(ErrorCode.RATE_LIMITED,),
     ),
+    Route("GET", _ONE, get_webhook, webhook_bodies.Webhook),
     Route(
-        method="GET",
-        path=_ONE,
-        handler=get_webhook,
-        answer=webhook_bodies.Webhook,
-        errors=(ErrorCode.NOT_FOUND,),
+        "PATCH", _ONE, change_webhook, webhook_bodies.Webhook, request=webhook_bodies.WebhookChange
     ),
+    Route("DELETE", _ONE, delete_webhook, bodies.Deleted),
     Route(
-        method="PATCH",
-        path=_ONE,
-        handler=change_webhook,
-        request=webhook_bodies.WebhookChange,
-        answer=webhook_bodies.Webhook,
-        errors=(*BAD_BODY, ErrorCode.NOT_FOUND),
-    ),
-    Route(
-        method="DELETE",
-        path=_ONE,
-        handler=delete_webhook,
-        answer=bodies.Deleted,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="POST",
-        path=f"{_ONE}/test",
-        handler=test_webhook,
-        answer=webhook_bodies.QueuedDelivery,
+        "POST",
+        f"{_ONE}/test",
+        test_webhook,
+        webhook_bodies.QueuedDelivery,
         status=HTTPStatus.ACCEPTED,
-        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.NOT_FOUND, ErrorCode.RATE_LIMITED),
+        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.RATE_LIMITED),
     ),
+    Route("POST", f"{_ONE}/rotate-secret", rotate_webhook_secret, webhook_bodies.WebhookSecret),
     Route(
-        method="POST",
-        path=f"{_ONE}/rotate-secret",
-        handler=rotate_webhook_secret,
-        answer=webhook_bodies.WebhookSecret,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="GET",
-        path=f"{_ONE}/deliveries",
-        handler=list_deliveries,
+        "GET",
+        f"{_ONE}/deliveries",
+        list_deliveries,
+        webhook_bodies.DeliveryPage,
         query=DeliveriesQuery,
-        answer=webhook_bodies.DeliveryPage,
-        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.NOT_FOUND),
     ),
     Route(
-        method="POST",
-        path=f"{_ONE}/deliveries/{{delivery_id}}/redeliver",
-        handler=redeliver,
-        answer=webhook_bodies.QueuedDelivery,
+        "POST",
+        f"{_ONE}/deliveries/{{delivery_id}}/redeliver",
+        redeliver,
+        webhook_bodies.QueuedDelivery,
         status=HTTPStatus.ACCEPTED,
-        errors=(ErrorCode.NOT_FOUND,),
     ),
 )

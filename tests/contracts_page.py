@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from api.app import ROUTES
 from api.route import Route
-from api.routes import ROUTES
 from s3_sam3.contracts import (
     bodies,
     envelope,
@@ -156,7 +156,7 @@ def _route(route: Route) -> tuple[str, ...]:
         " ".join(asked),
         str(route.status),
         f"`{route.answer.__name__}`" if route.answer else "no envelope",
-        " ".join(f"`{code}`" for code in route.errors),
+        " ".join(f"`{code}`" for code in route.own_codes),
     )
 
 
