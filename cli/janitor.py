@@ -46,9 +46,7 @@ def program(env: Mapping[str, str]) -> Program:
 @app.command()
 def run() -> None:
     """Run the janitor until Ctrl-C; one is enough, several are harmless."""
-    config = settings.load_or_exit(JanitorSettings)
-    logs.configure(config.s3_log_format)
-    _finish(serve(config))
+    _finish(serve(_settings()))
 
 
 @app.command()
@@ -89,7 +87,7 @@ def ledger(as_json: AsJson = False) -> None:
 
 
 async def _sweep(plan: SweepPlan, *, show_report: Callable[[SweepReport], None]) -> Exit:
-    async with connected(settings.load(JanitorSettings), Schedule()) as stores:
+    async with connected(_settings(), Schedule()) as stores:
         await check_keys(stores)
         report = await sweep_bucket(plan, stores.database, stores.bucket)
     show_report(report)
@@ -97,13 +95,19 @@ async def _sweep(plan: SweepPlan, *, show_report: Callable[[SweepReport], None])
 
 
 async def _ledger(*, as_json: bool) -> Exit:
-    async with connected(settings.load(JanitorSettings), Schedule()) as stores:
+    async with connected(_settings(), Schedule()) as stores:
         found = await stores.database.mismatches()
     if as_json:
         show.as_json({"mismatches": [each.model_dump(mode="json") for each in found]})
     else:
         _print_mismatches(found)
     return Exit.REFUSED if found else Exit.OK
+
+
+def _settings() -> JanitorSettings:
+    config = settings.load_or_exit(JanitorSettings)
+    logs.configure(config.s3_log_format)
+    return config
 
 
 def _finish(work: Coroutine[Any, Any, Exit | None]) -> NoReturn:

@@ -1,7 +1,7 @@
 """
 Fetch, convert, verify and describe weights: ``python -m ai.weights``, or ``s3 weights``.
 
-Exit codes: 0 done, 1 refused or not whole, 2 usage.
+Exit codes: 0 done, 1 refused or faulty, 2 usage.
 """
 
 import argparse
@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ai.weights import fetch, sums
-from ai.weights.errors import NotConvertible
-from pipeline.errors import WeightsUnavailable
+from pipeline.errors import PipelineError
 from pipeline.model import hub, torchvision_fallback, weights
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command."""
     options = _parser().parse_args(arguments)
     torchvision_fallback.hide_if_broken()
     named: Path | None = getattr(options, "reads", None)
@@ -26,17 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     try:
         code: int = options.run(options)
-    except WeightsUnavailable as error:
+    except PipelineError as error:
         sys.stderr.write(f"{error.message}\n")
-        return 1
-    except NotConvertible as error:
-        sys.stderr.write(f"{error}\n")
         return 1
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
     parser = argparse.ArgumentParser(prog="s3 weights", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -84,7 +78,6 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    """Write the other layout."""
     from ai.weights import convert
 
     written = convert.convert(options.reads, options.target)
@@ -93,7 +86,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    """Print each fault, or what was found to be right."""
+    """Print each fault, or what is right."""
     from ai.weights import verify
 
     faults = list(verify.faults(options.reads))
@@ -106,17 +99,18 @@ def _verify(options: argparse.Namespace) -> int:
     if options.note:
         sums.write(checkpoint.folder, {path.name: sums.digest(path) for path in checkpoint.files})
     for path in checkpoint.files:
-        against = f"as {sums.FILE} says" if path.name in noted else "held against nothing: --note"
+        against = (
+            f"as {sums.FILE} says" if path.name in noted else "nothing to compare with: --note"
+        )
         print(f"right: {path.name}, sha256 {noted.get(path.name) or sums.digest(path)} ({against})")
     print("right: names, shapes, types, numbers, tokenizer")
     return 0
 
 
 def _info(options: argparse.Namespace) -> int:
-    """Print the facts."""
-    from ai.weights import describe
+    from ai.weights import contents
 
-    facts = describe.describe(options.reads)
+    facts = contents.describe(weights.locate(options.reads))
     if options.json:
         print(json.dumps(facts, indent=2))
         return 0

@@ -1,5 +1,6 @@
-"""What the files of a checkpoint hold, by transformers' names, whichever layout they have."""
+"""What the files of a checkpoint hold, under transformers' names, in either layout."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,10 @@ import torch
 from safetensors import safe_open
 
 from pipeline.model import meta_checkpoint
-from pipeline.model.weights import Checkpoint
+from pipeline.model.weights import LITE_TEXT, SAM3, Checkpoint
 
 
-#: Of a video checkpoint the detector is meant; its names carry this, and the rest is left out.
+#: Prefixes in a video checkpoint, of which only the detector is used.
 _DETECTOR: Final = "detector_model."
 _TRACKER: Final = ("tracker_model.", "tracker_neck.")
 
@@ -20,9 +21,17 @@ _TRACKER: Final = ("tracker_model.", "tracker_neck.")
 _TYPES: Final = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
+_LICENCES: Final = {
+    SAM3.name: "Meta's SAM License (facebook/sam3 is gated: accept it there; it binds copies too)",
+    LITE_TEXT.name: "a derivative of SAM3: Meta's SAM License, and what its repository adds",
+}
+
+_TINY: Final = "none to accept: trained on this machine, on drawn shapes, by this repository"
+
+
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """Shape and type of one weight, without its numbers."""
+    """Shape and type of one weight."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -30,15 +39,15 @@ class Weight:
 
     @property
     def count(self) -> int:
-        """How many numbers it has."""
+        """Numbers in it."""
         return torch.Size(self.shape).numel()
 
 
 def headers(checkpoint: Checkpoint) -> dict[str, Weight]:
     """
-    Name every weight that is there; its numbers are not read.
+    Give every weight by name, without reading its numbers.
 
-    Raises whatever the file's reader thinks of a damaged one.
+    Raises what the reader of its format raises on a damaged file.
     """
     if all(path.suffix == ".safetensors" for path in checkpoint.files):
         return dict(_safetensors_headers(checkpoint.files))
@@ -46,7 +55,6 @@ def headers(checkpoint: Checkpoint) -> dict[str, Weight]:
 
 
 def _safetensors_headers(files: Iterable[Path]) -> Iterator[tuple[str, Weight]]:
-    """Read the beginnings of these files."""
     for path in files:
         with safe_open(path, framework="pt") as content:
             for name in filter(_is_detectors, content.keys()):
@@ -56,7 +64,7 @@ def _safetensors_headers(files: Iterable[Path]) -> Iterator[tuple[str, Weight]]:
 
 
 def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, torch.Tensor]]:
-    """Give every weight, one after the other. Raises as `headers`."""
+    """Read every weight, one after the other. Raises as `headers`."""
     if checkpoint.meta:
         yield from meta_checkpoint.read(checkpoint.files[0]).items()
         return
@@ -72,29 +80,26 @@ def tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _is_detectors(name: str) -> bool:
-    """Whether a weight is used on pictures."""
     return not name.startswith(_TRACKER)
 
 
 def _plain(name: str) -> str:
-    """A detector's name as it is alone."""
     return name.removeprefix(_DETECTOR)
 
 
 def _of(weight: torch.Tensor) -> Weight:
-    """Shape and type of a tensor."""
     return Weight(tuple(weight.shape), str(weight.dtype).removeprefix("torch."))
 
 
 def expected(checkpoint: Checkpoint) -> dict[str, Weight]:
-    """Name every weight that the configuration asks for; nothing is allocated."""
+    """Give every weight that the configuration asks for by name; allocates nothing."""
     with torch.device("meta"):
         model = checkpoint.backend.model_class()(configuration(checkpoint))
     return {name: _of(one) for name, one in model.state_dict().items()}
 
 
 def configuration(checkpoint: Checkpoint) -> Any:
-    """Read config.json; Meta's file may lie without one, and then it is SAM3's own size."""
+    """Read config.json; without one beside Meta's file, give SAM3's own size."""
     from transformers import AutoConfig
 
     if not (checkpoint.folder / "config.json").is_file():
@@ -104,7 +109,7 @@ def configuration(checkpoint: Checkpoint) -> Any:
 
 
 def differences(there: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Say which names are missing and which nobody knows, one sentence each."""
+    """Say which names are missing and which are unknown, one sentence each."""
     missing, unknown = set(wanted) - set(there), set(there) - set(wanted)
     said = []
     if missing:
@@ -115,7 +120,26 @@ def differences(there: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:
-    """Write down the first few names, and how many more there are."""
+    """List the first few names, and say how many more there are."""
     every = sorted(names)
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, str | int | bool]:
+    """Give the facts about a checkpoint: kind, parameters, type, revision, size, licence."""
+    there = headers(checkpoint)
+    kinds = Counter(one.dtype for one in there.values())
+    return {
+        "model_type": checkpoint.backend.name,
+        "layout": "Meta's sam3.pt" if checkpoint.meta else "transformers",
+        "demo": checkpoint.demo,
+        "parameters": sum(one.count for one in there.values()),
+        "weights": len(there),
+        "dtype": kinds.most_common(1)[0][0] if kinds else "none",
+        "revision": checkpoint.revision(),
+        "bytes": sum(file.stat().st_size for file in checkpoint.files),
+        "files": ", ".join(file.name for file in checkpoint.files),
+        "picture_side": int(configuration(checkpoint).image_size),
+        "licence": _TINY if checkpoint.demo else _LICENCES[checkpoint.backend.name],
+    }

@@ -1,8 +1,8 @@
 """
 Convert between Meta's `sam3.pt` and a folder in transformers' layout, bit by bit.
 
-Only the detector crosses over: transformers' SAM3 for pictures has no tracker. What is written is
-checked first, name by name and shape by shape, since both sides' loaders fill gaps in silence.
+Only the detector is converted: transformers' SAM3 for pictures has no tracker. Names and shapes are
+checked before anything is written, since the loaders of both sides fill gaps silently.
 """
 
 import json
@@ -15,10 +15,14 @@ import torch
 from safetensors.torch import save_file
 
 from ai.weights import contents, sums
-from ai.weights.errors import NotConvertible
 from ai.weights.to_meta import to_meta
+from pipeline.errors import PipelineError
 from pipeline.model import meta_checkpoint, weights
 from pipeline.model.weights import SAM3, Checkpoint
+
+
+class NotConvertible(PipelineError):
+    """These weights cannot be converted; the message says why."""
 
 
 #: Files beside the weights that both layouts need.
@@ -56,7 +60,7 @@ def convert(source: Path, target: Path) -> Path:
 
 
 def _check(checkpoint: Checkpoint, state: dict[str, torch.Tensor]) -> None:
-    """Hold what was read against what the configuration asks for."""
+    """Compare what was read with what the configuration asks for."""
     wanted = contents.expected(checkpoint)
     said = contents.differences(state, wanted)
     said += [
@@ -70,7 +74,6 @@ def _check(checkpoint: Checkpoint, state: dict[str, torch.Tensor]) -> None:
 
 
 def _write_folder(checkpoint: Checkpoint, state: dict[str, torch.Tensor], target: Path) -> Path:
-    """Write config, weights and tokenizer."""
     if target.suffix in {".pt", ".pth"} or (target / _SAFETENSORS).exists():
         message = f"{target} must be a folder without weights in it."
         raise NotConvertible(message)
@@ -91,7 +94,7 @@ def _write_folder(checkpoint: Checkpoint, state: dict[str, torch.Tensor], target
 
 
 def _write_meta(state: dict[str, torch.Tensor], target: Path) -> Path:
-    """Write Meta's file, after a look whether it reads back as the same weights."""
+    """Write Meta's file, after checking that it reads back as the same weights."""
     if target.suffix not in {".pt", ".pth"} or target.exists():
         message = f"{target} must be the name of a new file that ends in .pt."
         raise NotConvertible(message)
@@ -106,7 +109,7 @@ def _write_meta(state: dict[str, torch.Tensor], target: Path) -> Path:
 
 
 def _finish(path: Path, write: Callable[[Path], None]) -> Path:
-    """Write under another name, put it in place in one step, note its digest."""
+    """Write under another name, rename it in one step, and note its digest."""
     part = path.with_name(f"{path.name}.part")
     write(part)
     part.replace(path)

@@ -1,4 +1,4 @@
-"""Digests of weight files, kept beside them as `sha256sum` writes and checks them."""
+"""Digests of weight files, kept beside them in the format of `sha256sum`."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Final
 
 
-#: In the folder of the weights; `sha256sum --check SHA256SUMS` understands it too.
+#: In the folder of the weights; `sha256sum --check SHA256SUMS` reads it too.
 FILE: Final = "SHA256SUMS"
 
 
 def digest(path: Path) -> str:
-    """Read a file and give its sha256 in hex."""
+    """Give a file's sha256 in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write(folder: Path, digests: dict[str, str]) -> None:
-    """Note the digests of files in *folder*; others that were noted before stay."""
+    """Note the digests of files in *folder*, beside those noted before."""
     known = read(folder) | digests
     lines = [f"{known[name]}  {name}\n" for name in sorted(known)]
     (folder / FILE).write_text("".join(lines))
 
 
 def read(folder: Path) -> dict[str, str]:
-    """Give what is noted: name -> digest; nothing when nothing is."""
+    """Give the noted digests by file name."""
     try:
         lines = (folder / FILE).read_text().splitlines()
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def read(folder: Path) -> dict[str, str]:
 
 
 def changed(folder: Path, files: Iterable[Path]) -> list[str]:
-    """Say of each file that it is not the one whose digest was noted."""
+    """Give a sentence for each file whose digest differs from the noted one."""
     noted = read(folder)
     said = []
     for path in files:

@@ -1,8 +1,8 @@
 """
-Names a detector's weights as Meta's `sam3.pt` does: the way back from `pipeline.meta_checkpoint`.
+Names a detector's weights as Meta's `sam3.pt` does: the inverse of `meta_checkpoint`.
 
-The table is written down a second time, from the other side, and not turned around by code: so the
-two hold each other in check, and a round trip says something.
+The table is written a second time, from transformers' side, instead of inverted by code, so that a
+round trip tests both.
 """
 
 import re
@@ -18,7 +18,7 @@ _PROJECTION: Final = "text_encoder.text_projection.weight"
 _TRUNK: Final = "backbone.vision_backbone.trunk."
 _TEXT: Final = "backbone.language_backbone."
 _BLOCK: Final = _TEXT + r"encoder.transformer.resblocks.\1."
-#: transformers' beginning of a name -> Meta's.
+#: Beginning of transformers' name -> beginning of Meta's.
 _NAMES: Final = [
     (r"vision_encoder\.backbone\.embeddings\.position_embeddings", _TRUNK + "pos_embed"),
     (
@@ -117,7 +117,7 @@ _NAMES: Final = [
     (r"mask_decoder\.prompt_cross_attn\.", "segmentation_head.cross_attend_prompt."),
     (r"mask_decoder\.prompt_cross_attn_norm\.", "segmentation_head.cross_attn_norm."),
     (r"mask_decoder\.", "segmentation_head."),
-    # inside blocks, once the beginning is Meta's
+    # inside blocks whose beginning is Meta's by now
     (r"(geometry_encoder)\.layers\.", r"\1.encode."),
     (r"(.*)\.layer_norm(\d)\.", r"\1.norm\2."),
     (r"((?:geometry_encoder|transformer)\..*)\.mlp\.fc(\d)\.", r"\1.linear\2."),
@@ -129,8 +129,8 @@ def to_meta(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """
     Rename and join the weights of a detector.
 
-    Query, key and value become one matrix; the picture's position embedding gets a place more, for
-    a class token that SAM3 has but does not use (zeros); CLIP's text projection is transposed.
+    Query, key and value become one matrix; the picture's position embedding gets one place more, of
+    zeros, for a class token that SAM3 does not use; CLIP's text projection is transposed.
     """
     joined = _join_attention(weights)
     if _EMBEDDING in joined:
@@ -154,7 +154,7 @@ def _join_attention(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 
 def meta_name(name: str) -> str:
-    """Say one name in Meta's words; query, key and value are joined already."""
+    """Give Meta's name; query, key and value are joined already."""
     for ours, theirs in _NAMES:
         name = re.sub(f"^{ours}", theirs, name)
     return re.sub(r"\.layer(\d)\.", lambda match: f".layers.{int(match[1]) - 1}.", name)

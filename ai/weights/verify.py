@@ -1,4 +1,4 @@
-"""Look whether weights are whole: digest, names, shapes, types, numbers, tokenizer."""
+"""Checks weights: digests, names, shapes, types, numbers, tokenizer."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,9 @@ from pipeline.model.weights import Checkpoint
 
 def faults(path: Path) -> Iterator[str]:
     """
-    Say everything that is wrong with the weights at *path*, cheap looks first.
+    Yield everything that is wrong with the weights at *path*, after cheap checks first.
 
-    Reads all of them, since a damaged number shows nowhere else.
+    It reads all numbers, since a damaged one shows nowhere else.
     """
     try:
         checkpoint = weights.locate(path)
@@ -24,7 +24,7 @@ def faults(path: Path) -> Iterator[str]:
     yield from sums.changed(checkpoint.folder, checkpoint.files)
     try:
         there = contents.headers(checkpoint)
-    except Exception as error:  # noqa: BLE001 - a damaged file raises whatever its reader thinks of
+    except Exception as error:  # noqa: BLE001 - a damaged file raises errors of many types
         yield f"The files cannot be read: {_first_line(error)}"
         return
     yield from _names_and_shapes(there, contents.expected(checkpoint))
@@ -34,7 +34,6 @@ def faults(path: Path) -> Iterator[str]:
 
 
 def _names_and_shapes(there: dict[str, Weight], wanted: dict[str, Weight]) -> Iterator[str]:
-    """Hold what is there against what the configuration asks for."""
     yield from contents.differences(there, wanted)
     for name in there.keys() & wanted.keys():
         if there[name].shape != wanted[name].shape:
@@ -42,21 +41,20 @@ def _names_and_shapes(there: dict[str, Weight], wanted: dict[str, Weight]) -> It
 
 
 def _types(there: dict[str, Weight]) -> Iterator[str]:
-    """One floating type for all; whole numbers only count batches."""
+    """Expect one floating type for all; `num_batches_tracked` counts in integers."""
     kinds = {one.dtype for name, one in there.items() if not name.endswith("num_batches_tracked")}
     if len(kinds) > 1 or not kinds <= {"float32", "bfloat16", "float16"}:
         yield f"The weights are of the types {', '.join(sorted(kinds))}, not of one floating type"
 
 
 def _numbers(checkpoint: Checkpoint) -> Iterator[str]:
-    """No NaN and no infinity."""
     spoiled = [name for name, one in contents.tensors(checkpoint) if not one.isfinite().all()]
     if spoiled:
         yield f"{len(spoiled)} weights hold numbers that are not finite: {contents.listed(spoiled)}"
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Iterator[str]:
-    """It opens, and has no word that the text encoder does not know."""
+    """Expect that it opens, and has no more words than the text encoder."""
     from transformers import CLIPTokenizer
 
     try:
@@ -70,5 +68,4 @@ def _tokenizer(checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def _first_line(error: BaseException) -> str:
-    """Enough of a reader's message to tell what is wrong."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

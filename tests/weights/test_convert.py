@@ -8,8 +8,7 @@ from random_sam3_lite_text import save_lite_text
 from safetensors.torch import load_file
 
 from ai.weights.__main__ import main
-from ai.weights.convert import convert
-from ai.weights.errors import NotConvertible
+from ai.weights.convert import NotConvertible, convert
 from pipeline.model import weights
 
 

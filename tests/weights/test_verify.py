@@ -103,14 +103,8 @@ def test_a_tokenizer_of_another_model_is_seen(folder: Path) -> None:
     assert [fault for fault in faults(folder) if "holds no tokenizer" in fault]
 
 
-def test_info_tells_the_facts(
-    folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_info_tells_the_facts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a table and as JSON; nothing is loaded for it."""
-    monkeypatch.setenv("S3_CACHE_DIR", str(tmp_path))
     assert main(["info", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["model_type"] == "sam3"
