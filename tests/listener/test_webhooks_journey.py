@@ -103,28 +103,6 @@ async def test_with_all_three_off_nothing_moves(queue: Queue, listening: Listeni
             await queue.reaches(second_id, TaskStatus.DONE, seconds=0.5)
 
 
-async def test_a_restart_remembers_what_came_before(queue: Queue, listening: Listening) -> None:
-    """The same id wakes nobody after a restart: the database remembers it."""
-    settings = {**DEAF, "LISTENER_WEBHOOK_PORT": 0, "LISTENER_WEBHOOK_SECRETS": SECRET}
-    known, fresh = f"msg_{uuid.uuid4().hex}", f"msg_{uuid.uuid4().hex}"
-    early_id = await queue.submit()
-    async with listening(**settings) as worker:
-        await queue.reaches(early_id, TaskStatus.DONE)
-        first_id = await queue.submit()
-        assert await _send(worker.webhooks.port, known) == 204
-        await queue.reaches(first_id, TaskStatus.DONE)
-
-    early_id = await queue.submit()
-    async with listening(**settings) as worker:
-        await queue.reaches(early_id, TaskStatus.DONE)
-        second_id = await queue.submit()
-        assert await _send(worker.webhooks.port, known) == 204
-        with pytest.raises(TimeoutError):
-            await queue.reaches(second_id, TaskStatus.DONE, seconds=0.5)
-        assert await _send(worker.webhooks.port, fresh) == 204
-        await queue.reaches(second_id, TaskStatus.DONE)
-
-
 async def _send(port: int | None, webhook_id: str) -> int:
     body = json.dumps(
         {
