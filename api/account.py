@@ -11,9 +11,6 @@ from s3_sam3.contracts import bodies
 from s3_sam3.contracts.errors import ErrorCode
 
 
-_LEDGER_ORDER: Final = pages.Order(pages.number_id, by_time=False)
-
-
 async def get_me(request: web.Request) -> web.Response:
     """Answer who is asking, with tier and credits."""
     who = request[keys.PRINCIPAL]
@@ -31,25 +28,12 @@ async def list_usage(request: web.Request) -> web.Response:
     query = parsing.query(request, pages.PageQuery)
     columns = "id,action,credits_used,result_id,created_at"
     table = request.app[keys.REST].table("usage_logs", request[keys.PRINCIPAL].token)
-    found, next_cursor = await pages.fetch(table.select(columns), query, _LEDGER_ORDER)
+    found, next_cursor = await pages.fetch(table.select(columns), query, pages.BY_NUMBER)
     items = tuple(bodies.UsageEntry.model_validate(row) for row in found)
     return answers.ok(request, bodies.UsagePage(items=items, next_cursor=next_cursor))
 
 
 ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/api/v1/me",
-        handler=get_me,
-        answer=bodies.Me,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="GET",
-        path="/api/v1/usage",
-        handler=list_usage,
-        query=pages.PageQuery,
-        answer=bodies.UsagePage,
-        errors=(ErrorCode.INVALID_REQUEST,),
-    ),
+    Route("GET", "/api/v1/me", get_me, bodies.Me, errors=(ErrorCode.NOT_FOUND,)),
+    Route("GET", "/api/v1/usage", list_usage, bodies.UsagePage, query=pages.PageQuery),
 )

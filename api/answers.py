@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from api.problems import Problem
-from s3_sam3.contracts.envelope import Envelope, ErrorBody, Meta
+from s3_sam3.contracts.bodies import Envelope, ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS
 
 
@@ -22,7 +23,7 @@ def ok(
     request: web.Request,
     data: BaseModel,
     *,
-    status: int = 200,
+    status: HTTPStatus = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Answer *data*."""
@@ -31,10 +32,10 @@ def ok(
 
 
 def ok_json(request: web.Request, data: bytes) -> web.Response:
-    """Answer *data*, which is JSON already, compressed for who takes that; for large answers."""
+    """Answer large *data*, which is JSON already, compressed for clients that accept that."""
     meta = _meta(request).model_dump_json().encode()
     body = b'{"success":true,"data":' + data + b',"error":null,"meta":' + meta + b"}"
-    response = _json(request, body, 200, None)
+    response = _json(request, body, HTTPStatus.OK, None)
     response.enable_compression()
     return response
 

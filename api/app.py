@@ -1,21 +1,52 @@
-"""The application, put together: what it holds, what surrounds a request, which routes it has."""
+"""
+The application, put together: its routes, what surrounds a request, what it holds.
+
+The table of routes is what the application registers, what the OpenAPI document is made from and
+what docs/contracts/api-contracts.md is compared with.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import aiohttp
 from aiohttp import web
 
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
-from api import keys, middlewares, openapi, parsing, prompt_checks, routes
+from api import (
+    account,
+    keys,
+    middlewares,
+    openapi,
+    operations,
+    parsing,
+    projects,
+    prompt_checks,
+    results,
+    tasks,
+    uploads,
+    webhooks,
+)
 from api.auth import Authenticator
 from api.jwks import Jwks
 from api.metrics import Metrics, OpenRequests
 from api.rethresholding import Rethresholder
+from api.route import Route
 from api.settings import ApiSettings
 from api.upload_checks import UploadChecks
 from api.waiting import Waits
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *uploads.ROUTES,
+    *tasks.ROUTES,
+    *results.ROUTES,
+    *projects.ROUTES,
+    *account.ROUTES,
+    *webhooks.ROUTES,
+    *operations.ROUTES,
+)
 
 
 def build_app(settings: ApiSettings) -> web.Application:
@@ -24,14 +55,18 @@ def build_app(settings: ApiSettings) -> web.Application:
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = Metrics()
     app[keys.TOKEN_COUNT] = prompt_checks.counter(settings.api_tokenizer_path)
-    app[keys.OPENAPI] = openapi.document()
+    app[keys.OPENAPI] = openapi.document(ROUTES)
     app[keys.OPEN_REQUESTS] = OpenRequests()
     app[keys.STOPPING] = asyncio.Event()
-    app[keys.WITH_TOKEN] = frozenset(one.operation for one in routes.ROUTES if not one.public)
+    app[keys.WITH_TOKEN] = frozenset(one.operation for one in ROUTES if not one.public)
     app.cleanup_ctx.extend(
         (_rest, _waits, _objects, _authenticator, _upload_checks, _rethresholder)
     )
-    routes.register(app)
+    for route in ROUTES:
+        if route.method == "GET":  # and HEAD
+            app.router.add_get(route.path, route.handler, name=route.operation)
+        else:
+            app.router.add_route(route.method, route.path, route.handler, name=route.operation)
     return app
 
 

@@ -27,7 +27,7 @@ TOKEN_COUNT: Final = web.AppKey[TokenCount]("token_count")
 OPENAPI: Final = web.AppKey("openapi", dict[str, Any])
 OPEN_REQUESTS: Final = web.AppKey("open_requests", OpenRequests)
 WITH_TOKEN: Final = web.AppKey("with_token", frozenset[str])
-"""Operations that need a token."""
+"""Operations of the routes that are not public."""
 WAITS: Final = web.AppKey("waits", Waits)
 STOPPING: Final = web.AppKey("stopping", asyncio.Event)
 """Set when the process was asked to stop."""

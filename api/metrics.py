@@ -1,7 +1,8 @@
 """What the API counts, in Prometheus' text format, and the requests that are open now."""
 
 import asyncio
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -65,19 +66,17 @@ class OpenRequests:
         self._none = asyncio.Event()
         self._none.set()
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one request while the block runs."""
         self._count += 1
         self._none.clear()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._count -= 1
-        if self._count == 0:
-            self._none.set()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if self._count == 0:
+                self._none.set()
 
     def __len__(self) -> int:
         return self._count

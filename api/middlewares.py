@@ -2,13 +2,14 @@
 
 import re
 import time
+from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import answers, cors, keys
+from api import answers, keys
 from api.problems import Problem, problem_of
 from runtime import logs
 from s3_sam3.contracts.errors import ErrorCode
@@ -20,6 +21,14 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"get_health", "get_ready", "get_metrics"})
 """Operations that a program asks for every few seconds; they are counted, not logged."""
 
+_ANY_ORIGIN: Final = "*"
+_EXPOSED_HEADERS: Final = "X-Request-Id, Retry-After, Idempotent-Replayed, Location, Allow"
+_PREFLIGHT_HEADERS: Final = {
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, PATCH, DELETE",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type, Idempotency-Key, X-Request-Id",
+    hdrs.ACCESS_CONTROL_MAX_AGE: "7200",
+}
+
 
 @web.middleware
 async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -30,7 +39,7 @@ async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
     metrics = request.app[keys.METRICS]
     operation = request.match_info.route.name or "none"
     started = time.perf_counter()
-    with logs.bound(request_id=request_id), request.app[keys.OPEN_REQUESTS]:
+    with logs.bound(request_id=request_id), request.app[keys.OPEN_REQUESTS].one():
         response = await handler(request)
         seconds = time.perf_counter() - started
         metrics.requests.labels(operation, str(response.status)).inc()
@@ -48,10 +57,32 @@ async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @web.middleware
-async def readable_by_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer preflights, and mark every answer with the origin that may read it."""
-    response = cors.preflight() if cors.is_preflight(request) else await handler(request)
-    cors.allow(request, response, request.app[keys.SETTINGS].cors_origins)
+async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """
+    Answer preflights, and mark every answer, errors included, with the origin that may read it.
+
+    Callers sign in with a header and never with cookies, so credentials are not allowed, and the
+    default `*` gives a foreign page nothing that its user did not hand to it.
+    """
+    if (
+        request.method == hdrs.METH_OPTIONS
+        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    ):
+        response: web.StreamResponse = web.Response(
+            status=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT_HEADERS
+        )
+    else:
+        response = await handler(request)
+    origins = request.app[keys.SETTINGS].cors_origins
+    origin = request.headers.get(hdrs.ORIGIN)
+    if _ANY_ORIGIN in origins:
+        origin = _ANY_ORIGIN
+    else:
+        # The answer depends on the asking page, and a shared cache must know.
+        response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+    if origin == _ANY_ORIGIN or origin in origins:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED_HEADERS
     return response
 
 
@@ -72,7 +103,7 @@ async def in_an_envelope(request: web.Request, handler: Handler) -> web.StreamRe
 
 @web.middleware
 async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Check the token of every request below /api/; routes.py says which those are."""
+    """Check the token, where the route is not public."""
     if request.match_info.route.name in request.app[keys.WITH_TOKEN]:
         header = request.headers.get("Authorization")
         request[keys.PRINCIPAL] = await request.app[keys.AUTHENTICATOR].principal(header)
@@ -87,4 +118,4 @@ async def while_open(request: web.Request, handler: Handler) -> web.StreamRespon
     return await handler(request)
 
 
-ALL: Final = (named, readable_by_pages, in_an_envelope, while_open, authenticated)
+ALL: Final = (named, cors, in_an_envelope, while_open, authenticated)

@@ -1,6 +1,6 @@
 """The OpenAPI document, made from the route table and the models that the handlers use."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Any, Final
 
@@ -9,9 +9,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api import answers
 from api.route import Route
-from api.routes import ROUTES, error_codes
 from api.uploads import upload_image
-from s3_sam3.contracts.envelope import ErrorBody, Meta
+from s3_sam3.contracts.bodies import ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.limits import IMAGE_TYPES
 
@@ -26,10 +25,10 @@ _PATH_PARAMETERS: Final = {
 }
 
 
-def document() -> dict[str, Any]:
-    """Describe the whole API as OpenAPI 3.1."""
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """Describe *routes* as OpenAPI 3.1."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
+    for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
@@ -40,7 +39,7 @@ def document() -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(routes),
             "securitySchemes": {
                 "supabase": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -48,22 +47,16 @@ def document() -> dict[str, Any]:
     }
 
 
-def _schemas() -> dict[str, Any]:
+def _schemas(routes: Iterable[Route]) -> dict[str, Any]:
     shown: set[type[BaseModel]] = {ErrorBody, Meta}
-    shown |= {route.answer for route in ROUTES if route.answer}
-    sent: set[type[BaseModel]] = {route.request for route in ROUTES if route.request}
-    _, top = models_json_schema(
-        [*_in_mode(shown, "serialization"), *_in_mode(sent, "validation")],
-        ref_template=_REFERENCE,
-    )
+    shown |= {route.answer for route in routes if route.answer}
+    sent: set[type[BaseModel]] = {route.request for route in routes if route.request}
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "serialization") for model in shown
+    ] + [(model, "validation") for model in sent]
+    _, top = models_json_schema(modes, ref_template=_REFERENCE)
     schemas: dict[str, Any] = top["$defs"]
     return dict(sorted(schemas.items()))
-
-
-def _in_mode(
-    models: Iterable[type[BaseModel]], mode: JsonSchemaMode
-) -> Iterator[tuple[type[BaseModel], JsonSchemaMode]]:
-    return ((model, mode) for model in models)
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -127,7 +120,7 @@ def _success(route: Route) -> dict[str, Any]:
 def _failures(route: Route) -> dict[str, Any]:
     """One response per status; its description names the codes."""
     by_status: dict[int, list[ErrorCode]] = {}
-    for code in error_codes(route):
+    for code in route.codes:
         by_status.setdefault(FACTS[code].status, []).append(code)
     reference = {"$ref": _REFERENCE.format(model="ErrorBody")}
     return {

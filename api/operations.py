@@ -67,14 +67,8 @@ async def _reachable(probe: Awaitable[None]) -> bool:
 
 
 ROUTES: Final = (
-    Route(method="GET", path="/health", handler=get_health, answer=Health),
-    Route(
-        method="GET",
-        path="/ready",
-        handler=get_ready,
-        answer=Readiness,
-        errors=(ErrorCode.UPSTREAM_UNAVAILABLE,),
-    ),
-    Route(method="GET", path="/metrics", handler=get_metrics, answer=None),
-    Route(method="GET", path="/openapi.json", handler=get_openapi, answer=None),
+    Route("GET", "/health", get_health, Health),
+    Route("GET", "/ready", get_ready, Readiness, errors=(ErrorCode.UPSTREAM_UNAVAILABLE,)),
+    Route("GET", "/metrics", get_metrics, None),
+    Route("GET", "/openapi.json", get_openapi, None),
 )

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.problems import Problem
 from s3_sam3.contracts import limits
@@ -18,6 +18,12 @@ MAX_JSON_BYTES: Final = 256 * 1024
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Query(BaseModel):
+    """The parameters of a route: by itself none; an unknown one is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 async def body(request: web.Request, model: type[Model]) -> Model:

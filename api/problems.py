@@ -6,6 +6,7 @@ store's errors, aiohttp's own) is looked up here, by the middleware, and nowhere
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
@@ -35,26 +36,15 @@ class Problem(Exception):
         fact = FACTS[self.code]
         if fact.retryable:
             headers.setdefault("Retry-After", str(_RETRY_AFTER_SECONDS.get(self.code, 1)))
-        if fact.status == web.HTTPUnauthorized.status_code:
+        if fact.status == HTTPStatus.UNAUTHORIZED:
             headers.setdefault("WWW-Authenticate", "Bearer")
         return headers
 
 
 _RETRY_AFTER_SECONDS: Final = {ErrorCode.UPSTREAM_UNAVAILABLE: 5, ErrorCode.RATE_LIMITED: 10}
 
-_SPOKEN: Final = {
-    ErrorCode.INSUFFICIENT_CREDITS,
-    ErrorCode.IDEMPOTENCY_CONFLICT,
-    ErrorCode.SOURCE_NOT_FOUND,
-    ErrorCode.NOT_FOUND,
-    ErrorCode.FORBIDDEN,
-    ErrorCode.INVALID_REQUEST,
-    ErrorCode.PROMPT_EMPTY,
-    ErrorCode.PROMPT_TOO_LONG,
-    ErrorCode.ALREADY_FINAL,
-    ErrorCode.RATE_LIMITED,
-}
-"""Codes that our SQL functions put into the message of a PTxyz error."""
+_OUR_SQLSTATE: Final = "PT"
+"""Begins the SQLSTATEs that our functions raise, with an ErrorCode as their message."""
 
 _BY_SQLSTATE: Final = {
     "22001": ErrorCode.INVALID_REQUEST,  # longer than the column
@@ -71,21 +61,18 @@ _BY_SQLSTATE: Final = {
     "PGRST303": ErrorCode.TOKEN_EXPIRED,
 }
 
-_BY_STATUS: Final = {
-    400: ErrorCode.INVALID_REQUEST,
-    401: ErrorCode.UNAUTHENTICATED,
-    403: ErrorCode.FORBIDDEN,
-    404: ErrorCode.NOT_FOUND,
-    405: ErrorCode.METHOD_NOT_ALLOWED,
-    413: ErrorCode.FILE_TOO_LARGE,
-    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-    429: ErrorCode.RATE_LIMITED,
+_BY_STATUS: Final[dict[int, ErrorCode]] = {
+    HTTPStatus.BAD_REQUEST: ErrorCode.INVALID_REQUEST,
+    HTTPStatus.NOT_FOUND: ErrorCode.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED: ErrorCode.METHOD_NOT_ALLOWED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ErrorCode.FILE_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
 }
 """aiohttp's own refusals."""
 
 
 def problem_of(error: Exception) -> Problem:
-    """Look *error* up; what nobody foresaw is INTERNAL."""
+    """Look *error* up; what is not known here is INTERNAL."""
     match error:
         case Problem():
             return error
@@ -105,7 +92,11 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _of_refusal(error: rest.RestRefused) -> Problem:
-    if (error.code or "").startswith("PT"):
-        code = ErrorCode(error.message) if error.message in _SPOKEN else ErrorCode.INTERNAL
-        return Problem(code, {"reason": error.details} if error.details else None)
-    return Problem(_BY_SQLSTATE.get(error.code or "", ErrorCode.INTERNAL))
+    sqlstate = error.code or ""
+    if not sqlstate.startswith(_OUR_SQLSTATE):
+        return Problem(_BY_SQLSTATE.get(sqlstate, ErrorCode.INTERNAL))
+    try:
+        code = ErrorCode(error.message)
+    except ValueError:  # of a database that is ahead of this server
+        return Problem(ErrorCode.INTERNAL)
+    return Problem(code, {"reason": error.details} if error.details else None)

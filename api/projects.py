@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api import answers, keys, parsing
 from api.problems import Problem
-from api.route import BAD_BODY, Route
+from api.route import Route
 from s3_sam3.contracts import bodies
 from s3_sam3.contracts.errors import ErrorCode
 
@@ -70,36 +70,16 @@ _PROJECTS: Final = "/api/v1/projects"
 _PROJECT: Final = "/api/v1/projects/{id}"
 
 ROUTES: Final = (
-    Route(method="GET", path=_PROJECTS, handler=list_projects, answer=bodies.ProjectList),
+    Route("GET", _PROJECTS, list_projects, bodies.ProjectList),
     Route(
-        method="POST",
-        path=_PROJECTS,
-        handler=create_project,
-        request=bodies.ProjectRequest,
-        answer=bodies.Project,
+        "POST",
+        _PROJECTS,
+        create_project,
+        bodies.Project,
         status=HTTPStatus.CREATED,
-        errors=BAD_BODY,
-    ),
-    Route(
-        method="GET",
-        path=_PROJECT,
-        handler=get_project,
-        answer=bodies.Project,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="PATCH",
-        path=_PROJECT,
-        handler=rename_project,
         request=bodies.ProjectRequest,
-        answer=bodies.Project,
-        errors=(*BAD_BODY, ErrorCode.NOT_FOUND),
     ),
-    Route(
-        method="DELETE",
-        path=_PROJECT,
-        handler=delete_project,
-        answer=bodies.Deleted,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
+    Route("GET", _PROJECT, get_project, bodies.Project),
+    Route("PATCH", _PROJECT, rename_project, bodies.Project, request=bodies.ProjectRequest),
+    Route("DELETE", _PROJECT, delete_project, bodies.Deleted),
 )

@@ -8,13 +8,10 @@ from aiohttp import web
 from adapters.objects import ObjectStore
 from api import answers, keys, pages, parsing, task_store
 from api.problems import Problem
-from api.route import BAD_BODY, Route
+from api.route import Route
 from s3_sam3.contracts import bodies, limits
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.tasks import TaskStatus
-
-
-_ORDER: Final = pages.Order(pages.uuid_id)
 
 
 class ResultsQuery(pages.PageQuery):
@@ -33,7 +30,7 @@ async def list_results(request: web.Request) -> web.Response:
         select = select.eq("status", query.status.value)
     if query.project_id is not None:
         select = select.eq("project_id", str(query.project_id))
-    found, next_cursor = await pages.fetch(select, query, _ORDER)
+    found, next_cursor = await pages.fetch(select, query, pages.BY_TIME)
     items = tuple(task_store.result(row) for row in found)
     return answers.ok(request, bodies.ResultPage(items=items, next_cursor=next_cursor))
 
@@ -89,34 +86,15 @@ def _signed(store: ObjectStore, key: str | None) -> str | None:
 _RESULT: Final = "/api/v1/results/{id}"
 
 ROUTES: Final = (
+    Route("GET", "/api/v1/results", list_results, bodies.ResultPage, query=ResultsQuery),
+    Route("GET", _RESULT, get_result, bodies.ResultDetail),
+    Route("DELETE", _RESULT, delete_result, bodies.Deleted),
     Route(
-        method="GET",
-        path="/api/v1/results",
-        handler=list_results,
-        query=ResultsQuery,
-        answer=bodies.ResultPage,
-        errors=(ErrorCode.INVALID_REQUEST,),
-    ),
-    Route(
-        method="GET",
-        path=_RESULT,
-        handler=get_result,
-        answer=bodies.ResultDetail,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="DELETE",
-        path=_RESULT,
-        handler=delete_result,
-        answer=bodies.Deleted,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="POST",
-        path=f"{_RESULT}/rethreshold",
-        handler=rethreshold_result,
+        "POST",
+        f"{_RESULT}/rethreshold",
+        rethreshold_result,
+        bodies.Rethresholded,
         request=bodies.RethresholdRequest,
-        answer=bodies.Rethresholded,
-        errors=(*BAD_BODY, ErrorCode.NOT_FOUND, ErrorCode.NOT_DONE),
+        errors=(ErrorCode.NOT_DONE,),
     ),
 )

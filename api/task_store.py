@@ -20,9 +20,12 @@ Row = dict[str, Any]
 
 TABLE: Final = "segmentation_results"
 
-COLUMNS: Final = (
+STATE_COLUMNS: Final = (
     "id,status,progress,cost,charged,attempt_count,error_code,error_message,"
-    "created_at,expires_at,started_at,finished_at,"
+    "created_at,expires_at,started_at,finished_at"
+)
+COLUMNS: Final = (
+    f"{STATE_COLUMNS},"
     "project_id,source_image_url,text_prompt,prompts,options,needs,"
     "instance_count,summary,mask_image_url,overlay_image_url,manifest_url"
 )
@@ -97,9 +100,9 @@ async def read(rest: Rest, who: Principal, task_id: UUID) -> Row:
     return row
 
 
-async def read_all(rest: Rest, who: Principal, ids: Iterable[str]) -> dict[str, Row]:
-    """Read the rows that are there, by id, in one query."""
-    select = rest.table(TABLE, who.token).select(COLUMNS).in_("id", list(ids))
+async def read_states(rest: Rest, who: Principal, ids: Iterable[str]) -> dict[str, Row]:
+    """Read by id what `task` needs of the rows that are there, in one query."""
+    select = rest.table(TABLE, who.token).select(STATE_COLUMNS).in_("id", list(ids))
     rows: list[Any] = list((await select.execute()).data)
     return {row["id"]: row for row in rows}
 

@@ -9,14 +9,13 @@ from pydantic import Field
 
 from adapters.rest import RestError
 from api import answers, keys, parsing, prompt_checks, source_picture, task_store
-from api.pages import NoQuery
-from api.route import BAD_BODY, Route
+from api.route import Route
 from s3_sam3.contracts import bodies, limits, prompts
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.tasks import FINAL_STATUSES
 
 
-class WaitQuery(NoQuery):
+class WaitQuery(parsing.Query):
     """How long `POST /api/v1/segment` may wait for the end of the task."""
 
     wait: float = Field(
@@ -78,15 +77,15 @@ _TASK: Final = "/api/v1/tasks/{id}"
 
 ROUTES: Final = (
     Route(
-        method="POST",
-        path="/api/v1/segment",
-        handler=create_task,
+        "POST",
+        "/api/v1/segment",
+        create_task,
+        bodies.Task,
+        status=HTTPStatus.ACCEPTED,
         request=bodies.SegmentRequest,
         query=WaitQuery,
-        answer=bodies.Task,
-        status=HTTPStatus.ACCEPTED,
+        headers=(parsing.IDEMPOTENCY_HEADER,),
         errors=(
-            *BAD_BODY,
             ErrorCode.NOT_FOUND,
             ErrorCode.SOURCE_NOT_FOUND,
             ErrorCode.PROMPT_EMPTY,
@@ -96,20 +95,7 @@ ROUTES: Final = (
             ErrorCode.IDEMPOTENCY_CONFLICT,
             ErrorCode.RATE_LIMITED,
         ),
-        headers=(parsing.IDEMPOTENCY_HEADER,),
     ),
-    Route(
-        method="GET",
-        path=_TASK,
-        handler=get_task,
-        answer=bodies.Task,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="DELETE",
-        path=_TASK,
-        handler=cancel_task,
-        answer=bodies.Task,
-        errors=(ErrorCode.NOT_FOUND, ErrorCode.ALREADY_FINAL),
-    ),
+    Route("GET", _TASK, get_task, bodies.Task),
+    Route("DELETE", _TASK, cancel_task, bodies.Task, errors=(ErrorCode.ALREADY_FINAL,)),
 )

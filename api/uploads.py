@@ -18,7 +18,7 @@ from aiohttp import BodyPartReader, web
 
 from api import answers, keys, source_picture
 from api.problems import Problem
-from api.route import Route
+from api.route import BAD_BODY, Route
 from s3_sam3.contracts import bodies, limits, object_keys
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.tasks import MediaKind
@@ -144,16 +144,14 @@ def _too_large(max_bytes: int) -> Problem:
 
 ROUTES: Final = (
     Route(
-        method="POST",
-        path="/api/v1/upload",
-        handler=upload_image,
-        answer=bodies.Upload,
+        "POST",
+        "/api/v1/upload",
+        upload_image,
+        bodies.Upload,
         status=HTTPStatus.CREATED,
         errors=(
-            ErrorCode.EMPTY_BODY,
-            ErrorCode.INVALID_REQUEST,
+            *BAD_BODY,
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-            ErrorCode.FILE_TOO_LARGE,
             ErrorCode.IMAGE_TOO_LARGE,
             ErrorCode.INVALID_IMAGE,
         ),

@@ -1,16 +1,18 @@
 """`/api/v1/webhooks`: addresses that users want told, and what was sent to them."""
 
 import re
+from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import Field, TypeAdapter
 
 from api import answers, keys, pages, parsing
 from api.problems import Problem
-from api.route import BAD_BODY, Route
-from s3_sam3.contracts import bodies, webhook_bodies
+from api.route import Route
+from s3_sam3.contracts import bodies, webhooks
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.webhooks import DeliveryStatus
 
@@ -31,8 +33,10 @@ _DELIVERY_COLUMNS: Final = (
 _SHOWN_ATTEMPTS: Final = 20
 """More than a whole schedule; redeliveries add more."""
 
-_DELIVERY_ID: Final = re.compile(r"msg_[0-9a-f]{32}")
-_DELIVERY_ORDER: Final = pages.Order(pages.text_id(_DELIVERY_ID))
+_DELIVERY_ID: Final = r"^msg_[0-9a-f]{32}$"
+_DELIVERY_ORDER: Final = pages.Order(
+    ("created_at", "id"), TypeAdapter(tuple[datetime, Annotated[str, Field(pattern=_DELIVERY_ID)]])
+)
 
 
 class DeliveriesQuery(pages.PageQuery):
@@ -46,15 +50,15 @@ async def list_webhooks(request: web.Request) -> web.Response:
     select = _table(request, _WEBHOOKS).select(_WEBHOOK_COLUMNS)
     answer = await select.order("created_at").order("id").execute()
     items = tuple(_webhook(row) for row in answer.data)
-    return answers.ok(request, webhook_bodies.WebhookList(items=items))
+    return answers.ok(request, webhooks.WebhookList(items=items))
 
 
 async def create_webhook(request: web.Request) -> web.Response:
     """Add a webhook; its secret is in this answer and in no other."""
-    body = await parsing.body(request, webhook_bodies.WebhookRequest)
+    body = await parsing.body(request, webhooks.WebhookRequest)
     made = await _call(request, "create_webhook", **body.model_dump(mode="json"))
     shown = _webhook(made["webhook"])
-    webhook = webhook_bodies.NewWebhook(**shown.model_dump(), secret=made["secret"])
+    webhook = webhooks.NewWebhook(**shown.model_dump(), secret=made["secret"])
     headers = {"Location": f"/api/v1/webhooks/{webhook.id}"}
     return answers.ok(request, webhook, status=HTTPStatus.CREATED, headers=headers)
 
@@ -67,7 +71,7 @@ async def get_webhook(request: web.Request) -> web.Response:
 async def change_webhook(request: web.Request) -> web.Response:
     """Change a webhook, and end the pause after failures."""
     webhook_id = parsing.path_id(request)
-    body = await parsing.body(request, webhook_bodies.WebhookChange)
+    body = await parsing.body(request, webhooks.WebhookChange)
     changes = body.model_dump(mode="json", exclude_none=True)
     row = await _call(request, "update_webhook", id=str(webhook_id), **changes)
     return answers.ok(request, _webhook(row))
@@ -90,7 +94,7 @@ async def rotate_webhook_secret(request: web.Request) -> web.Response:
     """Make a new secret, in this answer alone; the one before signs beside it for a day."""
     webhook_id = parsing.path_id(request)
     secret = await _call(request, "rotate_webhook_secret", id=str(webhook_id))
-    return answers.ok(request, webhook_bodies.WebhookSecret(id=webhook_id, secret=secret))
+    return answers.ok(request, webhooks.WebhookSecret(id=webhook_id, secret=secret))
 
 
 async def list_deliveries(request: web.Request) -> web.Response:
@@ -107,14 +111,14 @@ async def list_deliveries(request: web.Request) -> web.Response:
     select = select.limit(_SHOWN_ATTEMPTS, foreign_table="attempts")
     found, next_cursor = await pages.fetch(select, query, _DELIVERY_ORDER)
     items = tuple(_delivery(row) for row in found)
-    return answers.ok(request, webhook_bodies.DeliveryPage(items=items, next_cursor=next_cursor))
+    return answers.ok(request, webhooks.DeliveryPage(items=items, next_cursor=next_cursor))
 
 
 async def redeliver(request: web.Request) -> web.Response:
     """Send a delivery again: the same id and body, a new schedule."""
     webhook_id = parsing.path_id(request)
     delivery_id = request.match_info["delivery_id"]
-    if _DELIVERY_ID.fullmatch(delivery_id) is None:
+    if re.fullmatch(_DELIVERY_ID, delivery_id) is None:
         raise Problem(ErrorCode.NOT_FOUND)
     wanted = {"id": delivery_id, "endpoint_id": str(webhook_id)}
     token = request[keys.PRINCIPAL].token
@@ -134,7 +138,7 @@ async def _call(request: web.Request, function: str, **arguments: Any) -> Any:
     return await request.app[keys.REST].rpc(function, params, request[keys.PRINCIPAL].token)
 
 
-async def _read(request: web.Request, webhook_id: UUID) -> webhook_bodies.Webhook:
+async def _read(request: web.Request, webhook_id: UUID) -> webhooks.Webhook:
     """Read one webhook. Raises: Problem with NOT_FOUND."""
     rest, token = request.app[keys.REST], request[keys.PRINCIPAL].token
     row = await rest.select_one(_WEBHOOKS, token, columns=_WEBHOOK_COLUMNS, id=str(webhook_id))
@@ -143,13 +147,13 @@ async def _read(request: web.Request, webhook_id: UUID) -> webhook_bodies.Webhoo
     return _webhook(row)
 
 
-def _webhook(row: dict[str, Any]) -> webhook_bodies.Webhook:
-    return webhook_bodies.Webhook.model_validate({**row, "paused_until": row["circuit_open_until"]})
+def _webhook(row: dict[str, Any]) -> webhooks.Webhook:
+    return webhooks.Webhook.model_validate({**row, "paused_until": row["circuit_open_until"]})
 
 
-def _delivery(row: dict[str, Any]) -> webhook_bodies.Delivery:
+def _delivery(row: dict[str, Any]) -> webhooks.Delivery:
     pending = row["status"] == DeliveryStatus.PENDING
-    return webhook_bodies.Delivery.model_validate(
+    return webhooks.Delivery.model_validate(
         {
             **row,
             "webhook_id": row["endpoint_id"],
@@ -159,7 +163,7 @@ def _delivery(row: dict[str, Any]) -> webhook_bodies.Delivery:
 
 
 def _queued(request: web.Request, delivery_id: str) -> web.Response:
-    queued = webhook_bodies.QueuedDelivery(delivery_id=delivery_id)
+    queued = webhooks.QueuedDelivery(delivery_id=delivery_id)
     return answers.ok(request, queued, status=HTTPStatus.ACCEPTED)
 
 
@@ -167,67 +171,40 @@ _ALL: Final = "/api/v1/webhooks"
 _ONE: Final = "/api/v1/webhooks/{id}"
 
 ROUTES: Final = (
-    Route(method="GET", path=_ALL, handler=list_webhooks, answer=webhook_bodies.WebhookList),
+    Route("GET", _ALL, list_webhooks, webhooks.WebhookList),
     Route(
-        method="POST",
-        path=_ALL,
-        handler=create_webhook,
-        request=webhook_bodies.WebhookRequest,
-        answer=webhook_bodies.NewWebhook,
+        "POST",
+        _ALL,
+        create_webhook,
+        webhooks.NewWebhook,
         status=HTTPStatus.CREATED,
-        errors=(*BAD_BODY, ErrorCode.RATE_LIMITED),
+        request=webhooks.WebhookRequest,
+        errors=(ErrorCode.RATE_LIMITED,),
     ),
+    Route("GET", _ONE, get_webhook, webhooks.Webhook),
+    Route("PATCH", _ONE, change_webhook, webhooks.Webhook, request=webhooks.WebhookChange),
+    Route("DELETE", _ONE, delete_webhook, bodies.Deleted),
     Route(
-        method="GET",
-        path=_ONE,
-        handler=get_webhook,
-        answer=webhook_bodies.Webhook,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="PATCH",
-        path=_ONE,
-        handler=change_webhook,
-        request=webhook_bodies.WebhookChange,
-        answer=webhook_bodies.Webhook,
-        errors=(*BAD_BODY, ErrorCode.NOT_FOUND),
-    ),
-    Route(
-        method="DELETE",
-        path=_ONE,
-        handler=delete_webhook,
-        answer=bodies.Deleted,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="POST",
-        path=f"{_ONE}/test",
-        handler=test_webhook,
-        answer=webhook_bodies.QueuedDelivery,
+        "POST",
+        f"{_ONE}/test",
+        test_webhook,
+        webhooks.QueuedDelivery,
         status=HTTPStatus.ACCEPTED,
-        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.NOT_FOUND, ErrorCode.RATE_LIMITED),
+        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.RATE_LIMITED),
     ),
+    Route("POST", f"{_ONE}/rotate-secret", rotate_webhook_secret, webhooks.WebhookSecret),
     Route(
-        method="POST",
-        path=f"{_ONE}/rotate-secret",
-        handler=rotate_webhook_secret,
-        answer=webhook_bodies.WebhookSecret,
-        errors=(ErrorCode.NOT_FOUND,),
-    ),
-    Route(
-        method="GET",
-        path=f"{_ONE}/deliveries",
-        handler=list_deliveries,
+        "GET",
+        f"{_ONE}/deliveries",
+        list_deliveries,
+        webhooks.DeliveryPage,
         query=DeliveriesQuery,
-        answer=webhook_bodies.DeliveryPage,
-        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.NOT_FOUND),
     ),
     Route(
-        method="POST",
-        path=f"{_ONE}/deliveries/{{delivery_id}}/redeliver",
-        handler=redeliver,
-        answer=webhook_bodies.QueuedDelivery,
+        "POST",
+        f"{_ONE}/deliveries/{{delivery_id}}/redeliver",
+        redeliver,
+        webhooks.QueuedDelivery,
         status=HTTPStatus.ACCEPTED,
-        errors=(ErrorCode.NOT_FOUND,),
     ),
 )

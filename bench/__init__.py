@@ -1,1 +1,1 @@
-"""Programs that measure what the issues name; each prints a table and fails on a missed target."""
+"""Benchmarks; each prints a table and fails when it misses a target."""

@@ -83,7 +83,7 @@ async def _measure(jobs: int, weights: Path | None) -> dict[str, list[float]]:
             local.start_worker(weights)
             await local.start_api()
             await local.model_ready()
-            session = await _rich_user(local, credits=jobs + WARM_UP_JOBS)
+            session = await _user_with_credits(local, credits=jobs + WARM_UP_JOBS)
             async with S3Client(session, api_url=local.service.s3_api_url) as s3:
                 return await _run(s3, jobs)
         finally:
@@ -93,9 +93,9 @@ async def _measure(jobs: int, weights: Path | None) -> dict[str, list[float]]:
 async def _run(s3: S3Client, jobs: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for number in track(range(-WARM_UP_JOBS, jobs), description="jobs"):
-        lap = await _job(s3, _picture(number))
+        times_of_job = await _job(s3, _picture(number))
         if number >= 0:
-            for stage, milliseconds in lap.items():
+            for stage, milliseconds in times_of_job.items():
                 times[stage].append(milliseconds)
     return times
 
@@ -135,7 +135,7 @@ def _worker_times(result: bodies.ResultDetail) -> dict[str, float]:
     return {stage: float(timings.get(f"{stage}_ms", 0.0)) for stage in ("fetch", "model", "store")}
 
 
-async def _rich_user(local: Local, *, credits: int) -> Session:  # noqa: A002 - the ledger's word
+async def _user_with_credits(local: Local, *, credits: int) -> Session:  # noqa: A002 - the ledger's word
     session = await Session.sign_up(
         supabase_url=local.service.supabase_url,
         anon_key=local.service.supabase_anon_key,
@@ -154,7 +154,7 @@ async def _rich_user(local: Local, *, credits: int) -> Session:  # noqa: A002 - 
 
 
 def _picture(number: int) -> bytes:
-    """A 640x480 JPEG, another one each time so that no upload is already there."""
+    """A 640x480 JPEG, a different one for each *number*, so that no upload is already there."""
     image = Image.new("RGB", (640, 480), (60, 70, 80))
     x = 100 + number % 400
     ImageDraw.Draw(image).ellipse((x, 150, x + 120, 270), fill=(215, 40, 40))

@@ -3,7 +3,7 @@ Measure each way to compute on this device: ``python -m bench.precision [--quick
 
 On a GPU the model is SAM3's own size with random weights; on a CPU it is a smaller one, tiny with
 `--quick`. All ways are measured in turns, on a CPU by the processor's time on one thread, so that a
-busy machine disturbs all of them alike. All answers are held against the plain one: float32,
+busy machine disturbs all of them alike. All answers are compared with the plain one: float32,
 nothing compiled.
 """
 
@@ -25,10 +25,10 @@ from rich.table import Table
 from bench.pipeline import models
 from bench.report import Target, finish
 from pipeline.errors import SetupFailed
-from pipeline.model import choices
-from pipeline.model.choices import Choices
+from pipeline.model import device as devices
 from pipeline.model.compiled import CompiledDetector
 from pipeline.model.detector import Detector, Raw, Sam3Detector
+from pipeline.settings import Attention, Compile
 from s3_sam3.contracts.manifest import ModelInfo
 
 
@@ -45,7 +45,8 @@ class Way:
 
     name: str
     dtype: str
-    choices: Choices
+    attention: Attention = "auto"
+    compile: Compile = "off"
     detector: Detector | None = None
     start_seconds: float = 0.0
     """To shape and compile the model, for these shapes alone, and answer once."""
@@ -65,16 +66,15 @@ class Way:
 def ways(device: torch.device) -> list[Way]:
     """Each choice alone against the plain way, then what belongs together."""
     found = [
-        Way(name="plain", dtype="float32", choices=Choices()),
-        Way(name="attention eager", dtype="float32", choices=Choices(attention="eager")),
-        Way(name="vision compiled", dtype="float32", choices=Choices(compile="vision")),
-        Way(name="all compiled", dtype="float32", choices=Choices(compile="full")),
-        Way(name="bfloat16", dtype="bfloat16", choices=Choices()),
-        Way(name="bfloat16, all compiled", dtype="bfloat16", choices=Choices(compile="full")),
+        Way(name="plain", dtype="float32"),
+        Way(name="attention eager", dtype="float32", attention="eager"),
+        Way(name="vision compiled", dtype="float32", compile="vision"),
+        Way(name="all compiled", dtype="float32", compile="full"),
+        Way(name="bfloat16", dtype="bfloat16"),
+        Way(name="bfloat16, all compiled", dtype="bfloat16", compile="full"),
     ]
     if device.type == "cuda":
-        flash = Choices(attention="flash")
-        found.append(Way(name="bfloat16, flash", dtype="bfloat16", choices=flash))
+        found.append(Way(name="bfloat16, flash", dtype="bfloat16", attention="flash"))
     return found
 
 
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def _load(device: torch.device, *, quick: bool) -> tuple[models.Loaded, str]:
-    """Choose a model that this device can be asked about."""
+    """Choose a model that fits this device."""
     if device.type == "cuda" and not quick:
         return models.full_size("cuda"), "SAM3's own 840 M parameters"
     torch.set_num_threads(1)
@@ -109,7 +109,7 @@ def _load(device: torch.device, *, quick: bool) -> tuple[models.Loaded, str]:
 
 
 def _prepare(way: Way, loaded: models.Loaded, device: torch.device) -> None:
-    """Shape and compile a copy of the model, or note why that cannot be had."""
+    """Configure and compile a copy of the model, or note why that is not possible."""
     began = time.perf_counter()
     info = ModelInfo(
         name="random",
@@ -120,12 +120,12 @@ def _prepare(way: Way, loaded: models.Loaded, device: torch.device) -> None:
         demo=False,
     )
     try:
-        choices.check(way.choices, device)
+        devices.check_attention(way.attention, device)
         model = copy.deepcopy(loaded.model)
-        choices.apply(way.choices, model)
+        devices.set_attention(way.attention, model)
         detector: Detector = Sam3Detector(model=model, tokenizer=loaded.tokenizer, info=info)
-        if way.choices.compile != "off":
-            detector = CompiledDetector(detector, way.choices)
+        if way.compile != "off":
+            detector = CompiledDetector(detector, heads=way.compile == "full")
         way.detector = detector
         _once(way, *_asked(detector))
     except (SetupFailed, ImportError, ValueError) as error:
@@ -170,7 +170,7 @@ def _once(way: Way, square: torch.Tensor, texts: list[str]) -> tuple[float, floa
 
 
 def _timed(run: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
-    """What *run* gives, and its milliseconds on the device."""
+    """The result of *run*, and its milliseconds on the device."""
     if device.type == "cpu":
         began = time.thread_time()
         return run(), (time.thread_time() - began) * 1000
@@ -182,7 +182,7 @@ def _timed(run: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
 
 
 def drift(way: Way, plain: Way, side: int) -> dict[str, float]:
-    """How far answers lie from the plain way's: boxes in pixels of the square, masks in share."""
+    """How far answers are from the plain way's: boxes in pixels of the square, masks as a share."""
     assert way.answer is not None
     assert plain.answer is not None
     boxes = (way.answer.boxes - plain.answer.boxes).abs().max()
@@ -200,7 +200,7 @@ def drift(way: Way, plain: Way, side: int) -> dict[str, float]:
 def _report(
     every: list[Way], running: list[Way], *, device: torch.device, size: str, to: Path | None
 ) -> int:
-    """Print the table and the fastest way, write the figures."""
+    """Print the table and the fastest way, and write the figures."""
     plain = running[0]
     assert plain.detector is not None
     rows = ROWS[device.type]
@@ -231,7 +231,7 @@ def _report(
     fastest = min(running, key=lambda way: way.ms)
     figures["fastest"] = fastest.name
     figures["fastest_uncompiled"] = min(
-        (way for way in running if way.choices.compile == "off"), key=lambda way: way.ms
+        (way for way in running if way.compile == "off"), key=lambda way: way.ms
     ).name
     table.caption = f"fastest: {fastest.name}; without compiling: {figures['fastest_uncompiled']}"
     same = [drift(way, plain, plain.detector.side) for way in running if way.dtype == "float32"]
@@ -245,7 +245,6 @@ def _report(
 
 
 def _name(device: torch.device) -> str:
-    """What the device is called."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"a CPU, {torch.get_num_threads()} threads"

@@ -1,4 +1,4 @@
-"""What every benchmark shares: a table, a JSON object, and an exit code that tells of misses."""
+"""How every benchmark reports: a table, a JSON object, and exit code 1 for a missed target."""
 
 import json
 import os
@@ -28,7 +28,6 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether the target holds."""
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
 
@@ -88,7 +87,7 @@ def finish(
 
 
 def _processor() -> str:
-    """Name the processor as Linux does."""
+    """The processor's name, from Linux."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
@@ -96,7 +95,7 @@ def _processor() -> str:
 
 
 def _code() -> str:
-    """Name the commit that was measured, and whether files differed from it."""
+    """The commit that was measured; `-dirty` if files differ from it."""
     named = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )

@@ -3,8 +3,7 @@ How long the demo model takes to train, and how good it is.
 
     python -m bench.train_tiny [--quick] [--json FILE]
 
-`--quick` makes a few steps of each kind and tells what the whole would take; it says nothing of
-quality.
+`--quick` makes a few steps of each kind and estimates the whole; it says nothing about quality.
 """
 
 import argparse
@@ -47,7 +46,7 @@ def main() -> int:
 
 
 def _whole(scratch: Path) -> dict[str, float]:
-    """Train as `make train-tiny` does, and ask about 200 held-out scenes."""
+    """Train as `make train-tiny` does, and evaluate on 200 held-out scenes."""
     begun = time.perf_counter()
     train_tiny.train(Recipe(), scratch / "model")
     minutes = (time.perf_counter() - begun) / 60
@@ -55,7 +54,7 @@ def _whole(scratch: Path) -> dict[str, float]:
 
 
 def _quick(scratch: Path) -> dict[str, float]:
-    """Time a few steps of each kind, and reckon what all of them take."""
+    """Time a few steps of each kind, and estimate all of them."""
     whole = Recipe()
     short = dataclasses.replace(whole, lessons=QUICK_LESSONS, steps=QUICK_STEPS)
     at = [time.perf_counter()]

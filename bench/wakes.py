@@ -1,10 +1,10 @@
 """
-How soon a listener learns of a task by each way there is, each of them alone.
+How soon a listener learns of a task by Realtime, by webhooks and by the poll, each alone.
 
     python -m bench.wakes [--tasks 200] [--quick] [--json FILE]
 
 Three listeners, one after another, each on an embedded platform of its own: Realtime without
-webhooks; webhooks (pg_net's shape, signed in SQL) with Realtime off; and the poll with both off.
+webhooks; webhooks (sent by pg_net, signed in SQL) with Realtime off; and the poll with both off.
 A task's wait is `started_at - created_at`, both of the database's clock; its source is what the
 listener logged at the claim. Tasks come at random moments, and there is mostly room for them.
 """
@@ -24,7 +24,7 @@ from cli.local import free_port
 
 GAP_SECONDS = 0.1
 FAR_SECONDS = 30.0
-"""The poll while another way is measured: it makes good what is lost, and that is counted."""
+"""The poll while another way is measured: it finds the tasks that way lost; they are counted."""
 
 POLL_SECONDS = 2.0
 LIMIT_MS = 100.0
@@ -32,7 +32,7 @@ LIMIT_MS = 100.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way to learn of tasks, and what it takes for it to be the only one beside the poll."""
+    """One way to learn of tasks, and the settings that leave it and the poll alone."""
 
     source: str
     poll_seconds: float
@@ -99,7 +99,7 @@ async def _alone(way: Way, tasks: int) -> pickup.Waits:
 
 
 async def _webhooks(db: Connection) -> dict[str, str]:
-    """Have the database wake a listener on a free port; the listener's settings."""
+    """Register a listener on a free port as a wake target; return the listener's settings."""
     port = free_port()
     cursor = await db.execute(
         "select public.register_wake_target('bench', %s)",

@@ -21,7 +21,7 @@ Database = psycopg.AsyncConnection[TupleRow]
 
 
 def pytest_configure() -> None:
-    """Programs that tests start hear Ctrl-C, also where a shell ignores it for this one (`&`)."""
+    """Let programs that tests start hear Ctrl-C, also when a shell started pytest with `&`."""
     settings.register_profile("suite", deadline=None)  # a busy machine is slow, not wrong
     settings.load_profile("suite")
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -75,7 +75,6 @@ async def new_user(
     async with aiohttp.ClientSession(base_url=stack.url, headers=headers) as http:
 
         async def sign_up(data: dict[str, Any] | None = None) -> testing.SignedUpUser:
-            """Sign up under a new address."""
             email, password = f"user-{uuid.uuid4().hex[:12]}@example.com", uuid.uuid4().hex
             body = {"email": email, "password": password, "data": data or {}}
             async with http.post("/auth/v1/signup", json=body) as response:
@@ -94,10 +93,9 @@ async def new_user(
 
 @pytest.fixture
 def eventually() -> Callable[..., Awaitable[None]]:
-    """Waits until a condition, sync or async, holds; fails after some seconds."""
+    """A function that waits until a condition, sync or async, holds, and fails after seconds."""
 
     async def wait(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0) -> None:
-        """Look again and again."""
         async with asyncio.timeout(seconds):
             while True:
                 held = condition()

@@ -80,7 +80,7 @@ async def test_a_missing_token_is_named(nobody: Any) -> None:
 
 async def test_every_private_route_wants_a_token(nobody: Any) -> None:
     """No route under /api/ answers a stranger."""
-    from api.routes import ROUTES
+    from api.app import ROUTES
 
     for route in ROUTES:
         if route.path.startswith("/api/"):

@@ -1,6 +1,7 @@
 """`?wait=`: what many waits cost, and how each of them ends."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,7 +16,7 @@ from api.waiting import Waits
 
 
 class FakeTable:
-    """What a query needs of postgrest; counts the queries, and whose token they carried."""
+    """What a query needs of postgrest."""
 
     def __init__(self, rest: "FakeRest", token: str) -> None:
         self._rest = rest
@@ -32,21 +33,26 @@ class FakeTable:
         return self
 
     async def execute(self) -> Any:
-        """Answer the rows that this user has."""
-        self._rest.queries.append(self._token)
-        if self._rest.refusal is not None:
-            raise self._rest.refusal
-        rows = self._rest.rows.get(self._token, {})
-        return SimpleNamespace(data=[rows[one] for one in self._ids if one in rows])
+        """Answer the rows that this token sees."""
+        self._rest.queries.append((self._token, len(self._ids)))
+        if self._token in self._rest.expired:
+            raise RestRefused(401, "PGRST303", "JWT expired", None)
+        status = "pending" if len(self._rest.queries) < self._rest.done_at else "done"
+        visible = self._rest.visible.get(self._token, set())
+        return SimpleNamespace(
+            data=[{"id": one, "status": status} for one in self._ids if one in visible]
+        )
 
 
 class FakeRest:
-    """Rows by token, as row-level security shows them."""
+    """Ids by token, as row-level security shows them; counts the queries and their ids."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, dict[str, task_store.Row]] = {}
-        self.queries: list[str] = []
-        self.refusal: RestRefused | None = None
+        self.visible: dict[str, set[str]] = {}
+        self.expired: set[str] = set()
+        self.queries: list[tuple[str, int]] = []
+        self.done_at = 10_000
+        """The query that finds every row done."""
 
     def table(self, _name: str, token: str) -> FakeTable:
         """Begin a query."""
@@ -55,17 +61,16 @@ class FakeRest:
     def queued(self, who: Principal) -> task_store.Row:
         """Put a pending task of that user."""
         row = {"id": str(uuid4()), "status": "pending"}
-        self.rows.setdefault(who.token, {})[row["id"]] = row
+        self.visible.setdefault(who.token, set()).add(row["id"])
         return row
-
-    def end(self, who: Principal, row: task_store.Row) -> None:
-        """Make a task final."""
-        self.rows[who.token][row["id"]] = {**row, "status": "done"}
 
 
 def user(token: str) -> Principal:
     """A user with that token."""
     return Principal(user_id=UUID(int=sum(token.encode())), email=None, token=token)
+
+
+ANN, BOB = user("ann"), user("bob")
 
 
 @pytest.fixture
@@ -75,73 +80,105 @@ def rest() -> FakeRest:
 
 
 @pytest.fixture
-def waits(rest: FakeRest) -> Waits:
+async def waits(rest: FakeRest) -> AsyncIterator[Waits]:
     """The waits of one process."""
-    return Waits(rest)  # type: ignore[arg-type]
+    one = Waits(rest)  # type: ignore[arg-type]
+    yield one
+    await one.close()
 
 
 REQUEST: Any = SimpleNamespace(transport=object())
 
 
-async def test_a_hundred_waits_of_a_user_cost_what_one_costs(rest: FakeRest, waits: Waits) -> None:
-    """All waits of a user are one query a look: in half a second about four, not hundreds."""
-    ann = user("ann")
-    rows = [rest.queued(ann) for _ in range(100)]
+@pytest.mark.parametrize(("users", "queries"), [([ANN] * 100, 3), ([ANN, BOB] * 50, 4)])
+async def test_a_hundred_waits_cost_one_query_a_tick(
+    rest: FakeRest, waits: Waits, users: list[Principal], queries: int
+) -> None:
+    """
+    A hundred waits that end in the third tick of their poll cost three queries.
 
-    await asyncio.gather(*(waits.until_final(REQUEST, ann, row, 0.5) for row in rows))
+    Negative control: of two users each has a poll, so the same number costs two queries a tick.
+    """
+    rest.done_at = 3
 
-    assert 1 <= len(rest.queries) <= 5
+    found = await asyncio.gather(
+        *(waits.until_final(REQUEST, who, rest.queued(who), 5) for who in users)
+    )
+
+    assert {row["status"] for row in found} == {"done"}
+    assert len(rest.queries) == queries
+
+
+async def test_a_query_names_at_most_a_hundred_rows(rest: FakeRest, waits: Waits) -> None:
+    """More waits are read in several queries of one tick, since a URL is bounded."""
+    rest.done_at = 1
+
+    await asyncio.gather(
+        *(waits.until_final(REQUEST, ANN, rest.queued(ANN), 5) for _ in range(250))
+    )
+
+    assert rest.queries == [("ann", 100), ("ann", 100), ("ann", 50)]
 
 
 async def test_each_user_is_read_with_their_own_token(rest: FakeRest, waits: Waits) -> None:
-    """Two users are two polls: nobody's rows are read with another's token."""
-    ann, bob = user("ann"), user("bob")
-    ours, theirs = rest.queued(ann), rest.queued(bob)
-    looking = asyncio.gather(
-        waits.until_final(REQUEST, ann, ours, 5), waits.until_final(REQUEST, bob, theirs, 5)
+    """Two users are two polls, and a row that its token does not see is not found."""
+    theirs = rest.queued(BOB)
+    rest.done_at = 1
+
+    foreign, own = await asyncio.gather(
+        waits.until_final(REQUEST, ANN, theirs, 5),
+        waits.until_final(REQUEST, BOB, theirs, 5),
+        return_exceptions=True,
     )
-    rest.end(ann, ours)
-    rest.end(bob, theirs)
 
-    found = await looking
-
-    assert [row["status"] for row in found] == ["done", "done"]
-    assert set(rest.queries) == {"ann", "bob"}
+    assert isinstance(foreign, Problem)
+    assert isinstance(own, dict)
+    assert (foreign.code, own["status"]) == ("not_found", "done")
+    assert sorted(rest.queries) == [("ann", 1), ("bob", 1)]
 
 
 async def test_a_stop_ends_every_wait_at_once(rest: FakeRest, waits: Waits) -> None:
-    """A wait of a minute answers the row as it is when the server stops."""
-    ann = user("ann")
-    looking = asyncio.create_task(waits.until_final(REQUEST, ann, rest.queued(ann), 60))
+    """A wait of a minute, and one that begins after the stop, answer the row as it is."""
+    looking = asyncio.create_task(waits.until_final(REQUEST, ANN, rest.queued(ANN), 60))
     await asyncio.sleep(0)
 
     waits.stop()
 
     async with asyncio.timeout(1):
         assert (await looking)["status"] == "pending"
-    await waits.close()
+        assert (await waits.until_final(REQUEST, ANN, rest.queued(ANN), 60))["status"] == "pending"
 
 
 async def test_a_deleted_row_is_not_found(rest: FakeRest, waits: Waits) -> None:
     """Deleting a task while somebody waits for it ends the wait with 404."""
-    ann = user("ann")
-    row = rest.queued(ann)
-    rest.rows.clear()
+    row = rest.queued(ANN)
+    rest.visible.clear()
 
     with pytest.raises(Problem) as raised:
-        await waits.until_final(REQUEST, ann, row, 5)
+        await waits.until_final(REQUEST, ANN, row, 5)
 
     assert raised.value.code == "not_found"
 
 
-async def test_a_refused_token_ends_the_wait_and_no_later_one(rest: FakeRest, waits: Waits) -> None:
-    """A token that expires while waiting is refused; the next wait of that user is not."""
-    ann = user("ann")
-    row = rest.queued(ann)
-    rest.refusal = RestRefused(401, "PGRST303", "JWT expired", None)
-    with pytest.raises(RestRefused):
-        await waits.until_final(REQUEST, ann, row, 5)
-    rest.refusal = None
-    rest.end(ann, row)
+async def test_an_expired_token_ends_its_own_waits_alone(rest: FakeRest, waits: Waits) -> None:
+    """The task is queued, so its state is answered; the same user's newer token waits on."""
+    newer = user("ann, refreshed")
+    rest.expired.add(ANN.token)
+    rest.done_at = 3
 
-    assert (await waits.until_final(REQUEST, ann, row, 5))["status"] == "done"
+    old, new = await asyncio.gather(
+        waits.until_final(REQUEST, ANN, rest.queued(ANN), 5),
+        waits.until_final(REQUEST, newer, rest.queued(newer), 5),
+    )
+
+    assert (old["status"], new["status"]) == ("pending", "done")
+
+
+async def test_nothing_is_read_for_a_caller_that_hung_up(rest: FakeRest, waits: Waits) -> None:
+    """The next look ends the wait, and the poll with it."""
+    gone: Any = SimpleNamespace(transport=None)
+
+    async with asyncio.timeout(5):
+        await waits.until_final(gone, ANN, rest.queued(ANN), 60)
+
+    assert len(rest.queries) == 1

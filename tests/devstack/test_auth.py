@@ -137,7 +137,7 @@ async def test_a_user_changes_their_own_data(client: supabase.AsyncClient) -> No
 async def test_a_new_password_ends_other_sessions(
     client: supabase.AsyncClient, http: aiohttp.ClientSession, new_user: NewUser
 ) -> None:
-    """Who changes a password wants the others out."""
+    """The session that changed it stays."""
     user = await new_user()
     await client.auth.sign_in_with_password({"email": user.email, "password": user.password})
 
@@ -160,7 +160,7 @@ async def test_the_old_password_is_not_a_new_one(
 
 
 async def test_a_broken_body_is_a_clear_error(http: aiohttp.ClientSession) -> None:
-    """Neither bad JSON nor a wrong type is an accident of the server."""
+    """Bad JSON and a wrong type are errors of the request, not of the server."""
     for body, code in (("{", "bad_json"), (json.dumps({"email": 7}), "validation_failed")):
         async with http.post("/auth/v1/signup", data=body) as answer:
             assert (answer.status, (await answer.json())["error_code"]) == (400, code)

@@ -44,7 +44,7 @@ async def test_the_service_key_makes_finds_changes_and_deletes_users(
 
 
 async def test_a_ban_is_refused(admin: supabase.AsyncClient, new_user: NewUser) -> None:
-    """There are no bans here, so nobody may believe in one."""
+    """There are no bans here, so the request fails instead of doing nothing."""
     user = await new_user()
 
     with pytest.raises(supabase_auth.errors.AuthApiError) as refused:

@@ -125,7 +125,7 @@ async def test_what_is_no_function_is_not_found(
 async def test_a_function_that_does_not_start_says_why(
     functions: aiohttp.ClientSession, served: testing.Stack
 ) -> None:
-    """503 with the end of its log, and every time anew."""
+    """503 with the end of its log, at each request."""
     for _ in range(2):
         headers = {"Authorization": f"Bearer {served.anon_key}"}
         async with functions.get("broken", headers=headers) as answer:
@@ -142,7 +142,7 @@ async def test_an_answer_is_streamed(functions: aiohttp.ClientSession) -> None:
 async def test_a_function_that_died_is_started_again(
     functions: aiohttp.ClientSession,
 ) -> None:
-    """The request it died of fails; a later one finds another process."""
+    """The request that killed it fails; a later one finds another process."""
     before = await pid(functions)
     async with functions.get("open?die=1") as answer:
         assert answer.status == 502

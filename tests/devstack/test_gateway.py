@@ -21,7 +21,7 @@ from devstack import testing
 def test_what_is_not_served_is_said_so(
     stack: testing.Stack, path: str, status: int, words: str
 ) -> None:
-    """Silence and plain text are no answers: a client gets JSON that explains."""
+    """A client gets JSON that says so."""
     answered, _, body = ask(stack, path)
 
     assert answered == status

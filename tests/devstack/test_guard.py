@@ -39,7 +39,7 @@ def said(guard: subprocess.Popen[str]) -> str:
 
 
 def answered(guard: subprocess.Popen[str], number: int) -> bool:
-    """Order the signal *number*; whether it came back."""
+    """Send the signal *number* through the guard; whether the guard answered."""
     assert guard.stdin is not None
     assert guard.stdout is not None
     with contextlib.suppress(BrokenPipeError):
@@ -61,7 +61,7 @@ def test_the_exit_status_is_the_programs() -> None:
 
 
 def test_the_program_ends_with_the_lifeline() -> None:
-    """The first signal is given a chance: a program may end in its own way."""
+    """A program may handle the first signal and end by itself."""
     with guarded("trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done") as guard:
         assert said(guard) == "ready"
 
@@ -93,7 +93,7 @@ def test_the_guard_outlives_signals_of_the_terminal() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 @pytest.mark.parametrize("run_as", ["65534:65534", "namespace"])
-def test_a_disguised_program_is_not_root_and_still_ends(run_as: str) -> None:
+def test_a_program_run_as_another_is_not_root_and_still_ends(run_as: str) -> None:
     """Under another user, or in a namespace, the program ends all the same."""
     with guarded("id -u; sleep 60", run_as=run_as) as guard:
         user = said(guard)

@@ -1,4 +1,4 @@
-"""The object store: it stands in for R2, so it must refuse what R2 refuses."""
+"""The object store: it takes the place of R2, so it must refuse what R2 refuses."""
 
 import urllib.error
 import urllib.request

@@ -1,4 +1,4 @@
-"""The drawing of the states is the enum."""
+"""The diagram of the states agrees with the enum."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a page points to is there."""
+"""Links and paths of the pages lead somewhere; READMEs name their modules."""
 
 import re
 import subprocess

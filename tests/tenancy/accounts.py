@@ -1,4 +1,4 @@
-"""The five who ask, and a fresh row of user A in each table."""
+"""Five accounts, one for each role, and a new row of user A in each table."""
 
 import json
 import uuid
@@ -15,7 +15,7 @@ from devstack.testing import Stack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Somebody with an access token; anon has the public key instead."""
+    """One role with its access token; anon has the public key instead."""
 
     role: Role
     id: str
@@ -23,7 +23,7 @@ class Account:
 
 
 class Accounts:
-    """All five, made once per module."""
+    """The five accounts, made once per module."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -44,7 +44,7 @@ class Accounts:
     def ask(
         self, role: Role, method: str, path: str, *, json_body: Any = None, **headers: str
     ) -> httpx.Response:
-        """One REST call in somebody's name."""
+        """Make one REST call as *role*."""
         return self.http.request(
             method,
             f"/rest/v1/{path}",
@@ -53,7 +53,7 @@ class Accounts:
         )
 
     def row_of(self, table: str, database: psycopg.Connection[Any]) -> str:
-        """A fresh row of user A in *table*; its id."""
+        """Make a new row of user A in *table* and return its id."""
         if table == "users_profile":
             return self.owner.id
         if table == "usage_logs":
@@ -72,7 +72,7 @@ class Accounts:
             return self._one(database, INSERTS[table], *adapted)
 
     def webhook_row_of(self, table: str, database: psycopg.Connection[Any]) -> str:
-        """A fresh row of a table of webhooks, with those that it stands on."""
+        """Make a new row of a table of webhooks, and the rows that it refers to."""
         endpoint = self._one(database, INSERTS["webhook_endpoints"], self.owner.id)
         if table == "webhook_endpoints":
             return endpoint
@@ -82,7 +82,7 @@ class Accounts:
         return self._one(database, INSERTS["webhook_attempts"], delivery, self.owner.id)
 
     def values_of(self, table: str) -> dict[str, Any]:
-        """What user A would insert."""
+        """Values that user A inserts into *table*."""
         if table == "projects":
             return {"user_id": self.owner.id, "name": "p"}
         if table == "segmentation_results":

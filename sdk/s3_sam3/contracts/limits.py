@@ -54,9 +54,6 @@ SIGNED_URL_SECONDS: Final = 900
 IDEMPOTENCY_KEY_CHARACTERS: Final = 255
 """Longest accepted `Idempotency-Key`."""
 
-IDEMPOTENCY_HOURS: Final = 24
-"""An `Idempotency-Key` is remembered as long as its task and at least so long."""
-
 MAX_DEADLINE_SECONDS: Final = 604_800
 """Longest `deadline_seconds` of a task: one week."""
 
@@ -83,15 +80,3 @@ MAX_WEBHOOK_URL_CHARACTERS: Final = 2048
 
 MAX_WEBHOOK_DESCRIPTION_CHARACTERS: Final = 500
 """Characters of a webhook's description."""
-
-MAX_WEBHOOK_ANSWER_CHARACTERS: Final = 1024
-"""Characters that are kept of a receiver's answer."""
-
-WEBHOOK_PROGRESS_SECONDS: Final = 5
-"""Between two `task.progress` of one task to one webhook, at least."""
-
-WEBHOOK_OLD_SECRET_HOURS: Final = 24
-"""A secret that was replaced signs beside the new one for so long."""
-
-WEBHOOK_TOLERANCE_SECONDS: Final = 300
-"""How old a `webhook-timestamp` a receiver should take."""
