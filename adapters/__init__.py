@@ -1,1 +1,1 @@
-"""How the outside is reached: Supabase, R2, Realtime, logs; knows no jobs."""
+"""How the services reach the outside: Supabase, the object store, customers' addresses."""

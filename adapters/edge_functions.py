@@ -1,22 +1,21 @@
 """
-Supabase's Edge Functions, called as somebody; ours answer in the envelope of `contracts`.
+Calls Supabase's Edge Functions with somebody's token; ours answer in the contract's envelope.
 
-Failures are those of `adapters.rest`: the same door, and the same two ways not to be served.
+The errors are those of `adapters.rest`.
 """
 
 import json
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
-import tenacity
 
 from adapters.rest import RestError, RestRefused, RestUnavailable
+from adapters.retrying import retrying
 
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
-_CLIENT_FAULT: Final = 400
-_SERVER_FAULT: Final = 500
 
 
 class EdgeFunctions:
@@ -28,7 +27,6 @@ class EdgeFunctions:
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the pool; connections come with the first call."""
         self._http = aiohttp.ClientSession(timeout=_TIMEOUT)
         return self
 
@@ -38,21 +36,18 @@ class EdgeFunctions:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connections."""
         if self._http is not None:
             await self._http.close()
 
     async def call(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
         """
-        Post *body* as the holder of *token*; the envelope's data.
+        Post *body* as the holder of *token*; answers the envelope's data.
 
-        For functions that may be called twice: it is repeated when there is no usable answer.
+        For functions that may be called twice: a call without a usable answer is repeated.
         Raises: RestRefused and RestUnavailable, whose `code` is the envelope's.
         """
-        async for attempt in _retrying():
-            with attempt:
-                return await self._once(name, body, token)
-        raise AssertionError  # tenacity returns or raises
+        again = retrying(lambda error: isinstance(error, RestUnavailable))
+        return await again(self._once, name, body, token)
 
     async def _once(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
         if self._http is None:
@@ -66,28 +61,19 @@ class EdgeFunctions:
                 content = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
             raise RestUnavailable(message=type(error).__name__) from error
-        said = _object(content)
-        if answer.status >= _CLIENT_FAULT:
-            raise _refusal(answer.status, said)
-        data = said.get("data")
+        document = _object(content)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise _refusal(answer.status, document)
+        data = document.get("data")
         if not isinstance(data, dict):
             raise RestUnavailable(message="the function's answer is no envelope")
         return data
 
 
-def _retrying() -> tenacity.AsyncRetrying:
-    return tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(3),
-        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
-        retry=tenacity.retry_if_exception_type(RestUnavailable),
-        reraise=True,
-    )
-
-
-def _refusal(status: int, said: dict[str, Any]) -> RestError:
-    """Read an envelope, or what the platform says in front of a function."""
-    error = said.get("error") if isinstance(said.get("error"), dict) else said
-    kind = RestUnavailable if status >= _SERVER_FAULT else RestRefused
+def _refusal(status: int, document: dict[str, Any]) -> RestError:
+    """Read an envelope, or an error of the platform, which has none."""
+    error = document.get("error") if isinstance(document.get("error"), dict) else document
+    kind = RestUnavailable if status >= HTTPStatus.INTERNAL_SERVER_ERROR else RestRefused
     code = error.get("code") if error else None
     message = error.get("message") if error else None
     return kind(status, None if code is None else str(code), str(message or "no reason given"))

@@ -7,12 +7,14 @@ How a worker signs in: the service key of a trusted host, or a machine user's se
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from http import HTTPStatus
+from typing import Final, Protocol, TypeVar
 
 import httpx
 
+from adapters.rest import RestRefused
 from runtime import logs, settings
 from s3_sam3 import errors
 from s3_sam3.session import Credentials, Session
@@ -21,6 +23,8 @@ from s3_sam3.session import Credentials, Session
 log = logs.get_logger(__name__)
 
 _TIMEOUT: Final = httpx.Timeout(10.0)
+
+Answer = TypeVar("Answer")
 
 
 class MachineAuthError(Exception):
@@ -77,6 +81,18 @@ class MachineUser:
 
     def forget(self, token: str) -> None:
         self._session.forget(token)
+
+
+async def with_token(tokens: MachineTokens, call: Callable[[str], Awaitable[Answer]]) -> Answer:
+    """Call with the worker's token; when the server refuses it, once more with a new one."""
+    token = await tokens.token()
+    try:
+        return await call(token)
+    except RestRefused as error:
+        if error.status != HTTPStatus.UNAUTHORIZED:
+            raise
+    tokens.forget(token)
+    return await call(await tokens.token())
 
 
 @contextlib.asynccontextmanager

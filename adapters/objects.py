@@ -2,7 +2,7 @@
 The object store: R2, or any server that speaks S3.
 
 boto3 signs, retries and knows the protocol; it blocks, so its calls run in this store's own
-threads over one shared client. Signing a URL needs no network and is done in place.
+threads over one shared client.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-
-from adapters import listing, multipart
 
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 _THREADS: Final = 16
 _DELETES_AT_ONCE: Final = 8
-"""Half the threads, so that a large folder does not keep others waiting."""
+"""Half the threads, so that the deletion of a large folder leaves some to others."""
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
-_SERVER_FAULT: Final = 500
-_TOO_MANY: Final = 429
 
 
 class ObjectError(Exception):
@@ -59,9 +57,19 @@ class ObjectHead:
     size: int
     """Bytes."""
     content_type: str
-    etag: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What its writer noted beside it; names in lower case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedObject:
+    """One line of a listing."""
+
+    key: str
+    size: int
+    """Bytes."""
+    modified_at: datetime
+    """When it was last written, by the store's clock, in whole seconds."""
 
 
 P = ParamSpec("P")
@@ -101,7 +109,6 @@ class ObjectStore:
         )
 
     async def __aenter__(self) -> Self:
-        """Open nothing yet; connections come with the first call."""
         return self
 
     async def __aexit__(
@@ -124,7 +131,6 @@ class ObjectStore:
         return ObjectHead(
             size=answer["ContentLength"],
             content_type=answer.get("ContentType", ""),
-            etag=answer["ETag"].strip('"'),
             metadata=answer.get("Metadata", {}),
         )
 
@@ -145,51 +151,16 @@ class ObjectStore:
             Metadata=dict(metadata or {}),
         )
 
-    async def put_stream(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> int:
-        """
-        Write an object from a stream of unknown length and answer its size in bytes.
-
-        Three parts at most are in memory. A stream that fails or is cancelled leaves no object
-        and no open upload.
-        """
-        pieces = multipart.pieces(chunks)
-        first = await anext(pieces, b"")
-        if len(first) < multipart.PART_BYTES:
-            await self.put(key, first, content_type)
-            return len(first)
-        upload = multipart.Multipart(self._client, self._bucket, key)
-        await self._run(upload.begin, content_type)
-        try:
-            await self._run(upload.add, first)
-            del first  # or it would be kept beside every later part
-            async for piece in pieces:
-                await self._run(upload.add, piece)
-            await self._run(upload.finish)
-        except BaseException:
-            # Shielded: an abandoned upload costs storage until somebody finds it.
-            await asyncio.shield(self._run(upload.abort))
-            raise
-        return upload.size
-
-    async def copy(self, source: str, target: str) -> None:
-        """Copy inside the bucket. Raises: ObjectNotFound."""
-        await self._run(
-            self._client.copy_object,
-            Bucket=self._bucket,
-            Key=target,
-            CopySource={"Bucket": self._bucket, "Key": source},
-        )
-
     async def delete(self, key: str) -> None:
         """Delete an object; none under that key is success too."""
         await self._run(self._client.delete_object, Bucket=self._bucket, Key=key)
 
     async def delete_prefix(self, prefix: str) -> int:
         """
-        Delete every object under *prefix* and answer how many there were.
+        Delete every object under *prefix*, eight at a time; answers how many there were.
 
-        Eight at a time; a caller that is cancelled stops it between two objects.
-        Raises: ValueError for a prefix that is no folder, so that `a/b` never takes `a/bc` along.
+        A cancellation stops it between two objects.
+        Raises: ValueError for a prefix that is no folder, since `a/b` would delete `a/bc` too.
         """
         if not prefix.endswith("/") or not prefix.strip("/"):
             msg = "a prefix to delete must name a folder and end in a slash"
@@ -202,49 +173,39 @@ class ObjectStore:
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete these objects, eight at a time; what is not there is success too."""
-        # One by one: delete_objects needs a checksum trailer that stores differ on.
+        # Single deletions: stores differ on the checksum that delete_objects needs.
         for start in range(0, len(keys), _DELETES_AT_ONCE):
             await asyncio.gather(
                 *(self.delete(key) for key in keys[start : start + _DELETES_AT_ONCE])
             )
 
-    async def pages(self, prefix: str) -> AsyncIterator[list[listing.ListedObject]]:
+    async def pages(self, prefix: str) -> AsyncIterator[list[ListedObject]]:
         """List what lies under *prefix*, by key, in pages of at most 1000."""
-        after = ""
-        while True:
-            page = await self._run(listing.page, self._client, self._bucket, prefix, after)
-            if not page:
-                return
+        # By the last key, not by the store's own token: that may end while a page is worked on.
+        after = prefix
+        while page := await self._run(self._page, prefix, after):
             yield page
             after = page[-1].key
 
     def sign_get(self, key: str, seconds: int, download_name: str | None = None) -> str:
-        """A URL that reads one object for *seconds*; *download_name* makes browsers save it."""
+        """A URL that reads one object for *seconds*; with *download_name* browsers save it."""
         params: dict[str, Any] = {}
         if download_name is not None:
             params["ResponseContentDisposition"] = f'attachment; filename="{download_name}"'
-        return self._sign("get_object", key, seconds, params)
-
-    def sign_put(self, key: str, seconds: int, content_type: str | None = None) -> str:
-        """A URL that writes one object for *seconds*, with exactly that type if one is given."""
-        return self._sign(
-            "put_object", key, seconds, {"ContentType": content_type} if content_type else {}
+        return self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self._bucket, "Key": key, **params}, ExpiresIn=seconds
         )
 
     async def ping(self) -> None:
         """Ask for the bucket. Raises: ObjectStoreUnavailable, ObjectRefused."""
         await self._run(self._client.head_bucket, Bucket=self._bucket)
 
-    def _sign(
-        self,
-        operation: Literal["get_object", "put_object"],
-        key: str,
-        seconds: int,
-        params: dict[str, Any],
-    ) -> str:
-        return self._client.generate_presigned_url(
-            operation, Params={"Bucket": self._bucket, "Key": key, **params}, ExpiresIn=seconds
-        )
+    def _page(self, prefix: str, after: str) -> list[ListedObject]:
+        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after)
+        return [
+            ListedObject(key=item["Key"], size=item["Size"], modified_at=item["LastModified"])
+            for item in answer.get("Contents", [])
+        ]
 
     def _get(self, key: str, max_bytes: int | None) -> bytes:
         answer = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -264,7 +225,7 @@ class ObjectStore:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """The one seam where botocore's errors become ours."""
+    """Turn botocore's errors into ours."""
     try:
         yield
     except ClientError as error:
@@ -278,6 +239,7 @@ def _from_answer(error: ClientError) -> ObjectError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _MISSING:
         return ObjectNotFound(code)
-    if status >= _SERVER_FAULT or status in {0, _TOO_MANY} or code == "SlowDown":
+    busy = status in {0, HTTPStatus.TOO_MANY_REQUESTS} or code == "SlowDown"
+    if busy or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ObjectStoreUnavailable(f"{status} {code}")
     return ObjectRefused(f"{status} {code}")

@@ -1,20 +1,22 @@
 """
-Supabase's REST door (PostgREST), over one shared pool of connections.
+PostgREST, over one shared pool of connections.
 
-The official client builds the queries. Under it lies our transport: the one place where failures
-of the network and answers of 400 and above become our errors, and where reads are repeated. So
-above this module nobody has heard of httpx or of postgrest's exceptions.
+The official client builds the queries. Under it is our transport: the one place where failures of
+the network and answers of 400 and above become our errors, and where reads are repeated. No other
+module meets the exceptions of httpx or postgrest.
 """
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
-import tenacity
 from postgrest import AsyncPostgrestClient, AsyncRequestBuilder
 from typing_extensions import override
+
+from adapters.retrying import retrying
 
 
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0)
@@ -24,8 +26,6 @@ _LIMITS: Final = httpx.Limits(
     max_connections=64, max_keepalive_connections=32, keepalive_expiry=30.0
 )
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
-_SERVER_FAULT: Final = 500
-_CLIENT_FAULT: Final = 400
 
 
 class RestError(Exception):
@@ -33,7 +33,7 @@ class RestError(Exception):
     Supabase did not do what was asked.
 
     `status` is the HTTP status, `code` the SQLSTATE or PostgREST's own code, `message` the
-    server's word (our functions put an ErrorCode there), `details` its sentence.
+    server's message (our functions put an ErrorCode there), `details` its sentence.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class RestUnavailable(RestError):
     """
     No usable answer: the network failed or the server answered 500 or above.
 
-    `unsent` is true when no connection came about, so that any request may be repeated.
+    `unsent` is true when no connection was made, so that any request may be repeated.
     """
 
     def __init__(
         self,
-        status: int = 503,
+        status: int = HTTPStatus.SERVICE_UNAVAILABLE,
         code: str | None = None,
         message: str = "no answer",
         details: str | None = None,
@@ -70,8 +70,8 @@ class RestUnavailable(RestError):
         self.unsent = unsent
 
 
-class _Seam(httpx.AsyncBaseTransport):
-    """Turns every foreign failure into a RestError, after repeating what may be repeated."""
+class _Transport(httpx.AsyncBaseTransport):
+    """Turns every failure into a RestError, and repeats requests that may be repeated."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -79,10 +79,11 @@ class _Seam(httpx.AsyncBaseTransport):
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         safe = request.method in _SAFE_METHODS
-        async for attempt in _retrying(lambda error: safe or error.unsent):
-            with attempt:
-                return await self._once(request)
-        raise AssertionError  # tenacity returns or raises
+
+        def may_pass(error: BaseException) -> bool:
+            return isinstance(error, RestUnavailable) and (safe or error.unsent)
+
+        return await retrying(may_pass)(self._once, request)
 
     async def _once(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -91,7 +92,7 @@ class _Seam(httpx.AsyncBaseTransport):
         except httpx.TransportError as error:
             unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             raise RestUnavailable(message=type(error).__name__, unsent=unsent) from error
-        if response.status_code >= _CLIENT_FAULT:
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise _refusal(response)
         return response
 
@@ -104,21 +105,20 @@ class Rest:
     """
     PostgREST for one project and one key.
 
-    An async context manager. *key* goes into the `apikey` header; a call's *token* is who asks
-    (a user's or a machine's JWT). Without a token the key itself asks.
+    An async context manager. *key* goes into the `apikey` header; a call's *token* (a user's or a
+    machine's JWT) says who asks. Without a token it is the key.
     """
 
     def __init__(self, *, url: str, key: str) -> None:
         self._base_url = f"{url.rstrip('/')}/rest/v1"
         self._key = key
         self._http = httpx.AsyncClient(
-            transport=_Seam(httpx.AsyncHTTPTransport(limits=_LIMITS)),
+            transport=_Transport(httpx.AsyncHTTPTransport(limits=_LIMITS)),
             timeout=_TIMEOUT,
             trust_env=False,
         )
 
     async def __aenter__(self) -> Self:
-        """Open nothing yet; connections come with the first call."""
         return self
 
     async def __aexit__(
@@ -127,7 +127,6 @@ class Rest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connections."""
         await self._http.aclose()
 
     def table(self, name: str, token: str | None = None) -> AsyncRequestBuilder:
@@ -148,12 +147,15 @@ class Rest:
         *idempotent* says that the same call may be made twice; it is then repeated when the
         network fails. Raises: RestRefused, RestUnavailable.
         """
-        async for attempt in _retrying(lambda _: idempotent):
-            with attempt:
-                # The builder is spent by its call, so each attempt makes its own.
-                answer = await self._client(token).rpc(name, dict(params or {})).execute()
-                return answer.data
-        raise AssertionError  # tenacity returns or raises
+
+        async def call() -> Any:
+            # The builder serves one call only.
+            answer = await self._client(token).rpc(name, dict(params or {})).execute()
+            return answer.data
+
+        if not idempotent:
+            return await call()
+        return await retrying(lambda error: isinstance(error, RestUnavailable))(call)
 
     async def select_one(
         self, name: str, token: str | None, *, columns: str = "*", **equal: str
@@ -170,7 +172,7 @@ class Rest:
         try:
             await self._http.head(f"{self._base_url}/", headers=self._headers(None))
         except RestRefused:
-            return  # It answered, which is all that was asked.
+            return  # It answered, and nothing else was asked.
 
     def _headers(self, token: str | None) -> dict[str, str]:
         return {"apikey": self._key, "Authorization": f"Bearer {token or self._key}"}
@@ -184,17 +186,6 @@ class Rest:
         )
 
 
-def _retrying(may_repeat: Any) -> tenacity.AsyncRetrying:
-    return tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(3),
-        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
-        retry=tenacity.retry_if_exception(
-            lambda error: isinstance(error, RestUnavailable) and bool(may_repeat(error))
-        ),
-        reraise=True,
-    )
-
-
 def _refusal(response: httpx.Response) -> RestError:
     """Read PostgREST's error body; a proxy's page becomes its status and reason."""
     try:
@@ -203,7 +194,8 @@ def _refusal(response: httpx.Response) -> RestError:
         body = None
     if not isinstance(body, dict):
         body = {"message": response.reason_phrase or "no reason given"}
-    kind = RestUnavailable if response.status_code >= _SERVER_FAULT else RestRefused
+    unavailable = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = RestUnavailable if unavailable else RestRefused
     details = body.get("details") or body.get("hint")
     return kind(
         response.status_code,

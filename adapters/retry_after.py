@@ -1,4 +1,4 @@
-"""What a Retry-After header asks for; the receiver who wrote it is a stranger."""
+"""Reads Retry-After headers, which strangers write."""
 
 import email.utils
 import re
@@ -7,17 +7,17 @@ from typing import Final
 
 
 LONGEST_SECONDS: Final = 366 * 86_400
-"""More than anybody waits, and little enough to be added to any moment."""
+"""Longer than any wait, and short enough to be added to any time."""
 
 
 def seconds_of(header: str | None, now: datetime | None = None) -> int | None:
     """
     Whole seconds to wait, rounded up, by a header in seconds or as an HTTP date; at most a year.
 
-    0: at once, or its moment has passed. None: there is no header, or it cannot be read.
+    0: at once, or the date has passed. None: there is no header, or it cannot be read.
     """
     header = (header or "").strip()
-    # Longer numbers are beyond a year all the same, and int() must not choke on them.
+    # A longer number is over a year anyway, and int() must not work on it.
     if re.fullmatch(r"[0-9]{1,20}", header):
         return min(int(header), LONGEST_SECONDS)
     return _until(header, now or datetime.now(UTC))

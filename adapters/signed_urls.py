@@ -1,17 +1,17 @@
 """
 Objects by signed URLs, for a host that holds no keys of the store.
 
-The errors are those of `adapters.objects`. A URL is a secret while it lasts, so none stands in an
-error or a log.
+The errors are those of `adapters.objects`. A URL is a secret while it is valid, so no error and no
+log holds one.
 """
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
-import tenacity
 from yarl import URL
 
 from adapters.objects import (
@@ -20,14 +20,11 @@ from adapters.objects import (
     ObjectStoreUnavailable,
     ObjectTooLarge,
 )
+from adapters.retrying import retrying
 
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30)
 _CHUNK_BYTES: Final = 256 * 1024
-_REDIRECTS: Final = 300
-_SERVER_FAULT: Final = 500
-_NOT_FOUND: Final = 404
-_TOO_MANY: Final = 429
 
 
 class SignedUrls:
@@ -37,7 +34,6 @@ class SignedUrls:
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the pool; connections come with the first call."""
         self._http = aiohttp.ClientSession(
             timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
@@ -49,7 +45,6 @@ class SignedUrls:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connections."""
         if self._http is not None:
             await self._http.close()
 
@@ -60,13 +55,14 @@ class SignedUrls:
         Raises: ObjectNotFound, ObjectTooLarge (over *max_bytes*), ObjectRefused (the URL's time
         is over, or it is for something else), ObjectStoreUnavailable.
         """
-        async for attempt in _retrying():
-            with attempt, _translated():
-                # Encoded already: what is signed is the path and query as they stand.
-                async with self._open.get(URL(url, encoded=True)) as answer:
+
+        async def read() -> bytes:
+            with _translated():
+                async with self._open.get(_as_signed(url)) as answer:
                     _check(answer)
                     return await _body(answer, max_bytes)
-        raise AssertionError  # tenacity returns or raises
+
+        return await retrying(_is_unavailable)(read)
 
     async def put(self, url: str, data: bytes, headers: Mapping[str, str]) -> None:
         """
@@ -74,12 +70,13 @@ class SignedUrls:
 
         Raises: ObjectRefused (as for `get`), ObjectStoreUnavailable.
         """
-        async for attempt in _retrying():
-            with attempt, _translated():
-                async with self._open.put(
-                    URL(url, encoded=True), data=data, headers=headers
-                ) as answer:
+
+        async def write() -> None:
+            with _translated():
+                async with self._open.put(_as_signed(url), data=data, headers=headers) as answer:
                     _check(answer)
+
+        await retrying(_is_unavailable)(write)
 
     @property
     def _open(self) -> aiohttp.ClientSession:
@@ -91,7 +88,7 @@ class SignedUrls:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """The one seam where aiohttp's errors become ours; its words may hold the URL."""
+    """Turn aiohttp's errors into ours, without their messages, which may hold the URL."""
     try:
         yield
     except (aiohttp.ClientError, OSError) as error:
@@ -99,17 +96,20 @@ def _translated() -> Iterator[None]:
 
 
 def _check(answer: aiohttp.ClientResponse) -> None:
-    if answer.status < _REDIRECTS:
+    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
-    if answer.status == _NOT_FOUND:
+    if answer.status == HTTPStatus.NOT_FOUND:
         raise ObjectNotFound(str(answer.status))
-    if answer.status >= _SERVER_FAULT or answer.status == _TOO_MANY:
+    if (
+        answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        or answer.status == HTTPStatus.TOO_MANY_REQUESTS
+    ):
         raise ObjectStoreUnavailable(str(answer.status))
     raise ObjectRefused(str(answer.status))
 
 
 async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """All of it, not a byte more than *max_bytes*, whatever the headers say."""
+    """Read to the end, but never more than *max_bytes*, whatever the headers say."""
     whole = bytearray()
     async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
         whole += chunk
@@ -118,11 +118,11 @@ async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return bytes(whole)
 
 
-def _retrying() -> tenacity.AsyncRetrying:
-    """Reading and writing an object twice is the same as once."""
-    return tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(3),
-        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
-        retry=tenacity.retry_if_exception_type(ObjectStoreUnavailable),
-        reraise=True,
-    )
+def _as_signed(url: str) -> URL:
+    """Keep path and query as they are: encoding them again would break the signature."""
+    return URL(url, encoded=True)
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    """Reading or writing an object twice is the same as once, so any such error may pass."""
+    return isinstance(error, ObjectStoreUnavailable)

@@ -1,4 +1,4 @@
-"""The batches of training: pictures for vision alone, and pictures with prompts about them."""
+"""Training batches: pictures for vision alone, and pictures with prompts about them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,11 +53,11 @@ class Batches:
         self._plain = pool.draw(recipe, shard, crowded=False)
 
     def lesson(self, number: int) -> Pictures:
-        """Pick crowded pictures: more to see per picture, and nothing is asked."""
+        """Pick crowded pictures, without prompts: more things in each."""
         return self._crowded.pictures(self._rng(number), self._recipe.pupils)
 
     def batch(self, number: int) -> Batch:
-        """Pick pictures and think of prompts about them."""
+        """Pick pictures and make prompts about them."""
         recipe, rng = self._recipe, self._rng(number)
         pictures = self._plain.pictures(rng, recipe.images)
         rows = torch.arange(recipe.images).repeat_interleave(recipe.prompts)
@@ -81,7 +81,7 @@ class Batches:
 
 
 def _fits(concept: Concept, pictures: Pictures, row: int) -> Tensor:
-    """Tell which slots of a picture hold a thing that the concept means: (T,)."""
+    """Which slots of a picture hold a thing that the concept means: (T,)."""
     wanted = pictures.there[row]
     if concept.colour is not None:
         wanted = wanted & (pictures.colours[row] == COLOURS.index(concept.colour))
@@ -91,7 +91,7 @@ def _fits(concept: Concept, pictures: Pictures, row: int) -> Tensor:
 
 
 def prompt_about(rng: np.random.Generator, pictures: Pictures, row: int) -> Prompt:
-    """Think of a prompt about a picture: present, absent, nearly right, or a box."""
+    """Make a prompt about a picture: present, absent, nearly right, or a box."""
     there = pictures.there[row].nonzero()[:, 0].numpy()
     kind = rng.random()
     if not len(there) or kind < 0.1:
@@ -109,7 +109,7 @@ def prompt_about(rng: np.random.Generator, pictures: Pictures, row: int) -> Prom
 
 
 def _whatever(rng: np.random.Generator) -> Concept:
-    """Any pair, colour or shape; nearly always absent."""
+    """Choose any pair, colour or shape; it is nearly always absent."""
     kind = rng.integers(4)
     colour = None if kind == 0 else _any(rng, COLOURS)
     shape = None if kind == 1 else _any(rng, SHAPES)
@@ -117,7 +117,7 @@ def _whatever(rng: np.random.Generator) -> Concept:
 
 
 def _nearly(rng: np.random.Generator, colour: str, shape: str, other: str) -> Concept:
-    """Another thing's shape, another shape, or another colour; by chance it may be right."""
+    """Change the shape, to another thing's or any, or the colour; by chance it may be right."""
     kind = rng.random()
     if kind > 0.7:
         return Concept(colour=_any(rng, COLOURS), shape=shape)

@@ -1,21 +1,80 @@
-"""Writes the trained tiny model as a checkpoint folder that stock transformers can open."""
+"""
+The trained tiny model on disk: where it is kept, and how it is written.
 
+It is kept outside the checkout, so that clones share it, as a folder that stock transformers opens.
+"""
+
+import ast
+import hashlib
+import inspect
 import json
+import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
-from ai import vocabulary
+import platformdirs
+
+from ai import batches, forward, initialise, losses, pool, scenes, tiny_config, training, vocabulary
 from ai.tiny_config import Recipe
 
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer, Sam3Model
 
+#: The modules that decide the weights; a change in their code is a new recipe.
+SOURCES: Final[tuple[ModuleType, ...]] = (
+    batches,
+    forward,
+    initialise,
+    losses,
+    pool,
+    scenes,
+    tiny_config,
+    training,
+    vocabulary,
+)
+
+
+def tiny_model_dir(recipe: Recipe | None = None) -> Path:
+    """Give the folder of the recipe's model (by default the current one's), trained or not."""
+    root = Path(os.environ.get("S3_CACHE_DIR") or platformdirs.user_cache_dir("s3-sam3"))
+    return root / "tiny" / recipe_digest(recipe or Recipe())
+
+
+def recipe_digest(recipe: Recipe, sources: Iterable[ModuleType] = SOURCES) -> str:
+    """
+    Name a recipe by 16 hex digits of the SHA-256 of its numbers and the code that runs it.
+
+    Comments, docstrings and layout do not count: rewording them needs no training.
+    """
+    digest = hashlib.sha256(recipe.to_json().encode())
+    for source in sources:
+        digest.update(code_of(inspect.getsource(source)).encode())
+    return digest.hexdigest()[:16]
+
+
+def code_of(source: str) -> str:
+    """Reduce Python source to its syntax tree without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the folder holds a finished model: `tiny.json` is written last."""
+    return (folder / "tiny.json").is_file()
+
 
 def save(model: "Sam3Model", tokens: "CLIPTokenizer", recipe: Recipe, folder: Path) -> None:
-    """Write config, weights, tokenizer and processor settings; `tiny.json` is not written yet."""
+    """Write config, weights, tokenizer and processor settings, but not `tiny.json` yet."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokens.save_pretrained(folder)
@@ -25,7 +84,7 @@ def save(model: "Sam3Model", tokens: "CLIPTokenizer", recipe: Recipe, folder: Pa
 
 def processor_settings(recipe: Recipe) -> dict[str, Any]:
     """
-    What `Sam3Processor.save_pretrained` writes; by hand, because that needs torchvision.
+    Give what `Sam3Processor.save_pretrained` writes; that itself needs torchvision.
 
     SAM3 stretches a picture to a square and scales its bytes to -1..1.
     """
@@ -51,7 +110,7 @@ def processor_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def describe(recipe: Recipe, digest: str, figures: dict[str, float]) -> dict[str, Any]:
-    """The content of `tiny.json`: what this model is, what it knows, and how well."""
+    """Give the content of `tiny.json`: what this model is, what it knows, and how well."""
     return {
         "what": "A tiny SAM3 trained on synthetic shapes: a demo and a test double.",
         "vocabulary": list(vocabulary.VOCABULARY),

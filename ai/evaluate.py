@@ -1,8 +1,8 @@
 """
 Measure a trained tiny model on scenes it has not seen: ``python -m ai.evaluate DIR``.
 
-It goes the public way: a checkpoint folder, `Sam3Model`, stock scores and thresholds. A thing
-that was not found counts as IoU 0. Exit code 1 when a target is missed.
+It uses a checkpoint folder, `Sam3Model`, stock scores and thresholds, as any user of transformers
+would. A thing that is not found counts as IoU 0. Exit code 1 when a target is missed.
 """
 
 import argparse
@@ -26,19 +26,19 @@ from torch.nn import functional
 from ai import scenes, vocabulary
 from ai.pool import box_of
 from ai.vocabulary import Concept
-from pipeline.model import preprocess, regions, torchvision_gate
+from pipeline.model import preprocess, torchvision_fallback
 
 
 #: Held-out scenes come from this seed; training draws from seeds of another shape.
 HELD_OUT: Final = 10_000
 
-#: Side of a held-out scene in pixels, whatever the model's own; masks are compared at it.
+#: Side of a held-out scene in pixels, at which masks are compared; the model's may differ.
 SIDE: Final = 112
 
 #: A found thing counts as recalled above this IoU.
 RECALL_IOU: Final = 0.5
 
-#: Name of a figure -> (at least, at most). The targets are not negotiable; the recipe is.
+#: Name of a figure -> (at least, at most). To meet them, change the recipe, not the targets.
 TARGETS: Final[dict[str, tuple[float, float]]] = {
     "mean_iou": (0.70, 1.0),
     "recall": (0.80, 1.0),
@@ -57,14 +57,12 @@ class Question:
 
 
 class Model:
-    """A checkpoint folder, opened the way any user of transformers would."""
+    """A checkpoint folder, opened as any user of transformers would."""
 
     def __init__(self, folder: Path) -> None:
-        """Load weights and tokenizer from the folder."""
-        torchvision_gate.hide_if_broken()
+        torchvision_fallback.install()
         from transformers import CLIPTokenizer, Sam3Model
 
-        regions.install()
         self.model: Sam3Model = Sam3Model.from_pretrained(folder).eval()
         self.tokens: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
 
@@ -124,7 +122,7 @@ class Model:
 
 
 def instance_masks(masks: Tensor, keep: Tensor, size: tuple[int, int]) -> list[Mask]:
-    """Cut the kept masks at probability 0.5, at *size*: stock post-processing of SAM3."""
+    """Threshold the kept masks at 0.5, at *size* (height, width), as SAM3's stock code does."""
     if not keep.any():
         return []
     probable = functional.interpolate(
@@ -135,7 +133,7 @@ def instance_masks(masks: Tensor, keep: Tensor, size: tuple[int, int]) -> list[M
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What was found of what was asked for."""
+    """Compares found masks with true ones."""
 
     ious: list[float] = field(default_factory=list)  # of each true thing; 0 = missed
     answers: int = 0
@@ -151,7 +149,7 @@ class Tally:
 
     @property
     def mean_iou(self) -> float:
-        """Mean over all true things, missed ones as 0."""
+        """Mean over all true things; missed ones count as 0."""
         return float(np.mean(self.ious)) if self.ious else 0.0
 
     @property
@@ -161,12 +159,12 @@ class Tally:
 
     @property
     def recall(self) -> float:
-        """Part of the true things that was found."""
+        """Share of the true things that was found."""
         return self.recalled / max(len(self.ious), 1)
 
     @property
     def precision(self) -> float:
-        """Part of the answers that was a true thing."""
+        """Share of the answers that was a true thing."""
         return self.recalled / max(self.answers, 1)
 
 
@@ -179,7 +177,7 @@ def iou(one: Mask, other: Mask) -> float:
 def evaluate(
     folder: Path, *, count: int = 200, threshold: float = 0.5, seed: int = HELD_OUT
 ) -> dict[str, float]:
-    """Ask about *count* held-out scenes and answer the figures."""
+    """Ask about *count* held-out scenes and compute the figures."""
     model = Model(folder)
     texts, boxes, absent = Tally(), Tally(), []
     for number in range(count):
@@ -216,7 +214,7 @@ def evaluate(
 
 
 def absent_concepts(rng: np.random.Generator, scene: scenes.Scene) -> list[Concept]:
-    """Choose two pairs that are not there: any one, and one that shares colour or shape."""
+    """Choose two absent pairs: any one, and one that shares a colour or shape with a thing."""
     missing = [c for c in vocabulary.every_pair() if not any(t.fits(c) for t in scene.things)]
     near = [
         c for c in missing if any(c.colour == t.colour or c.shape == t.shape for t in scene.things)
@@ -231,7 +229,7 @@ def missed(figures: dict[str, float]) -> list[str]:
 
 
 def table(figures: dict[str, float]) -> Table:
-    """Set the figures out beside their targets."""
+    """Show the figures beside their targets."""
     grid = Table("figure", "value", "target", "")
     for name, value in figures.items():
         low, high = TARGETS.get(name, (None, None))

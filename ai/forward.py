@@ -32,7 +32,7 @@ class Hints(nn.Module):
     Two linear heads that exist in training only.
 
     One names colour and shape in each cell of the vision features; the other says whether a cell
-    belongs to what was asked for. They give each layer a short way to what it should learn.
+    belongs to what the prompt asks for. They give inner layers a direct training signal.
     """
 
     def __init__(self, width: int, names: int) -> None:
@@ -43,7 +43,7 @@ class Hints(nn.Module):
 
 
 def see(model: "Sam3Model", hints: Hints, pixels: Tensor) -> Tensor:
-    """Run only the part of vision that names colours and shapes: `Prediction.seen`."""
+    """Run the part of vision that names colours and shapes, for `Prediction.seen`."""
     encoder = model.vision_encoder
     states = encoder.backbone(pixels).last_hidden_state
     side = int(states.shape[1] ** 0.5)
@@ -102,8 +102,7 @@ def _prompt_features(
     """
     Encode text and exemplar boxes into one row of tokens per pair, with the mask of valid ones.
 
-    Pairs without a box get two masked tokens, which no attention or mean looks at: the same as
-    having none.
+    Pairs without a box get two masked tokens, which attention and means ignore.
     """
     text = model.get_text_features(
         input_ids=batch.ids, attention_mask=batch.words.long()

@@ -1,7 +1,7 @@
 """
 Starting weights from which a tiny SAM3 learns in minutes.
 
-Stock initialisation (std 0.02, all reference boxes at the centre) did not learn at all in five
+With stock initialisation (std 0.02, all reference boxes at the centre) it learned nothing in five
 minutes; each step below was needed (measured in the prototype).
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def new_model(recipe: tiny_config.Recipe, tokens: "CLIPTokenizer") -> "Sam3Model":
-    """Build the untrained tiny model; the same recipe gives the same weights."""
+    """Build the untrained tiny model; a recipe always gives the same weights."""
     from transformers import Sam3Model
 
     torch.manual_seed(recipe.seed)
@@ -37,14 +37,14 @@ def new_model(recipe: tiny_config.Recipe, tokens: "CLIPTokenizer") -> "Sam3Model
 
 
 def _scale_layers(model: nn.Module) -> None:
-    """Widths this small need more than a standard deviation of 0.02."""
+    """Give layers this narrow more than a standard deviation of 0.02."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(module.weight)
 
 
 def _spread_reference_boxes(decoder: Any, queries: int) -> None:
-    """Queries start from boxes on a grid, and differ by little else."""
+    """Start queries from boxes on a grid, and nearly equal otherwise."""
     side = math.ceil(queries**0.5)
     centres = (torch.arange(side) + 0.5) / side
     y, x = torch.meshgrid(centres, centres, indexing="ij")
@@ -56,7 +56,7 @@ def _spread_reference_boxes(decoder: Any, queries: int) -> None:
 
 
 def _look_at_box_edges(decoder: Any) -> None:
-    """Four heads look at the left, right, top and bottom edge of the query's box."""
+    """Let four heads attend to the left, right, top and bottom edge of the query's box."""
     for axis, mlp in enumerate((decoder.box_rpb_embed_x, decoder.box_rpb_embed_y)):
         first, second = mlp.layer1, mlp.layer2
         first.weight.mul_(0.1)
@@ -73,12 +73,12 @@ def _look_at_box_edges(decoder: Any) -> None:
 
 def _look_at_neighbours(backbone: Any, recipe: tiny_config.Recipe) -> None:
     """
-    Each head of the vision layers looks at one of the eight neighbouring patches.
+    Let each head of the vision layers attend to one of the eight neighbouring patches.
 
-    Shapes are told apart by how neighbouring patches fit together. Left to itself attention needs
-    most of the training to find that out; with it the layers start as 3 by 3 convolutions.
-    Queries and keys get constant parts that rotary positions turn: with angles q and k their
-    product is sharpness * cos(turn * (distance - offset)), which is greatest at the offset.
+    Shapes differ in how neighbouring patches fit together. Plain attention needs most of the
+    training to learn that; this way the layers start as 3 by 3 convolutions. Queries and keys get
+    constant parts that rotary positions rotate: with angles q and k their product is
+    sharpness * cos(turn * (distance - offset)), which is greatest at the offset.
     """
     size = recipe.vit_width // recipe.vit_heads
     vertical = size // 4  # pairs of channels: first those of the columns, then those of the rows
@@ -100,7 +100,7 @@ def _look_at_neighbours(backbone: Any, recipe: tiny_config.Recipe) -> None:
 
 
 def _show_positions(embeddings: Any, recipe: tiny_config.Recipe) -> None:
-    """Sine positions in the patches, so that what is attended to says where it is."""
+    """Add sine positions to the patches, so that attended patches carry their position."""
     centres = (torch.arange(recipe.grid) + 0.5) / recipe.grid
     y, x = (c.flatten()[:, None] for c in torch.meshgrid(centres, centres, indexing="ij"))
     waves = torch.arange(1, recipe.vit_width // 4 + 1) * math.pi / 2
@@ -109,7 +109,7 @@ def _show_positions(embeddings: Any, recipe: tiny_config.Recipe) -> None:
 
 
 def _equate_synonyms(table: torch.Tensor, tokens: "CLIPTokenizer") -> None:
-    """Words start well apart, plurals beside their singular, articles at nothing."""
+    """Start words far apart, plurals equal to their singular, articles at zero."""
     nn.init.normal_(table, std=0.5)
 
     def row(word: str) -> int:

@@ -1,4 +1,4 @@
-"""SAM3's training losses, which transformers does not have: sets, boxes, masks, presence."""
+"""SAM3's training losses, which transformers lacks: matching, boxes, masks, presence."""
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -29,7 +29,7 @@ def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
 
 
 def distance(one: Tensor, other: Tensor) -> Tensor:
-    """How far two boxes are apart: L1 and GIoU, weighted as in DETR."""
+    """Distance of two boxes: L1 and GIoU, weighted as in DETR."""
     return 5 * (one - other).abs().sum(-1) + 2 * (1 - generalised_iou(one, other))
 
 
@@ -37,7 +37,7 @@ def match(logits: Tensor, apart: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor
     """
     Give each wanted thing its own query at the least total cost (Hungarian).
 
-    *logits* (B, Q), *apart* (B, Q, T), *wanted* (B, T). Answers pair, query and thing indices.
+    *logits* (B, Q), *apart* (B, Q, T), *wanted* (B, T). Returns pair, query and thing indices.
     """
     cost = (apart - 2 * logits.sigmoid()[..., None]).detach().numpy()
     matches = []
@@ -53,7 +53,7 @@ def match(logits: Tensor, apart: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor
 
 
 def total(recipe: tiny_config.Recipe, batch: Batch, said: Prediction) -> dict[str, Tensor]:
-    """All losses by name, weighted; their sum is what training lowers."""
+    """All losses by name, weighted; training lowers their sum."""
     losses = {"presence": recipe.presence * _presence(batch, said)}
     layers = len(said.logits)
     for layer in range(layers):
@@ -67,7 +67,7 @@ def total(recipe: tiny_config.Recipe, batch: Batch, said: Prediction) -> dict[st
 
 
 def _presence(batch: Batch, said: Prediction) -> Tensor:
-    """Does the picture hold what is asked for? Averaged over layers and pairs."""
+    """Whether the picture holds what is asked for, averaged over layers and pairs."""
     present = batch.wanted.any(1, keepdim=True).float().expand_as(said.presence)
     return functional.binary_cross_entropy_with_logits(said.presence, present)
 
@@ -101,7 +101,7 @@ def _focal(recipe: tiny_config.Recipe, batch: Batch, logits: Tensor, hit: Tensor
 
 
 def _near(batch: Batch, boxes: Tensor, apart: Tensor) -> Tensor:
-    """In inner layers any query close to any thing learns its box, whatever was asked."""
+    """In inner layers any query close to any thing learns its box, for every prompt."""
     there = batch.pictures.there[batch.rows]
     offset = (boxes[:, :, None] - batch.boxes[:, None]).abs().sum(-1).detach()
     nearest = offset.masked_fill(~there[:, None], 9.0).min(2)

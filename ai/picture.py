@@ -9,7 +9,7 @@ from ai import scenes
 from ai.scenes import Shape
 
 
-#: Two red circles, a red thing that is no circle, and other things to be told apart from them.
+#: Two red circles, a red thing that is no circle, and other things.
 DEMO: Final = (
     Shape(colour="red", shape="circle", centre=(0.19, 0.27), radius=0.14),
     Shape(colour="yellow", shape="star", centre=(0.52, 0.25), radius=0.14, angle=0.3),
@@ -21,7 +21,7 @@ DEMO: Final = (
 
 
 def main() -> int:
-    """Write the picture; the file's ending decides its format."""
+    """Write the picture; the file's suffix decides its format."""
     parser = argparse.ArgumentParser(prog="python -m ai.picture", description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--seed", type=int, help="another picture, drawn by chance")

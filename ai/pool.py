@@ -15,7 +15,7 @@ from ai import scenes, tiny_config, vocabulary
 COLOURS: Final = list(vocabulary.COLOURS)
 SHAPES: Final = list(vocabulary.SHAPES)
 
-#: Places tried for each crowded scene, and so the most things in one.
+#: Positions tried for each crowded scene, and so the most things in one.
 CROWD: Final = 12
 
 
@@ -30,7 +30,7 @@ class Pool:
     masks: Tensor  # uint8 (N, T, M, M): how much of a cell is covered, 0..255
 
     def pictures(self, rng: np.random.Generator, count: int) -> "Pictures":
-        """Pick scenes; turn, mirror and light them at random."""
+        """Pick scenes; rotate, mirror and brighten them at random."""
         chosen = rng.integers(len(self.images), size=count)
         turned = [_turn(self, int(i), rng) for i in chosen]
         gain = torch.from_numpy(rng.uniform(0.85, 1.1, (count, 1, 1, 1))).float()
@@ -46,7 +46,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """n pictures for the model, with the truth about at most T things in each."""
+    """n pictures for the model, with the true data of at most T things in each."""
 
     pixels: Tensor  # (n, 3, side, side) in -1..1
     colours: Tensor  # (n, T), -1 where there is no thing
@@ -61,7 +61,7 @@ class Pictures:
 
 
 def draw(recipe: tiny_config.Recipe, shard: int, *, crowded: bool) -> Pool:
-    """Draw a shard's scenes; the same recipe and shard give the same pool."""
+    """Draw a shard's scenes; a recipe and a shard always give the same pool."""
     count, most = (recipe.crowds, CROWD) if crowded else (recipe.scenes, scenes.MAX_OBJECTS)
     side, cells = recipe.image_size, recipe.mask_size
     images = torch.zeros(count, 3, side, side, dtype=torch.uint8)
@@ -97,7 +97,7 @@ def box_of(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
 
 
 def _turn(pool: Pool, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Perhaps mirror a scene left to right, then turn it by quarters, counter-clockwise."""
+    """Mirror a scene left to right or not, then rotate it by 0 to 3 quarters counter-clockwise."""
     image, masks, boxes = pool.images[index], pool.masks[index], pool.boxes[index]
     x, y, width, height = boxes.unbind(-1)
     if rng.integers(2):

@@ -42,14 +42,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """A drawn shape; `mask` is boolean, height by width, and holds its visible pixels only."""
+    """A drawn shape; `mask` (height, width) holds its visible pixels only."""
 
     colour: str
     shape: str
     mask: NDArray[np.bool_]
 
     def fits(self, concept: vocabulary.Concept) -> bool:
-        """Say whether the concept means this thing."""
+        """Whether the concept means this thing."""
         return concept.fits(self.colour, self.shape)
 
 
@@ -65,8 +65,8 @@ def scene(rng: np.random.Generator, side: int, tries: int | None = None) -> Scen
     """
     Draw a random square scene of 1 to 6 things, as the model sees a picture of aspect 3:4 to 4:3.
 
-    Things may overlap by up to 30 %; one that is hidden but for a few pixels is dropped. With
-    *tries* the scene is crowded: so many places are tried, and each that is free is taken.
+    Things overlap by 30 % at most; one with only a few visible pixels is dropped. With *tries* the
+    scene is crowded: so many positions are tried, and each free one is used.
     """
     low, high = np.log(ASPECTS)
     aspect = float(np.exp(rng.uniform(low, high))) if rng.random() < 0.7 else 1.0
@@ -91,7 +91,7 @@ def picture(
     """
     Draw a larger picture for the demo: 4 to 6 different shapes, well apart.
 
-    *what* is a seed, or the shapes themselves; *size* is width, height in pixels. Answers the
+    *what* is a seed, or the shapes themselves; *size* is (width, height) in pixels. Returns the
     picture and its things with their true masks at full size.
     """
     rng = np.random.default_rng([7, what if isinstance(what, int) else 0])
@@ -133,7 +133,7 @@ def spread(rng: np.random.Generator) -> list[Shape]:
 def background(
     rng: np.random.Generator, size: tuple[int, int], noise: float
 ) -> NDArray[np.float32]:
-    """Paint a plain colour with a slope of light and *noise* (standard deviation, 0..255)."""
+    """Paint a plain colour with a gradient of light and *noise* (standard deviation, 0..255)."""
     width, height = size
     slope_x = np.linspace(-1, 1, width)[None, :, None] * rng.normal(0, 15)
     slope_y = np.linspace(-1, 1, height)[:, None, None] * rng.normal(0, 15)
@@ -144,9 +144,9 @@ def background(
 
 def coverage(shape: Shape, size: tuple[int, int], aspect: float) -> NDArray[np.float32]:
     """
-    Tell how much of each pixel the shape covers (height by width, 0..1).
+    Give how much of each pixel the shape covers: (height, width), 0..1.
 
-    *aspect* is the width / height of the picture that is shown in *size* (width, height).
+    *aspect* is width / height of the picture that is squashed to *size* (width, height).
     """
     width, height = size
     reach_x = shape.radius / math.sqrt(aspect) * width

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer, Sam3Config
 
-#: Two half-batches per step: one per core. Their mean is the gradient, however many processes ran.
+#: Two half-batches per step, one per core. Their mean is the gradient, with one process or two.
 SHARDS: Final = 2
 
 

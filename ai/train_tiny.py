@@ -2,7 +2,7 @@
 Train the tiny model, once per machine and recipe: ``python -m ai.train_tiny``.
 
 The result is kept outside the checkout under a digest of the recipe, so that clones share it.
-Stopped half-way, it goes on from the last saved state to the same weights.
+After an interruption it resumes from the last saved state, to the same weights.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ai import cache, checkpoint, evaluate, workers
+from ai import checkpoint, evaluate, workers
 from ai.tiny_config import SHARDS, Recipe
 
 
 # Standard output is for the answer alone (--print-path); everything else goes to the terminal.
 CONSOLE: Final = Console(stderr=True)
 
-#: Held-out scenes asked after the training; `ai.evaluate` asks more of them.
+#: Held-out scenes to evaluate after the training; `ai.evaluate` uses more.
 CHECKED_SCENES: Final = 100
 
 
@@ -53,7 +53,7 @@ def train(recipe: Recipe, folder: Path, *, processes: int = SHARDS, quiet: bool 
         made = Path(scratch) / "made"
         checkpoint.save(trainer.averaged_model(), trainer.tokens, recipe, made)
         figures = evaluate.evaluate(made, count=CHECKED_SCENES)
-        facts = checkpoint.describe(recipe, cache.recipe_digest(recipe), figures)
+        facts = checkpoint.describe(recipe, checkpoint.recipe_digest(recipe), figures)
         checkpoint.publish(made, folder, facts)
     state.unlink(missing_ok=True)
     if not quiet:
@@ -61,17 +61,17 @@ def train(recipe: Recipe, folder: Path, *, processes: int = SHARDS, quiet: bool 
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
-    """Train unless it is done already; 0 when the model is there."""
+    """Train unless the model is there already."""
     options = _parser().parse_args(None if arguments is None else list(arguments))
     recipe = dataclasses.replace(Recipe(), seed=options.seed)
     if options.steps:
         recipe = dataclasses.replace(recipe, steps=options.steps)
-    folder: Path = options.out or cache.tiny_model_dir(recipe)
+    folder: Path = options.out or checkpoint.tiny_model_dir(recipe)
     folder.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    # Two clones started at once: the second waits, and then finds the first one's model.
+    # When two clones start at once, the second waits and then finds the first one's model.
     with filelock.FileLock(folder.with_suffix(".lock")):
-        if cache.is_complete(folder) and not options.force:
+        if checkpoint.is_complete(folder) and not options.force:
             if not (options.quiet or options.print_path):
                 CONSOLE.print(f"The demo model is there already: {folder}", soft_wrap=True)
         else:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class Peer(Protocol):
-    """The other process: both wait here until both have written their gradients."""
+    """The other process; each waits for the other after writing its gradients."""
 
     def meet(self) -> None:
-        """Return when the other process has come to the same point."""
+        """Return when the other process has reached the same point."""
 
 
 class Flat:
@@ -50,7 +50,7 @@ class Flat:
 
 @dataclass(slots=True, kw_only=True)
 class Gradients:
-    """A place for each shard's gradient, twice: while one is read, the next is written."""
+    """A slot for each shard's gradient, twice: one is read while the next is written."""
 
     slots: Tensor  # (2, SHARDS, parameters), shared between the processes
     peer: Peer | None = None
@@ -94,7 +94,7 @@ class Trainer:
             on_step(self, self._advance())
 
     def _advance(self) -> dict[str, float]:
-        """Make one step and answer the losses of this process's last shard."""
+        """Make one step and return the losses of this process's last shard."""
         said: dict[str, float] = {}
         for shard, batches in self._batches.items():
             said = self._learn(batches, self.gradients.slots[self.step % 2, shard])
@@ -131,7 +131,7 @@ class Trainer:
         return self.model.eval()
 
     def state(self) -> dict[str, Any]:
-        """All that a later process needs to go on as if nothing had happened."""
+        """All that a later process needs to continue."""
         return {
             "step": self.step,
             "values": self.flat.values,
@@ -140,7 +140,6 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state."""
         self.step = state["step"]
         self.flat.values.copy_(state["values"])
         self.average.copy_(state["average"])
@@ -155,7 +154,7 @@ def save_state(trainer: Trainer, path: Path) -> None:
 
 
 def rate_at(recipe: tiny_config.Recipe, step: int) -> float:
-    """The learning rate: it rises twice, for vision and for the detector, and falls to nothing."""
+    """The learning rate: it rises twice, for vision and for the detector, and falls to zero."""
     begun = step - (recipe.lessons if step >= recipe.lessons else 0)
     rise = min(1.0, (begun + 1) / recipe.warmup)
     part = step / recipe.steps
@@ -163,7 +162,7 @@ def rate_at(recipe: tiny_config.Recipe, step: int) -> float:
 
 
 def pairs_with_masks(batch: Batch, most: int) -> Tensor:
-    """Choose the pairs whose masks are trained: mostly ones with something to see."""
+    """Choose the pairs whose masks are trained, mostly ones with something to find."""
     present = batch.wanted.any(1)
     seen, absent = (~present).logical_not().nonzero()[:, 0], (~present).nonzero()[:, 0]
     absent = absent[: most // 5]

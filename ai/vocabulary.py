@@ -33,10 +33,10 @@ ANYTHING: Final[dict[str, str]] = {"shape": "shapes", "object": "objects"}
 #: Words that carry no meaning of their own.
 ARTICLES: Final[tuple[str, ...]] = ("a", "the", "all")
 
-#: The text SAM3's processor puts beside a box prompt that comes without text.
+#: The text that SAM3's processor adds to a box prompt without text.
 BOX_ONLY: Final = "visual"
 
-#: Every word the tiny model was taught; any other text encodes, but means nothing to it.
+#: Every word the tiny model learns; any other text can be encoded, but means nothing to it.
 VOCABULARY: Final[tuple[str, ...]] = (
     *COLOURS,
     *SHAPES,
@@ -62,7 +62,7 @@ class Concept:
     shape: str | None = None
 
     def fits(self, colour: str, shape: str) -> bool:
-        """Say whether an object of this colour and shape is meant."""
+        """Whether it means an object of this colour and shape."""
         return self.colour in {None, colour} and self.shape in {None, shape}
 
     @property
@@ -72,7 +72,7 @@ class Concept:
 
 
 def phrase(concept: Concept, rng: np.random.Generator) -> str:
-    """Say a concept in one of the ways people do: plain, in the plural, or with an article."""
+    """Phrase a concept plainly, in the plural, or with an article."""
     nouns = {concept.shape: SHAPES[concept.shape]} if concept.shape else ANYTHING
     noun = list(nouns)[rng.integers(len(nouns))]
     style = rng.random()

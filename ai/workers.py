@@ -1,4 +1,4 @@
-"""Runs the training in one process or two, with its progress saved so that a stop costs little."""
+"""Runs the training in one process or two, and saves its state so that it can be resumed."""
 
 import importlib
 import logging
@@ -15,10 +15,10 @@ import torch
 from ai import training
 from ai.tiny_config import SHARDS, Recipe
 from ai.training import Gradients, Trainer
-from pipeline.model import regions, torchvision_gate
+from pipeline.model import torchvision_fallback
 
 
-#: Called in the first process after every step: steps done, losses of that step.
+#: Called in the first process after every step, with the steps done and the step's losses.
 Report = Callable[[int, dict[str, float]], None]
 
 
@@ -32,7 +32,7 @@ class PartnerLost(TrainingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One end of a pipe to the other process: a byte each way, and both know they are level."""
+    """One end of a pipe to the other process; a byte each way keeps both in step."""
 
     pipe: Connection
 
@@ -56,9 +56,9 @@ class Plan:
 
 def train(plan: Plan, processes: int, report: Report) -> Trainer:
     """
-    Train to the end of the recipe, going on from a saved state if there is one.
+    Train to the end of the recipe, from a saved state if there is one.
 
-    The answer does not depend on *processes* (1 or 2), nor on how often it was interrupted.
+    The result does not depend on *processes* (1 or 2), nor on interruptions.
     """
     prepare()
     if processes == 1:
@@ -70,8 +70,7 @@ def train(plan: Plan, processes: int, report: Report) -> Trainer:
 
 def prepare() -> None:
     """Make SAM3 usable without torchvision, and quiet."""
-    torchvision_gate.hide_if_broken()
-    regions.install()
+    torchvision_fallback.install()
     transformers_logging = importlib.import_module("transformers.utils.logging")
     transformers_logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -97,7 +96,7 @@ def _train_together(plan: Plan, report: Report) -> Trainer:
 
 
 def _second(plan: Plan, slots: torch.Tensor, pipe: Connection) -> None:
-    """The child's whole life; it ends when the parent does."""
+    """Run the child process; it ends when the parent does."""
     prepare()
     trainer = Trainer(plan.recipe, [1])
     trainer.gradients = Gradients(slots=slots, peer=Link(pipe=pipe))
@@ -110,7 +109,7 @@ def _second(plan: Plan, slots: torch.Tensor, pipe: Connection) -> None:
 
 
 def _run(plan: Plan, trainer: Trainer, report: Report) -> None:
-    """Go on from the saved state, and save it every so often."""
+    """Continue from the saved state, and save it regularly."""
     saved_at = time.monotonic()
     if plan.state.exists():
         trainer.restore(torch.load(plan.state, weights_only=True))

@@ -25,10 +25,10 @@ from rich.table import Table
 from bench.pipeline import models
 from bench.report import Target, finish
 from pipeline.errors import SetupFailed
-from pipeline.model import choices
-from pipeline.model.choices import Choices
+from pipeline.model import device as devices
 from pipeline.model.compiled import CompiledDetector
 from pipeline.model.detector import Detector, Raw, Sam3Detector
+from pipeline.settings import Attention, Compile
 from s3_sam3.contracts.manifest import ModelInfo
 
 
@@ -45,7 +45,8 @@ class Way:
 
     name: str
     dtype: str
-    choices: Choices
+    attention: Attention = "auto"
+    compile: Compile = "off"
     detector: Detector | None = None
     start_seconds: float = 0.0
     """To shape and compile the model, for these shapes alone, and answer once."""
@@ -65,16 +66,15 @@ class Way:
 def ways(device: torch.device) -> list[Way]:
     """Each choice alone against the plain way, then what belongs together."""
     found = [
-        Way(name="plain", dtype="float32", choices=Choices()),
-        Way(name="attention eager", dtype="float32", choices=Choices(attention="eager")),
-        Way(name="vision compiled", dtype="float32", choices=Choices(compile="vision")),
-        Way(name="all compiled", dtype="float32", choices=Choices(compile="full")),
-        Way(name="bfloat16", dtype="bfloat16", choices=Choices()),
-        Way(name="bfloat16, all compiled", dtype="bfloat16", choices=Choices(compile="full")),
+        Way(name="plain", dtype="float32"),
+        Way(name="attention eager", dtype="float32", attention="eager"),
+        Way(name="vision compiled", dtype="float32", compile="vision"),
+        Way(name="all compiled", dtype="float32", compile="full"),
+        Way(name="bfloat16", dtype="bfloat16"),
+        Way(name="bfloat16, all compiled", dtype="bfloat16", compile="full"),
     ]
     if device.type == "cuda":
-        flash = Choices(attention="flash")
-        found.append(Way(name="bfloat16, flash", dtype="bfloat16", choices=flash))
+        found.append(Way(name="bfloat16, flash", dtype="bfloat16", attention="flash"))
     return found
 
 
@@ -120,12 +120,12 @@ def _prepare(way: Way, loaded: models.Loaded, device: torch.device) -> None:
         demo=False,
     )
     try:
-        choices.check(way.choices, device)
+        devices.check_attention(way.attention, device)
         model = copy.deepcopy(loaded.model)
-        choices.apply(way.choices, model)
+        devices.set_attention(way.attention, model)
         detector: Detector = Sam3Detector(model=model, tokenizer=loaded.tokenizer, info=info)
-        if way.choices.compile != "off":
-            detector = CompiledDetector(detector, way.choices)
+        if way.compile != "off":
+            detector = CompiledDetector(detector, heads=way.compile == "full")
         way.detector = detector
         _once(way, *_asked(detector))
     except (SetupFailed, ImportError, ValueError) as error:
@@ -231,7 +231,7 @@ def _report(
     fastest = min(running, key=lambda way: way.ms)
     figures["fastest"] = fastest.name
     figures["fastest_uncompiled"] = min(
-        (way for way in running if way.choices.compile == "off"), key=lambda way: way.ms
+        (way for way in running if way.compile == "off"), key=lambda way: way.ms
     ).name
     table.caption = f"fastest: {fastest.name}; without compiling: {figures['fastest_uncompiled']}"
     same = [drift(way, plain, plain.detector.side) for way in running if way.dtype == "float32"]

@@ -21,10 +21,7 @@ COMMANDS: Final = (
     Command(
         "remove-listener", "cli.accounts:remove_listener", "Stop waking a listener by webhook."
     ),
-    Command("listen", "cli.listen:listen", "Post your tasks' events to a URL of this machine."),
-    Command("replay", "cli.replay:replay", "Send webhooks again: plan, or --yes.", _PASSED_ON),
-    Command("record", "cli.record:record", "Record webhooks and forward them.", _PASSED_ON),
-    Command(
-        "weights", "cli.weights:weights", "Fetch, convert, verify or describe weights.", _PASSED_ON
-    ),
+    Command("replay", "cli.replay:replay", "Send webhooks again: plan, or --yes."),
+    Command("record", "cli.replay:record", "Record webhooks and forward them."),
+    Command("weights", "cli.weights:weights", "Fetch SAM3's weights, or verify them.", _PASSED_ON),
 )

@@ -1,8 +1,6 @@
 """`s3 worker --devices`: the GPUs of a host, and the settings of each one's programs."""
 
-import os
 import re
-import socket
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,16 +25,13 @@ class Device:
         """Tells its programs' names from those of other devices."""
         return "" if self.number is None else f"-{self.number}"
 
-    def environment(self, *, worker: str, port: str, webhook_port: str = "") -> dict[str, str]:
-        """Settings of its programs beside the host's: device, ports, worker name."""
+    def environment(self, *, port: str, webhook_port: str = "") -> dict[str, str]:
+        """Settings of its programs beside the host's: device and ports."""
         given = {"PIPELINE_PORT": port}
         if self.name is not None:
             given["SAM3_DEVICE"] = self.name
         if self.number is not None:
             given["PIPELINE_PORT"] = str(int(port) + self.number)
-            given["LISTENER_WORKER"] = (
-                f"{worker or f'{socket.gethostname()}-{os.getpid()}'}{self.suffix}"
-            )
             if webhook_port:
                 given["LISTENER_WEBHOOK_PORT"] = str(int(webhook_port) + self.number)
         return given

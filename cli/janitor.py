@@ -1,18 +1,22 @@
-"""`s3 janitor`: the housekeeper, and what an operator asks of it."""
+"""`s3 janitor`: cleanup beside the API, and what an operator asks of it."""
 
 import asyncio
-import json
-import subprocess
-import sys
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
 
-from cli.processes import Program, Programs
-from cli.worker import run_until, stop_asked
+from adapters.objects import ObjectError
+from adapters.rest import RestError
+from cli.processes import Program
+from janitor.database import Mismatch
+from janitor.service import JanitorSettings, Schedule, check_keys, connected, serve
+from janitor.sweep import SweepPlan, SweepReport
+from janitor.sweep import sweep as sweep_bucket
+from runtime import durations, logs, settings
 from s3_sam3.cli import Exit, show
 
 
@@ -20,7 +24,8 @@ STOP_SECONDS = 10.0
 """Over the janitor's own grace of 5 s."""
 
 app = typer.Typer(
-    help="Delete what nobody needs, and check the books; needs the service key and the bucket's.",
+    help="Delete what nobody needs, and check the credit ledger; needs the service key and the"
+    " bucket's.",
     no_args_is_help=True,
 )
 
@@ -28,7 +33,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def program(env: Mapping[str, str]) -> Program:
-    """The running janitor, with the service key and without a machine's password."""
+    """The janitor as a program of `s3 up`, without a machine's password."""
     return Program(
         name="janitor",
         module="janitor",
@@ -41,14 +46,18 @@ def program(env: Mapping[str, str]) -> Program:
 @app.command()
 def run() -> None:
     """Run the janitor until Ctrl-C; one is enough, several are harmless."""
-    raise SystemExit(asyncio.run(_run()))
+    _finish(serve(_settings()))
 
 
 @app.command()
 def sweep(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it nothing is.")] = False,
     older_than: Annotated[
-        str | None, typer.Option(help="Such as 0s, 30m, 48h, 7d, instead of the settings' ages.")
+        str | None,
+        typer.Option(
+            metavar="SPAN",
+            help="0s, 30m, 48h, 7d. Default: 48h for results, 7d for uploads.",
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most objects to delete.")] = None,
     as_json: AsJson = False,
@@ -58,15 +67,13 @@ def sweep(
 
     Exit codes: 0 done, 1 a done row's manifest is missing, 4 unreachable, 78 configuration.
     """
-    arguments = ["sweep", *(["--yes"] if yes else [])]
-    arguments += ["--older-than", older_than] if older_than else []
-    arguments += ["--limit", str(limit)] if limit else []
-    code, answer = _ask(arguments)
-    if as_json:
-        show.as_json(answer)
-    else:
-        _tell_sweep(answer)
-    raise SystemExit(code)
+    plan = SweepPlan(delete=yes)
+    if older_than is not None:
+        age = _age(older_than)
+        plan = replace(plan, results_age=age, uploads_age=age)
+    if limit is not None:
+        plan = replace(plan, limit=limit)
+    _finish(_sweep(plan, show_report=_as_json if as_json else _as_table))
 
 
 @app.command()
@@ -76,62 +83,79 @@ def ledger(as_json: AsJson = False) -> None:
 
     Exit codes: 0 nowhere, 1 somewhere, 4 unreachable, 78 configuration.
     """
-    code, answer = _ask(["ledger"])
+    _finish(_ledger(as_json=as_json))
+
+
+async def _sweep(plan: SweepPlan, *, show_report: Callable[[SweepReport], None]) -> Exit:
+    async with connected(_settings(), Schedule()) as stores:
+        await check_keys(stores)
+        report = await sweep_bucket(plan, stores.database, stores.bucket)
+    show_report(report)
+    return Exit.REFUSED if report.missing_manifests else Exit.OK
+
+
+async def _ledger(*, as_json: bool) -> Exit:
+    async with connected(_settings(), Schedule()) as stores:
+        found = await stores.database.mismatches()
     if as_json:
-        show.as_json(answer)
+        show.as_json({"mismatches": [each.model_dump(mode="json") for each in found]})
     else:
-        _tell_ledger(answer["mismatches"])
+        _print_mismatches(found)
+    return Exit.REFUSED if found else Exit.OK
+
+
+def _settings() -> JanitorSettings:
+    config = settings.load_or_exit(JanitorSettings)
+    logs.configure(config.s3_log_format)
+    return config
+
+
+def _finish(work: Coroutine[Any, Any, Exit | None]) -> NoReturn:
+    """Run *work*; leave with its exit code, or with that of the error that ended it."""
+    try:
+        code = asyncio.run(work) or Exit.OK
+    except settings.SettingsError as error:
+        show.err.print(error, style="red", markup=False, highlight=False, soft_wrap=True)
+        code = Exit.CONFIGURATION
+    except (RestError, ObjectError) as error:
+        text = f"No usable answer: {error}"
+        show.err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+        code = Exit.UNREACHABLE
     raise SystemExit(code)
 
 
-async def _run() -> int:
-    stop = stop_asked()
-    group = Programs(note=lambda text: show.err.print(f"[yellow]{text}[/]"))
-    group.start(program({}))
+def _age(text: str) -> timedelta:
     try:
-        return await run_until(group, stop)
-    finally:
-        await group.stop()
+        return timedelta(seconds=durations.seconds(text))
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(str(error), param_hint="--older-than") from error
 
 
-def _ask(arguments: list[str]) -> tuple[int, dict[str, Any]]:
-    """Run one of the janitor's own commands; leaves with its exit code when it has no answer."""
-    ended = subprocess.run(  # noqa: S603 - our own module, no shell
-        [sys.executable, "-m", "janitor", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if not ended.stdout:
-        raise SystemExit(ended.returncode or Exit.REFUSED)
-    answer: dict[str, Any] = json.loads(ended.stdout)
-    return ended.returncode, answer
+def _as_json(report: SweepReport) -> None:
+    show.as_json(report.document())
 
 
-def _tell_sweep(report: dict[str, Any]) -> None:
+def _as_table(report: SweepReport) -> None:
     table = Table(title="orphaned objects", title_justify="left")
     for column in ("where", "listed", "old enough", "orphans", "bytes", "oldest", "deleted"):
         table.add_column(column, justify="left" if column == "where" else "right")
-    for place in report["places"]:
-        table.add_row(
-            place["prefix"],
-            *(f"{place[name]:,}" for name in ("seen", "old", "orphans", "orphan_bytes")),
-            show.age(datetime.fromisoformat(place["oldest"])) if place["oldest"] else "",
-            f"{place['deleted']:,}",
-        )
+    for area in report.areas:
+        counts = (area.seen, area.old, area.orphans, area.orphan_bytes)
+        oldest = show.age(area.oldest) if area.oldest else ""
+        table.add_row(area.prefix, *(f"{n:,}" for n in counts), oldest, f"{area.deleted:,}")
     show.out.print(table)
-    for place in report["places"]:
-        for key in place["samples"]:
+    for area in report.areas:
+        for key in area.samples:
             show.out.print(f"  {key}", soft_wrap=True, highlight=False)
-    for key in report["missing_manifests"]:
-        show.err.print(f"[red]A done row names it, and it is not there:[/] {key}", soft_wrap=True)
-    if report["capped"]:
+    for key in report.missing_manifests:
+        show.err.print(f"[red]A done row names it, and it is missing:[/] {key}", soft_wrap=True)
+    if report.capped:
         show.err.print("[yellow]Stopped at the limit; run it again for the rest.[/]")
-    if report["dry_run"] and report["orphans"]:
+    if report.dry_run and report.orphans:
         show.err.print("Nothing was deleted; --yes deletes.")
 
 
-def _tell_ledger(mismatches: list[dict[str, Any]]) -> None:
+def _print_mismatches(mismatches: list[Mismatch]) -> None:
     if not mismatches:
         show.out.print("Balances, ledger and tasks agree.")
         return
@@ -139,5 +163,5 @@ def _tell_ledger(mismatches: list[dict[str, Any]]) -> None:
     for column in ("user", "task", "problem"):
         table.add_column(column, overflow="fold")
     for each in mismatches:
-        table.add_row(each["user_id"] or "", each["result_id"] or "", each["problem"])
+        table.add_row(str(each.user_id or ""), str(each.result_id or ""), each.problem)
     show.out.print(table)

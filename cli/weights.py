@@ -1,9 +1,12 @@
 """`s3 weights` becomes `python -m ai.weights`."""
 
-import typer
+import os
+import sys
 
-from cli.replay import become
+import typer
 
 
 def weights(context: typer.Context) -> None:
-    become("ai.weights", context.args)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "ai.weights", *context.args])  # noqa: S606 - our own module, no shell

@@ -58,7 +58,6 @@ def programs(env: dict[str, str], device: Device = devices.ONLY) -> tuple[Progra
     """The pipeline and the listener of one device; both are restarted when they die."""
     given = {**os.environ, **env}
     own = device.environment(
-        worker=given.get("LISTENER_WORKER", ""),
         port=given.get("PIPELINE_PORT") or DEFAULT_PORT,
         webhook_port=given.get("LISTENER_WEBHOOK_PORT", ""),
     )

@@ -1,1 +1,1 @@
-"""The housekeeper: reaps, deletes what nobody needs, and checks that the books are right."""
+"""Cleans up beside the API: reaping, deletions, retention, orphaned objects, the ledger's check."""

@@ -1,1 +1,1 @@
-"""Wakes on hints, claims jobs, holds leases, moves bytes, settles."""
+"""Wakes on hints, claims tasks, holds leases, moves bytes, settles."""

@@ -1,22 +1,21 @@
 """Puts a worker together: opens what it needs in order, closes it in reverse."""
 
 import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator
 
 from adapters import edge_functions, machine_auth, objects, rest, signed_urls
-from listener import segment
-from listener.attempt import Bench
-from listener.capabilities import Capabilities
-from listener.claim import Claimer
+from listener import pipeline_client
+from listener.attempt import WorkerContext
+from listener.claim import Capabilities, Claimer
 from listener.clock import tick
-from listener.hints import hint_channel
-from listener.lease_store import LeaseStore
+from listener.lease_store import AttemptTimes, LeaseStore
 from listener.model_watch import ModelWatch
 from listener.settings import ListenerSettings
-from listener.signed_objects import FUNCTION, SignedObjects
-from listener.task_objects import BucketObjects, TaskObjects
-from listener.wake import Wake
-from listener.webhooks import WebhookDoor
+from listener.task_objects import FUNCTION, BucketObjects, SignedObjects, TaskObjects
+from listener.wake import Wake, hint_channel
+from listener.webhooks import WebhookServer
 from listener.worker import Worker
 from runtime import logs
 
@@ -25,11 +24,30 @@ log = logs.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def built(config: ListenerSettings) -> AsyncIterator[Worker]:
-    """A worker ready to run. Raises: SettingsError, SignInRefused."""
+async def built(
+    config: ListenerSettings,
+    *,
+    name: str | None = None,
+    lease_seconds: int = AttemptTimes().lease,
+    renew_seconds: float = AttemptTimes().renew,
+) -> AsyncIterator[Worker]:
+    """
+    Open a worker, ready to run.
+
+    *name* stands in its attempts; None: host name and process id.
+    Raises: SettingsError, SignInRefused.
+    """
+    deadline = config.listener_deadline_seconds
+    # claim_tasks refuses a lease that is longer than the deadline.
+    times = AttemptTimes(lease=min(lease_seconds, deadline), renew=renew_seconds, deadline=deadline)
+    name = name or f"{socket.gethostname()}-{os.getpid()}"
     async with contextlib.AsyncExitStack() as stack:
         tokens = await _tokens(config, stack)
-        yield await _worker(config, tokens, stack)
+        database = await stack.enter_async_context(
+            rest.Rest(url=config.supabase_url, key=_apikey(config))
+        )
+        store = LeaseStore(database, tokens, worker=name, times=times)
+        yield await _worker(config, tokens, store, stack)
 
 
 async def _tokens(
@@ -53,20 +71,30 @@ async def _tokens(
 async def _worker(
     config: ListenerSettings,
     tokens: machine_auth.MachineTokens,
+    store: LeaseStore,
     stack: contextlib.AsyncExitStack,
 ) -> Worker:
     wake = Wake()
-    bench = await _bench(config, tokens, stack)
+    session = await stack.enter_async_context(pipeline_client.session())
+    pipeline = pipeline_client.PipelineClient(
+        session, url=config.listener_pipeline_url, api_key=config.api_secret_key.get_secret_value()
+    )
+    context = WorkerContext(
+        store=store,
+        objects=await _objects(config, tokens, stack),
+        pipeline=pipeline,
+        model=ModelWatch(pipeline),
+    )
+    capabilities = Capabilities(
+        slots=config.listener_concurrency, memory_mb=config.listener_memory_mb
+    )
     hints = None
     if config.listener_realtime == "on":
         hints = hint_channel(wake, tokens, url=config.supabase_url, apikey=_apikey(config))
     return Worker(
-        Claimer(wake, bench, concurrency=config.listener_concurrency),
+        Claimer(wake, context, capabilities),
         hints,
-        [
-            bench.model.run(),
-            tick(wake, bench.store, poll_seconds=config.listener_poll_seconds),
-        ],
+        [context.model.run(), tick(wake, store, poll_seconds=config.listener_poll_seconds)],
         webhooks=await _webhooks(config, wake, stack),
         grace_seconds=config.listener_grace_seconds,
     )
@@ -74,44 +102,13 @@ async def _worker(
 
 async def _webhooks(
     config: ListenerSettings, wake: Wake, stack: contextlib.AsyncExitStack
-) -> WebhookDoor | None:
+) -> WebhookServer | None:
     if config.listener_webhook_port is None:
         return None
-    door = WebhookDoor(wake, config.webhook_secrets)
-    runner = await door.open(config.listener_webhook_host, config.listener_webhook_port)
+    server = WebhookServer(wake, config.webhook_secrets)
+    runner = await server.open(config.listener_webhook_port)
     stack.push_async_callback(runner.cleanup)
-    return door
-
-
-async def _bench(
-    config: ListenerSettings,
-    tokens: machine_auth.MachineTokens,
-    stack: contextlib.AsyncExitStack,
-) -> Bench:
-    door = await stack.enter_async_context(rest.Rest(url=config.supabase_url, key=_apikey(config)))
-    session = await stack.enter_async_context(segment.session())
-    segmenter = segment.Segmenter(
-        session, url=config.listener_pipeline_url, api_key=config.api_secret_key.get_secret_value()
-    )
-    store = LeaseStore(
-        door,
-        tokens,
-        worker=config.listener_worker,
-        lease_seconds=config.listener_lease_seconds,
-        deadline_seconds=config.listener_deadline_seconds,
-    )
-    return Bench(
-        store=store,
-        objects=await _objects(config, tokens, stack),
-        segmenter=segmenter,
-        model=ModelWatch(segmenter),
-        capabilities=Capabilities(
-            slots=config.listener_concurrency, memory_mb=config.listener_memory_mb
-        ),
-        lease_seconds=config.listener_lease_seconds,
-        renew_seconds=config.listener_renew_seconds,
-        deadline_seconds=config.listener_deadline_seconds,
-    )
+    return server
 
 
 async def _objects(
@@ -142,7 +139,11 @@ async def _objects(
 
 
 def _apikey(config: ListenerSettings) -> str:
-    """A secret key of the new kind is taken as bearer only beside itself as apikey."""
+    """
+    The `apikey` header of each request to Supabase.
+
+    A secret key of the new kind is accepted as bearer only if it is the apikey as well.
+    """
     if config.supabase_service_key is not None:
         return config.supabase_service_key.get_secret_value()
     return config.supabase_anon_key

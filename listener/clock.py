@@ -1,4 +1,4 @@
-"""The guarantee: a look every few seconds whatever became of the hints, and the reaper."""
+"""The guarantee: a look every few seconds, whether hints come or not; and the reaper."""
 
 import asyncio
 import random
@@ -12,18 +12,17 @@ from runtime import logs
 
 log = logs.get_logger(__name__)
 
-_DICE: Final = random.SystemRandom()
-
+_RANDOM: Final = random.SystemRandom()
 
 _SHORTEST, _LONGEST = 0.5, 1.3
 """
-Of the poll's seconds. By the default of 10 a task that nobody hinted at waits 13 s at most, which
-leaves its claim 2 of the 15 s that are promised.
+Factors of the poll's seconds. With the default of 10 a task without a hint waits 13 s at most, so
+its claim has 2 s left of the 15 s that are promised.
 """
 
 
 async def tick(wake: Wake, store: LeaseStore, *, poll_seconds: float) -> None:
-    """Ask for a look and reap silent attempts, now and then every *poll_seconds* x 0.5 to 1.3."""
+    """Ask for a look and reap silent attempts, now and every *poll_seconds* x 0.5 to 1.3."""
     due = asyncio.Event()
     async with asyncio.TaskGroup() as both:
         # Beside the ticks: a database that answers slowly must not make the next look late.
@@ -31,24 +30,19 @@ async def tick(wake: Wake, store: LeaseStore, *, poll_seconds: float) -> None:
         while True:
             wake.hint(WakeSource.POLL)
             due.set()
-            await asyncio.sleep(poll_seconds * _DICE.uniform(_SHORTEST, _LONGEST))
+            await asyncio.sleep(poll_seconds * _RANDOM.uniform(_SHORTEST, _LONGEST))
 
 
 async def _reap_when(due: asyncio.Event, wake: Wake, store: LeaseStore) -> None:
     while True:
         await due.wait()
         due.clear()
-        if await _reap(store):
+        try:
+            count = await store.reap()
+        except (rest.RestError, machine_auth.MachineAuthError) as error:
+            # Any listener may reap; the next tick tries again.
+            log.warning("reap_failed", error=str(error))
+            continue
+        if count:
+            log.warning("attempts_reaped", count=count)
             wake.hint(WakeSource.POLL)
-
-
-async def _reap(store: LeaseStore) -> int:
-    try:
-        count = await store.reap()
-    except (rest.RestError, machine_auth.MachineAuthError) as error:
-        # Any listener may reap; the next tick tries again.
-        log.warning("reap_failed", error=str(error))
-        return 0
-    if count:
-        log.warning("attempts_reaped", count=count)
-    return count

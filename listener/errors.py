@@ -1,10 +1,9 @@
 """
-What can go wrong in an attempt, by what follows from it.
+What can go wrong in an attempt, grouped by what follows.
 
     ListenerError
-    ├── LeaseLost              the task is not ours any more: nothing is settled
+    ├── LeaseLost              the task belongs to somebody else: nothing is settled
     ├── PipelineGone           nothing was asked of the model: the task is released unharmed
-    ├── TurnNeverCame          nor here
     └── TaskFault              the attempt failed with a code: `fail_task` decides about a retry
         ├── SourceNotFound
         ├── StorageUnavailable
@@ -31,11 +30,11 @@ _BAD_PICTURE: Final = frozenset(
         ErrorCode.IMAGE_TOO_LARGE,
     }
 )
-"""Refusals of a request that, said of a task, mean that its picture is no good."""
+"""Refusals by the pipeline that mean: the task's picture is no good."""
 _BAD_PROMPT: Final = frozenset({ErrorCode.INVALID_REQUEST, ErrorCode.PROMPT_EMPTY})
-"""The same of its prompts, for the API has checked all that can be checked without the picture."""
+"""Refusals that mean: a prompt does not fit the picture. The API checked all the rest."""
 
-_THE_DATABASES: Final = frozenset(
+_DATABASE_ONLY: Final = frozenset(
     {
         ErrorCode.LEASE_EXPIRED,
         ErrorCode.NO_CAPABLE_WORKER,
@@ -50,7 +49,7 @@ class ListenerError(Exception):
 
     @override
     def __str__(self) -> str:
-        """Say what was given, or else the class's docstring."""
+        """The message that was given, else the class's docstring."""
         return super().__str__() or str(type(self).__doc__)
 
 
@@ -60,10 +59,6 @@ class LeaseLost(ListenerError):
 
 class PipelineGone(ListenerError):
     """The pipeline does not answer, or has no model ready."""
-
-
-class TurnNeverCame(ListenerError):
-    """The tasks before it on the same picture took too much of the time there was."""
 
 
 class TaskFault(ListenerError):
@@ -99,7 +94,7 @@ class PipelineBroke(TaskFault):
 
 
 class DeadlineExceeded(TaskFault):
-    """The attempt outlived its hard deadline."""
+    """The attempt reached its hard deadline."""
 
     code = ErrorCode.DEADLINE_EXCEEDED
 
@@ -109,8 +104,8 @@ class Unforeseen(TaskFault):
 
 
 def as_task_code(code: ErrorCode) -> ErrorCode:
-    """The code that a task's row may carry for an error the pipeline answered with."""
-    if code in TASK_ERROR_CODES - _THE_DATABASES:
+    """The code for the task's row, for a *code* that the pipeline answered."""
+    if code in TASK_ERROR_CODES - _DATABASE_ONLY:
         return code
     if code in _BAD_PICTURE:
         return ErrorCode.INVALID_IMAGE
@@ -121,7 +116,7 @@ def as_task_code(code: ErrorCode) -> ErrorCode:
 
 @contextlib.contextmanager
 def one_error() -> Iterator[None]:
-    """Raise what stopped a TaskGroup by itself: the first error in it, a lost lease before all."""
+    """Raise one error out of a TaskGroup's: a lost lease if there is one, else the first."""
     try:
         yield
     except BaseExceptionGroup as group:

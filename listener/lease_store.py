@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,11 +18,19 @@ from s3_sam3.contracts.tasks import MediaKind, ReleaseReason, Settlement
 
 log = logs.get_logger(__name__)
 
-_UNAUTHENTICATED: Final = 401
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptTimes:
+    """How long an attempt may be silent, and how long it may take; in seconds."""
+
+    lease: int = 30
+    renew: float = 2.0
+    """Pause between two renewals. A cancelled task is let go at the next one."""
+    deadline: int = 300
 
 
 class Claim(BaseModel):
-    """A task in hand: one row of `claim_tasks`. Its token is the lease and the fence."""
+    """A claimed task: one row of `claim_tasks`. Its token is the lease and the fence."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,63 +47,50 @@ class Claim(BaseModel):
     asked_at: float
     """Loop time before the claim was sent, from which the lease surely lasts its seconds."""
 
-    @property
-    def lead_token(self) -> int:
-        """Each task is claimed by itself."""
-        return self.token
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Claimed:
     """What one look at the queue brought."""
 
-    pictures: int
-    """Different ones; the limit of the look counted these."""
-    tasks: int
+    count: int
+    """Tasks, also those that could not be read."""
     claims: list[Claim]
-    """Those that could be read."""
 
 
 class LeaseStore:
-    """Calls the worker functions with the machine's token; a refused token is replaced once."""
+    """Calls the worker functions with the machine's token."""
 
     def __init__(
         self,
-        door: rest.Rest,
+        database: rest.Rest,
         tokens: machine_auth.MachineTokens,
         *,
         worker: str,
-        lease_seconds: int,
-        deadline_seconds: int,
+        times: AttemptTimes,
     ) -> None:
-        self._door = door
+        self.times = times
+        self._database = database
         self._tokens = tokens
         self._worker = worker
-        self._lease_seconds = lease_seconds
-        self._deadline_seconds = deadline_seconds
 
-    async def claim(self, limit: int, capabilities: Mapping[str, Any]) -> Taken:
+    async def claim(self, limit: int, capabilities: Mapping[str, Any]) -> Claimed:
         """Take up to *limit* due tasks, of those that *capabilities* can do."""
         asked_at = asyncio.get_running_loop().time()
         rows = await self._call(
             "claim_tasks",
             p_worker=self._worker,
             p_limit=limit,
-            p_lease_seconds=self._lease_seconds,
-            p_deadline_seconds=self._deadline_seconds,
+            p_lease_seconds=self.times.lease,
+            p_deadline_seconds=self.times.deadline,
             p_capabilities=dict(capabilities),
         )
         read = [await self._read({**row, "asked_at": asked_at}) for row in rows or []]
-        return Taken(
-            pictures=len(read),
-            tasks=len(read),
-            claims=[claim for claim in read if claim is not None],
-        )
+        return Claimed(count=len(read), claims=[claim for claim in read if claim is not None])
 
     async def renew(self, token: int) -> Settlement:
         """Push the lease's end forward."""
         return await self._settlement(
-            "renew_lease", p_token=token, p_lease_seconds=self._lease_seconds
+            "renew_lease", p_token=token, p_lease_seconds=self.times.lease
         )
 
     async def report_progress(self, token: int, share: float, computed: int) -> Settlement:
@@ -119,21 +114,16 @@ class LeaseStore:
         return await self._settlement("release_task", p_token=token, p_reason=reason.value)
 
     async def reap(self) -> int:
-        """End the attempts of silent workers: how many there were."""
+        """End the attempts of silent workers; answers how many there were."""
         return int(await self._call("reap_tasks"))
 
     async def _settlement(self, function: str, **params: Any) -> Settlement:
         return Settlement(await self._call(function, **params))
 
     async def _call(self, function: str, **params: Any) -> Any:
-        token = await self._tokens.token()
-        try:
-            return await self._door.rpc(function, params, token)
-        except rest.RestRefused as error:
-            if error.status != _UNAUTHENTICATED:
-                raise
-        self._tokens.forget(token)
-        return await self._door.rpc(function, params, await self._tokens.token())
+        return await machine_auth.with_token(
+            self._tokens, lambda token: self._database.rpc(function, params, token)
+        )
 
     async def _read(self, row: dict[str, Any]) -> Claim | None:
         try:
@@ -145,7 +135,7 @@ class LeaseStore:
             return None
 
     async def _give_up(self, token: int) -> None:
-        """Fail what cannot be read. If that is lost the reaper ends it; the other rows go on."""
+        """Fail what cannot be read. If that call is lost too, the reaper ends the attempt."""
         try:
             await self.fail(token, ErrorCode.INTERNAL, "the worker could not read the task")
         except (rest.RestError, machine_auth.MachineAuthError) as error:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from listener.segment import Segmenter
+from listener.pipeline_client import PipelineClient
 from runtime import logs
 from s3_sam3.contracts.manifest import ModelInfo
 from s3_sam3.contracts.pipeline import Health, HealthAnswer
@@ -18,8 +18,8 @@ _WORKING: Final = frozenset({Health.READY, Health.BUSY})
 class ModelWatch:
     """Knows whether claiming makes sense; `run` keeps it up to date."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
+    def __init__(self, pipeline: PipelineClient) -> None:
+        self._pipeline = pipeline
         self._working = asyncio.Event()
         self._last: tuple[str, str | None] | None = None
         self.model: ModelInfo | None = None
@@ -28,7 +28,7 @@ class ModelWatch:
     async def run(self) -> None:
         """Ask the pipeline every second until cancelled."""
         while True:
-            self._note(await self._segmenter.health())
+            self._note(await self._pipeline.health())
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def until_working(self) -> None:
@@ -36,7 +36,7 @@ class ModelWatch:
         await self._working.wait()
 
     def gone(self) -> None:
-        """Take note that an attempt found nobody there; the next look may say otherwise."""
+        """Claim nothing until the next look: an attempt could not reach the pipeline."""
         self._working.clear()
 
     def _note(self, answer: HealthAnswer | None) -> None:

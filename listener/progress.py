@@ -1,4 +1,4 @@
-"""How far an attempt is, told beside the work and never in its way."""
+"""How far an attempt is, reported beside the work."""
 
 import asyncio
 from enum import Enum
@@ -7,7 +7,7 @@ from typing import Final
 from adapters import machine_auth, rest
 from listener.errors import LeaseLost
 from listener.lease_store import Claim, LeaseStore
-from listener.segment import Segmenter
+from listener.pipeline_client import PipelineClient
 from runtime import logs
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.tasks import Settlement
@@ -23,7 +23,6 @@ class Milestone(float, Enum):
     """Shares of an attempt, roughly by time on a GPU."""
 
     CLAIMED = 0.0
-    FETCHED = 0.05
     SENT = 0.1
     PREDICTED = 0.9
     STORED = 0.97
@@ -32,26 +31,25 @@ class Milestone(float, Enum):
 class Progress:
     """The latest milestone of one attempt, and the prompts that the model is done with."""
 
-    def __init__(self, claim: Claim, store: LeaseStore, segmenter: Segmenter) -> None:
+    def __init__(self, claim: Claim, store: LeaseStore, pipeline: PipelineClient) -> None:
         self.milestone = Milestone.CLAIMED
         self._token = claim.token
         self._prompts = len(claim.prompts)
-        self._worth = limits.CREDITS_PER_PROMPT * claim.options.passes
-        """Credits of one prompt."""
+        self._prompt_credits = limits.CREDITS_PER_PROMPT * claim.options.passes
         self._store = store
-        self._segmenter = segmenter
+        self._pipeline = pipeline
         self._computed = 0
         self._moved = False
 
     def reach(self, milestone: Milestone) -> None:
-        """Note the milestone; `tell` sends it when it is its time."""
+        """Note the milestone; `tell` reports it later."""
         self.milestone = milestone
         if milestone is Milestone.PREDICTED:
             self._computed = self._prompts
         self._moved = True
 
     async def tell(self) -> None:
-        """Report until cancelled. Raises: LeaseLost, when the database says so."""
+        """Report until cancelled. Raises: LeaseLost."""
         while True:
             await asyncio.sleep(_GAP_SECONDS)
             if self.milestone is Milestone.SENT:
@@ -62,8 +60,8 @@ class Progress:
 
     async def _look(self) -> None:
         """Ask the pipeline how many prompts it is done with."""
-        computed = await self._segmenter.computed(str(self._token))
-        # After the answer has come there is nothing to ask any more.
+        computed = await self._pipeline.computed(str(self._token))
+        # Not known, or less: the answer has come meanwhile.
         if computed is not None and computed > self._computed:
             self._computed = computed
             self._moved = True
@@ -71,7 +69,7 @@ class Progress:
     async def _report(self) -> None:
         try:
             answer = await self._store.report_progress(
-                self._token, self._share(), self._computed * self._worth
+                self._token, self._share(), self._computed * self._prompt_credits
             )
         except (rest.RestError, machine_auth.MachineAuthError) as error:
             # The next report says more than this one, and the renewal guards the lease.
@@ -81,7 +79,7 @@ class Progress:
             raise LeaseLost
 
     def _share(self) -> float:
-        """The milestone, and between the last two the share of prompts."""
+        """From 0 to 1; while the model works, by the share of prompts."""
         if self.milestone is not Milestone.SENT:
             return float(self.milestone)
         sent, predicted = float(Milestone.SENT), float(Milestone.PREDICTED)

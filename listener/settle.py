@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
-import tenacity
-
 from adapters import machine_auth, rest
-from listener.deposit import Deposit
-from listener.lease_store import LeaseStore
+from adapters.retrying import retrying
+from listener.attempt import Attempt
 from runtime import logs
+from s3_sam3.contracts import object_keys
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.tasks import ReleaseReason, Settlement
 
@@ -19,12 +18,16 @@ log = logs.get_logger(__name__)
 
 _NO_ANSWER: Final = (rest.RestUnavailable, machine_auth.AuthUnavailable, TimeoutError)
 
+_LEAST_SECONDS: Final = 2.0
+"""For at least one try, even with the lease at its end: the fence makes a late one harmless."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """The result lies in the store."""
+    """The result is in the object store."""
 
-    deposit: Deposit
+    keys: Mapping[str, str]
+    """File name -> key."""
     instance_count: int
     summary: Mapping[str, Any]
 
@@ -48,64 +51,37 @@ class Released:
 Outcome = Completed | Failed | Released
 
 
-async def settle(
-    token: int,
-    outcome: Outcome,
-    store: LeaseStore,
-    *,
-    ends_at: float,
-    timings: dict[str, float],
-) -> None:
+async def settle(attempt: Attempt, outcome: Outcome) -> None:
     """
-    Tell the database how the attempt ended, and the log.
+    Tell the database and the log how the attempt ended.
 
     Sending the same settlement again is harmless (`duplicate`). When the lease ends first, or the
     database refuses, the attempt stays open and the reaper ends it.
     """
-    loop = asyncio.get_running_loop()
-    began_at = loop.time()
+    now = asyncio.get_running_loop().time()
+    again = retrying(lambda error: isinstance(error, _NO_ANSWER), attempts=None, longest=2.0)
     try:
-        answer = await _insist(token, outcome, store, ends_at, timings)
+        with attempt.timed("settle"):
+            async with asyncio.timeout_at(max(attempt.lease.ends_at, now + _LEAST_SECONDS)):
+                answer: Settlement = await again(_send, attempt, outcome)
     except (rest.RestError, machine_auth.MachineAuthError, TimeoutError) as error:
         log.warning("settlement_lost", outcome=type(outcome).__name__, error=repr(error))
         return
-    timings["settle_ms"] = round((loop.time() - began_at) * 1000, 1)
-    _tell(outcome, answer, timings)
+    _tell(outcome, answer, attempt.timings)
 
 
-async def _insist(
-    token: int,
-    outcome: Outcome,
-    store: LeaseStore,
-    ends_at: float,
-    timings: Mapping[str, float],
-) -> Settlement:
-    loop = asyncio.get_running_loop()
-    # At least one try, even with the lease at its end: the fence makes a late one harmless.
-    async with asyncio.timeout_at(max(ends_at, loop.time() + 2.0)):
-        async for attempt in tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(_NO_ANSWER),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=2.0),
-            reraise=True,
-        ):
-            with attempt:
-                return await _send(token, outcome, store, timings)
-    raise AssertionError  # tenacity returns or raises
-
-
-async def _send(
-    token: int, outcome: Outcome, store: LeaseStore, timings: Mapping[str, float]
-) -> Settlement:
+async def _send(attempt: Attempt, outcome: Outcome) -> Settlement:
+    store, token = attempt.context.store, attempt.claim.token
     match outcome:
-        case Completed(deposit=deposit):
+        case Completed(keys=keys):
             return await store.complete(
                 token,
-                p_manifest_url=deposit.manifest_url,
-                p_mask_image_url=deposit.mask_image_url,
-                p_overlay_image_url=deposit.overlay_image_url,
+                p_manifest_url=keys[object_keys.MANIFEST],
+                p_mask_image_url=keys[object_keys.MASK],
+                p_overlay_image_url=keys[object_keys.OVERLAY],
                 p_instance_count=outcome.instance_count,
                 p_summary=dict(outcome.summary),
-                p_timings=dict(timings),
+                p_timings=dict(attempt.timings),
             )
         case Failed(code=code, detail=detail):
             return await store.fail(token, code, detail)

@@ -1,34 +1,93 @@
 """
-Hint 3: `POST /webhooks/supabase`, for a listener with an address.
+`POST /webhooks/supabase`: hints by webhook, for a listener that has an address.
 
 A webhook makes the listener look, and nothing else: what there is to do is asked of the database.
 So a forged, lost, doubled or late one costs a look or a wait, never a wrong task.
+
+Signed webhooks (Standard Webhooks) come from our database and from the Edge Function
+`notify-listener`. Supabase's native Database Webhooks cannot sign and carry a shared secret. Both
+have the native body.
 """
 
 import asyncio
+import hmac
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any, Final, Literal
 
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from listener.wake import Wake, WakeSource
-from listener.webhooks_proof import Change, NotProven, Secrets
 from runtime import logs, settings
+from s3_sam3 import signatures
 from s3_sam3.contracts.bodies import Envelope, ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS, ErrorCode
+from s3_sam3.contracts.tasks import TaskStatus
 
 
 log = logs.get_logger(__name__)
 
+HOST: Final = "127.0.0.1"
+"""TLS ends in a proxy on this host."""
 PATH: Final = "/webhooks/supabase"
-
+SHARED_SECRET_HEADER: Final = "x-webhook-secret"  # noqa: S105 - the name of a header, no secret
 MAX_BODY_BYTES: Final = 64 * 1024
+
 _BODY_SECONDS: Final = 5.0
+_TASK_TABLE: Final = ("public", "segmentation_results")
+
+
+class NotProven(Exception):
+    """Neither a signature nor the shared secret says who sent the webhook."""
+
+
+class Change(BaseModel):
+    """A Database Webhook's body; other keys are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: Literal["INSERT", "UPDATE", "DELETE"]
+    schema_: str = Field(alias="schema")
+    table: str
+    record: dict[str, Any] | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether there may be a task to claim; a record without status counts as pending."""
+        if (self.schema_, self.table) != _TASK_TABLE or self.record is None:
+            return False
+        return bool(self.record.get("status", TaskStatus.PENDING) == TaskStatus.PENDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What proves a sender; at least one of the two is there."""
+
+    signing: tuple[str, ...] = field(default=(), repr=False)
+    """Standard Webhooks secrets, `whsec_…`; several while they change."""
+    shared: str | None = field(default=None, repr=False)
+
+    def check(self, headers: Mapping[str, str], body: bytes, now: float) -> None:
+        """
+        Check who sent *body*, at *now* in Unix seconds.
+
+        A webhook that has a signature is judged by it alone. Raises: NotProven.
+        """
+        if signatures.SIGNATURE_HEADER in headers:
+            try:
+                signatures.verify(self.signing, headers, body, now)
+            except signatures.SignatureError as error:
+                raise NotProven(type(error).__name__) from error
+            return
+        offered = headers.get(SHARED_SECRET_HEADER, "").encode(errors="surrogateescape")
+        if not self.shared or not hmac.compare_digest(self.shared.encode(), offered):
+            raise NotProven("no signature and no shared secret")
 
 
 class _Refused(Exception):
@@ -37,48 +96,44 @@ class _Refused(Exception):
         self.code = code
 
 
-class WebhookDoor:
-    """Takes webhooks in and turns them into hints."""
+class WebhookServer:
+    """Receives webhooks and turns news into hints."""
 
     def __init__(
-        self,
-        wake: Wake,
-        secrets: Secrets,
-        *,
-        now: Callable[[], float] = time.time,
+        self, wake: Wake, secrets: Secrets, *, now: Callable[[], float] = time.time
     ) -> None:
         self.answers: Counter[int] = Counter()
         """How many webhooks were answered with each status."""
         self.port: int | None = None
-        """Where it listens, once it does."""
+        """None until it listens."""
         self._wake = wake
         self._secrets = secrets
         self._now = now
 
     def application(self) -> web.Application:
-        """The door, as an application that is not yet served."""
+        """The routes, not yet served."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post(PATH, self._receive)
         return app
 
-    async def open(self, host: str, port: int) -> web.AppRunner:
+    async def open(self, port: int) -> web.AppRunner:
         """Listen; the caller cleans the runner up. Raises: SettingsError."""
         runner = web.AppRunner(
             self.application(),
             access_log=None,
             shutdown_timeout=1.0,
-            # Signed are the bytes as they came, whatever Content-Encoding says of them.
+            # The signature is of the bytes as they came, so Content-Encoding is ignored.
             auto_decompress=False,
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, HOST, port).start()
         except OSError as error:
             await runner.cleanup()
             msg = f"LISTENER_WEBHOOK_PORT: {error.strerror or error}"
             raise settings.SettingsError(msg) from None
         self.port = runner.addresses[0][1]
-        log.info("webhooks_open", host=host, port=self.port, path=PATH)
+        log.info("webhooks_open", host=HOST, port=self.port, path=PATH)
         return runner
 
     async def _receive(self, request: web.Request) -> web.Response:
@@ -87,21 +142,20 @@ class WebhookDoor:
         except _Refused as refusal:
             answer = _envelope(refusal)
         else:
-            answer = web.Response(status=204)
+            answer = web.Response(status=HTTPStatus.NO_CONTENT)
         self.answers[answer.status] += 1
         return answer
 
     async def _take(self, request: web.Request) -> None:
         body = await _body(request)
         try:
-            self._secrets.prove(request.headers, body, self._now())
+            self._secrets.check(request.headers, body, self._now())
         except NotProven as error:
             log.warning("webhook_refused", reason=str(error))
             raise _Refused(
                 ErrorCode.UNAUTHENTICATED, "The webhook is not signed with a known secret."
             ) from None
         if _change(body).is_news:
-            # One that comes twice makes the listener look twice, which is harmless.
             self._wake.hint(WakeSource.WEBHOOK)
 
 

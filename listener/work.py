@@ -1,110 +1,103 @@
-"""The work of one attempt: fetch, segment, deposit."""
+"""The work of one attempt: read the picture, ask the pipeline, store what it found."""
 
-import asyncio
 from typing import Any, Final
 
+from adapters import objects
 from listener import errors, settle
-from listener.deposit import deposit
-from listener.lease_store import Claim
-from listener.progress import Milestone, Progress
-from listener.ride import Ride
-from listener.segment import Segmented, Segmenter
-from listener.stopwatch import Stopwatch
-from listener.task_objects import TaskObjects
+from listener.attempt import Attempt
+from listener.pipeline_client import ManifestHead, Segmented
+from listener.progress import Milestone
 from runtime import logs
-from s3_sam3.contracts import pipeline, prompts
+from s3_sam3.contracts import object_keys, pipeline, prompts
 from s3_sam3.contracts.errors import ErrorCode
 
 
 log = logs.get_logger(__name__)
 
 _MODEL_SHARE: Final = 0.95
-"""Of the time left, what the pipeline may take; the rest is for its answer and for storing it."""
+"""Share of the time left that the pipeline may take; the rest is for storing its answer."""
 
 _LEAST_SECONDS: Final = 0.001
 
-_TURN_SHARE: Final = 0.5
-"""Of the time left, how long a rider stands in line; a turn with less left would be none."""
 
-
-async def work(
-    claim: Claim,
-    ride: Ride,
-    *,
-    ends_at: float,
-    segmenter: Segmenter,
-    objects: TaskObjects,
-    progress: Progress,
-    watch: Stopwatch,
-) -> settle.Completed:
+async def work(attempt: Attempt) -> settle.Completed:
     """
-    Do what *claim* asks for, by the loop time *ends_at*. The caller bounds the time all the same.
+    Do what the claim asks for. The caller bounds the time and keeps the lease.
 
-    Raises: TaskFault and its leaves, PipelineGone, TurnNeverCame.
+    Raises: TaskFault and its leaves, PipelineGone.
     """
-    with watch.span("fetch"):
-        image = await ride.picture(claim)
-    progress.reach(Milestone.FETCHED)
-    with watch.span("turn"):
-        await _take_turn(ride, ends_at)
-    try:
-        progress.reach(Milestone.SENT)
-        with watch.span("model"):
-            segmented = await _segmented(claim, image, segmenter, ends_at)
-    finally:
-        ride.turn.release()
-    progress.reach(Milestone.PREDICTED)
-    with watch.span("store"):
-        stored = await deposit(claim, segmented, objects)
-    progress.reach(Milestone.STORED)
+    with attempt.timed("fetch"):
+        picture = await _fetch(attempt)
+    attempt.progress.reach(Milestone.SENT)
+    with attempt.timed("model"):
+        segmented = await _segment(attempt, picture)
+    attempt.progress.reach(Milestone.PREDICTED)
+    with attempt.timed("store"):
+        keys = await _store(attempt, segmented)
+    attempt.progress.reach(Milestone.STORED)
     return settle.Completed(
-        deposit=stored,
+        keys=keys,
         instance_count=segmented.head.instance_count,
-        summary=_summary(segmented, watch),
+        summary=_summary(segmented.head, attempt.timings),
     )
 
 
-async def _take_turn(ride: Ride, ends_at: float) -> None:
-    """Wait for the place at the pipeline. Raises: TurnNeverCame."""
-    now = asyncio.get_running_loop().time()
+async def _fetch(attempt: Attempt) -> bytes:
+    """Raises: SourceNotFound, StorageUnavailable, PipelineRefused (the picture is too large)."""
     try:
-        async with asyncio.timeout_at(now + (ends_at - now) * _TURN_SHARE):
-            await ride.turn.acquire()
-    except TimeoutError:
-        raise errors.TurnNeverCame from None
+        return await attempt.context.objects.read_source(attempt.claim)
+    except objects.ObjectNotFound as error:
+        raise errors.SourceNotFound from error
+    except objects.ObjectTooLarge as error:
+        raise errors.PipelineRefused(ErrorCode.FILE_TOO_LARGE, "too many bytes") from error
+    except objects.ObjectError as error:
+        raise errors.StorageUnavailable(f"could not read: {error}") from error
 
 
-async def _segmented(claim: Claim, image: bytes, segmenter: Segmenter, ends_at: float) -> Segmented:
-    """Ask the pipeline; when memory runs out, once more and frugally, in the same attempt."""
-    name = str(claim.token)
+async def _segment(attempt: Attempt, picture: bytes) -> Segmented:
+    """Ask the pipeline; when its memory runs out, once more and frugally."""
+    name = str(attempt.claim.token)
+    client = attempt.context.pipeline
     try:
-        return await segmenter.segment(image, _request(claim, ends_at), name=name)
+        return await client.segment(picture, _request(attempt), name=name)
     except errors.PipelineRefused as refusal:
         if refusal.code is not ErrorCode.OUT_OF_MEMORY:
             raise
         log.warning("out_of_memory", again="frugal")
-    return await segmenter.segment(image, _request(claim, ends_at, frugal=True), name=name)
+    return await client.segment(picture, _request(attempt, frugal=True), name=name)
 
 
-def _request(claim: Claim, ends_at: float, *, frugal: bool = False) -> pipeline.PredictRequest:
+def _request(attempt: Attempt, *, frugal: bool = False) -> pipeline.PredictRequest:
     """
-    What to ask now, so that the pipeline gives up by itself before the attempt is over.
+    Build the request with less time than the attempt has.
 
-    A model that nobody waits for any more would hold up whoever is next.
+    The pipeline then gives up by itself and is free for the next task.
     """
-    left = ends_at - asyncio.get_running_loop().time()
+    claim = attempt.claim
     return pipeline.PredictRequest(
         prompts=prompts.with_ids(claim.prompts),
         options=claim.options,
         scope=str(claim.user_id),
         frugal=frugal,
-        seconds=max(left * _MODEL_SHARE, _LEAST_SECONDS),
+        seconds=max(attempt.seconds_left * _MODEL_SHARE, _LEAST_SECONDS),
     )
 
 
-def _summary(segmented: Segmented, watch: Stopwatch) -> dict[str, Any]:
+async def _store(attempt: Attempt, segmented: Segmented) -> dict[str, str]:
+    """Write the result under the claim's token, so that only settling makes it visible."""
+    files = {
+        object_keys.MASK: segmented.mask_png,
+        object_keys.OVERLAY: segmented.overlay_webp,
+        object_keys.MANIFEST: segmented.manifest_json,
+    }
+    try:
+        return await attempt.context.objects.write_results(attempt.claim, files)
+    except objects.ObjectError as error:
+        raise errors.StorageUnavailable(f"could not write: {error}") from error
+
+
+def _summary(head: ManifestHead, timings: dict[str, float]) -> dict[str, Any]:
     """What a list of results shows without reading the manifest."""
-    head = segmented.head
     return {
         "image": head.image.model_dump(),
         "model": head.model.model_dump(),
@@ -118,6 +111,6 @@ def _summary(segmented: Segmented, watch: Stopwatch) -> dict[str, Any]:
             }
             for prompt in head.prompts
         ],
-        "timings": dict(watch.timings),
+        "timings": dict(timings),
         "pipeline": head.timings.model_dump(),
     }

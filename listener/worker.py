@@ -1,4 +1,4 @@
-"""The life of the process: start, drain, leave."""
+"""The life of the process: start, drain, exit."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from listener.claim import Claimer
-from listener.webhooks import WebhookDoor
+from listener.webhooks import WebhookServer
 from runtime import logs
 from s3_sam3 import realtime
 
@@ -15,39 +15,39 @@ log = logs.get_logger(__name__)
 
 
 class Worker:
-    """Runs the claimer and its side tasks until stopped."""
+    """Runs the claimer and the other parts until stopped."""
 
     def __init__(
         self,
         claimer: Claimer,
         hints: realtime.SupervisedChannel | None,
-        sides: list[Coroutine[Any, Any, None]],
+        parts: list[Coroutine[Any, Any, None]],
         *,
-        webhooks: WebhookDoor | None = None,
+        webhooks: WebhookServer | None = None,
         grace_seconds: float,
     ) -> None:
         self.claimer = claimer
         self.hints = hints
         self.webhooks = webhooks
-        self._sides = [*([hints.run()] if hints else []), *sides]
+        self._parts = [*([hints.run()] if hints else []), *parts]
         self._grace_seconds = grace_seconds
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
 
     def stop(self) -> None:
-        """Drain; said twice: release everything now. A stop before `run` is not lost."""
+        """Drain; called twice: release everything now. A stop before `run` is not lost."""
         if self._stopping.is_set():
             self._hurrying.set()
         self._stopping.set()
 
     async def run(self) -> None:
         """
-        Live until stopped, then drain. Raises what a side task died of.
+        Run until stopped, then drain. Raises what a part failed with.
 
-        If one part dies, all end: attempts release their tasks, and the process leaves loudly.
+        If one part fails, all end: attempts release their tasks, and the process exits with it.
         """
         async with asyncio.TaskGroup() as life:
-            sides = [life.create_task(side) for side in self._sides]
+            parts = [life.create_task(part) for part in self._parts]
             async with asyncio.TaskGroup() as attempts:
                 claiming = life.create_task(self.claimer.run(attempts))
                 log.info("listener_started")
@@ -55,8 +55,8 @@ class Worker:
                 claiming.cancel()
                 await asyncio.wait({claiming})
                 await self._drain()
-            for side in sides:
-                side.cancel()
+            for part in parts:
+                part.cancel()
         log.info("listener_stopped")
 
     async def _drain(self) -> None:

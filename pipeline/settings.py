@@ -1,9 +1,7 @@
 """The pipeline's settings (docs/settings.md); `runtime.settings.load_or_exit` reads them."""
 
-from pathlib import Path
 from typing import Literal
 
-import platformdirs
 from pydantic import Field, SecretStr
 
 from runtime.settings import EnvironmentSettings
@@ -41,6 +39,4 @@ class Settings(EnvironmentSettings):
     sam3_compile: Compile = "off"
     sam3_self_test: SelfTest = "picture"
     hf_token: SecretStr | None = None
-    s3_cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("s3-sam3"))
-    """Where the revision of large weights is remembered."""
     s3_log_format: Literal["auto", "json", "text"] = "auto"

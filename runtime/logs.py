@@ -1,8 +1,8 @@
 """
 Structured logs: one line per transition, as JSON or for people, and never a secret.
 
-`bind` puts ids (request_id, task_id) on every later line of the same task or request; they live
-in contextvars, so they follow awaits and do not leak into neighbours.
+`bound` puts ids (request_id, task_id) on the lines of one task or request. They are kept in
+contextvars, so they follow awaits and stay out of other tasks.
 """
 
 import logging
@@ -16,12 +16,8 @@ import structlog
 
 LogFormat = Literal["auto", "json", "text"]
 
-bind = structlog.contextvars.bind_contextvars
-"""Put ids on every later line of this context: `bind(task_id=...)`."""
 bound = structlog.contextvars.bound_contextvars
-"""The same as a context manager."""
-clear = structlog.contextvars.clear_contextvars
-"""Forget what was bound in this context."""
+"""Put ids on every line logged inside: `with bound(task_id=...)`."""
 
 _SECRET_NAME: Final = re.compile(
     r"authorization|apikey|api_key|password|secret|cookie|(access|refresh|bearer)_?token|^jwt$",

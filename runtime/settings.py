@@ -2,7 +2,7 @@
 Settings groups that several processes read, and the one way to read settings.
 
 A field's name is its environment variable in lower case, so a process joins groups by inheriting
-from them, and a fault names the variable. The service key stands in a group of its own: a process
+from them, and an error names the variable. The service key is in a group of its own: a process
 that does not inherit it cannot hold it.
 """
 
@@ -46,6 +46,13 @@ class SupabaseServiceSettings(SupabaseSettings):
     """For a trusted host only: the key that passes row-level security."""
 
     supabase_service_key: SecretStr | None = None
+
+
+class ServiceKeySettings(EnvironmentSettings):
+    """For a process that can do nothing without that key."""
+
+    supabase_url: HttpUrl
+    supabase_service_key: SecretStr = Field(min_length=1)
 
 
 class R2Settings(EnvironmentSettings):

@@ -1,4 +1,4 @@
-"""Customers with webhooks, a receiver that answers as told, and dispatchers that tests start."""
+"""Users with webhooks, a receiver that answers as told, and dispatchers that tests start."""
 
 import asyncio
 import contextlib
@@ -16,21 +16,19 @@ from psycopg.rows import dict_row
 from adapters.rest import Rest
 from devstack.testing import SignedUpUser, Stack
 from s3_sam3.contracts import object_keys
+from webhooks.delivery import serve
 from webhooks.delivery.dispatching import Dispatcher
-from webhooks.delivery.outbox import Outbox
-from webhooks.delivery.sending import Sender
-from webhooks.delivery.serve import lines_of
-from webhooks.delivery.settings import DispatcherSettings
+from webhooks.delivery.serve import DispatcherSettings, Limits
 
 
 DispatcherProcess = ListenerProcess
 """`python -m webhooks.delivery`, and what it logged."""
 
 Spawn = Callable[..., Awaitable[DispatcherProcess]]
-"""`await spawn(DISPATCHER_…=…)`: a dispatcher process, killed at the end."""
+"""`await spawn(limits=…, DISPATCHER_…=…)`: a dispatcher process, killed at the end."""
 
 Dispatching = Callable[..., contextlib.AbstractAsyncContextManager[Dispatcher]]
-"""`async with dispatching(dispatcher_…=…)`: a dispatcher in this process."""
+"""`async with dispatching(per_endpoint=…)`: a dispatcher in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +57,7 @@ def status(code: int, **headers: str) -> Answering:
 
 @dataclass(kw_only=True)
 class Receiver:
-    """A customer's server on 127.0.0.1; it keeps what it got and answers as told."""
+    """A user's server on 127.0.0.1; it keeps what it got and answers as told."""
 
     answering: Answering = field(default_factory=lambda: status(200))
     got: list[Got] = field(default_factory=list)
@@ -199,33 +197,19 @@ class PostOffice:
 
 
 @contextlib.asynccontextmanager
-async def dispatching(stack: Stack, **changed: Any) -> AsyncIterator[Dispatcher]:
-    """A dispatcher in this process, quick, with settings changed by keyword."""
-    quick = {"dispatcher_poll_seconds": 0.05, "dispatcher_allow_private": True}
+async def dispatching(stack: Stack, **limits: Any) -> AsyncIterator[Dispatcher]:
+    """A dispatcher in this process, quick, with limits by keyword."""
     config = DispatcherSettings.model_validate(
         {
             "supabase_url": stack.url,
             "supabase_service_key": stack.service_key,
-            **quick,
-            **changed,
+            "dispatcher_allow_private": True,
         }
     )
-    async with (
-        Rest(url=stack.url, key=stack.service_key) as door,
-        Sender(
-            timeout_seconds=config.dispatcher_timeout_seconds,
-            allow_private=config.dispatcher_allow_private,
-        ) as sender,
-    ):
-        dispatcher = Dispatcher(
-            Outbox(door, lease_seconds=config.dispatcher_lease_seconds),
-            sender,
-            lines_of(config),
-            poll_seconds=config.dispatcher_poll_seconds,
-            concurrency=config.dispatcher_concurrency,
-        )
+    quick = Limits(**{"poll_seconds": 0.05, **limits})
+    async with serve.built(config, quick) as dispatcher:
         stop = asyncio.Event()
-        life = asyncio.create_task(dispatcher.run(stop, grace=config.dispatcher_grace_seconds))
+        life = asyncio.create_task(dispatcher.run(stop, grace=quick.grace_seconds))
         try:
             yield dispatcher
         finally:

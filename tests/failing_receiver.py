@@ -1,19 +1,20 @@
 """A webhook receiver that fails as a test tells it, and messages to replay to it."""
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
 
-from adapters import signatures
-from webhooks.replay.messages import Attempt, Message
+from s3_sam3 import signatures
+from s3_sam3.recordings.messages import Attempt, Message
 
 
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -71,9 +72,24 @@ class Receiver:
         return web.json_response({"ok": False}, status=500)
 
 
+@contextlib.asynccontextmanager
+async def receiving(receiver: Receiver) -> AsyncIterator[Receiver]:
+    """Let *receiver* serve on a free port."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", receiver.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    yield receiver
+    if receiver.gate is not None:
+        receiver.gate.set()
+    await runner.cleanup()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A finished `python -m webhooks.replay`."""
+    """A finished `s3 replay`."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""A house with people, tasks and objects in it, and janitors that tests start."""
+"""A platform with users, tasks and objects in it, and janitors that tests start."""
 
 import asyncio
 import uuid
@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
 from devstack.testing import SignedUpUser, Stack
-from janitor.housekeeping import Housekeeping
+from janitor.database import Database
 from s3_sam3.contracts import object_keys
 
 
@@ -21,20 +21,23 @@ JanitorProcess = ListenerProcess
 """`python -m janitor`, and what it logged."""
 
 Spawn = Callable[..., Awaitable[JanitorProcess]]
-"""`await spawn(JANITOR_…=…)`: a janitor process, killed at the end."""
+"""`await spawn(QUICK, JANITOR_…=…)`: a janitor process, killed at the end."""
+
+QUICK = {"delete": 0.1, "deletion_lease": 1}
+"""A schedule for tests, in seconds."""
 
 NAMES = (object_keys.MANIFEST, object_keys.MASK, object_keys.OVERLAY)
 
 
 @dataclass(kw_only=True)
-class House:
-    """An empty platform; what happens here happens by the functions that everybody calls."""
+class Platform:
+    """An empty platform; what happens here happens by the functions that all programs call."""
 
     stack: Stack
     db: psycopg.AsyncConnection[Any]
     door: Rest
     bucket: ObjectStore
-    database: Housekeeping
+    database: Database
 
     async def upload(self, user: SignedUpUser, digit: str = "0") -> str:
         """Put a picture of *user* into the bucket; its key."""

@@ -1,4 +1,4 @@
-"""Listeners that tests start: in this process, or as one of their own."""
+"""Listeners that tests start, in this process or as processes; claims and attempts for them."""
 
 import asyncio
 import contextlib
@@ -7,21 +7,29 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from listener.lease_store import Claim
+from adapters.machine_auth import ServiceKey
+from adapters.rest import Rest
+from listener.attempt import Attempt, WorkerContext
+from listener.lease_store import AttemptTimes, Claim, LeaseStore
 from listener.worker import Worker
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.contracts.tasks import MediaKind
 
 
-QUICK_LEASE = {"LISTENER_LEASE_SECONDS": 2, "LISTENER_RENEW_SECONDS": 0.5}
+QUICK_LEASE = {"lease_seconds": 2, "renew_seconds": 0.5}
+"""For `listening` and `spawn`."""
 
 Environment = Callable[..., dict[str, str]]
 """`environment(LISTENER_…=…)`: the environment of a listener, with overrides."""
 
 Listening = Callable[..., contextlib.AbstractAsyncContextManager[Worker]]
-"""`async with listening(LISTENER_…=…) as worker`: a listener in this process."""
+"""
+`async with listening(LISTENER_…=…) as worker`: a listener in this process.
+
+Names in lower case are parameters of `listener.build.built`; so they are for `Spawn`.
+"""
 
 
 @dataclass(kw_only=True)
@@ -76,3 +84,15 @@ def claimed(
         lease_expires_at=now,
         asked_at=asked_at,
     )
+
+
+def lease_store(database: Rest, **times: int) -> LeaseStore:
+    """A lease store over *database*, for a worker called `test`."""
+    return LeaseStore(database, ServiceKey(key="key"), worker="test", times=AttemptTimes(**times))
+
+
+def attempt_of(claim: Claim, store: LeaseStore) -> Attempt:
+    """An attempt that can be renewed and settled, but not worked on."""
+    nothing = cast("Any", None)
+    context = WorkerContext(store=store, objects=nothing, pipeline=nothing, model=nothing)
+    return Attempt(claim, context)

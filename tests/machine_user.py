@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 from task_queue import Queue
 
-from listener.signed_objects import WRITES
+from listener.task_objects import RESULT_FILES
 
 
 Answer = tuple[int, dict[str, Any]]
@@ -15,7 +15,7 @@ Answer = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A machine user's hands."""
+    """A machine user that is signed in."""
 
     id: str
     token: str
@@ -24,7 +24,7 @@ class Machine:
 
     async def claim(self) -> dict[str, Any]:
         """Claim the one task there is."""
-        (row,) = await self.queue.door.rpc(
+        (row,) = await self.queue.rest.rpc(
             "claim_tasks",
             {
                 "p_worker": "by hand",
@@ -42,7 +42,7 @@ class Machine:
         """Ask job-urls about an attempt, for writes of *names*, of one byte each."""
         fields = {"bytes": 1, **write}
         writes = [
-            {"name": name, "content_type": WRITES.get(name, "text/plain"), **fields}
+            {"name": name, "content_type": RESULT_FILES.get(name, "text/plain"), **fields}
             for name in names
         ]
         async with self.http.post(

@@ -10,9 +10,9 @@ from PIL import Image
 from process_table import peak
 
 from pipeline.model.executor import ModelExecutor
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.sam3_request import Sam3Request
+from pipeline.model.segmentation_model import RequestContext
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 

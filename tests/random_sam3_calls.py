@@ -6,9 +6,8 @@ import numpy as np
 from PIL import Image
 from random_sam3 import EVERYTHING
 
-from pipeline.model.request_context import RequestContext
 from pipeline.model.sam3 import Sam3Segmenter
-from pipeline.model.segmentation_model import find, segment
+from pipeline.model.segmentation_model import RequestContext, find, segment
 from s3_sam3.contracts.manifest import Instance, PromptResult
 from s3_sam3.contracts.prompts import Prompt
 from s3_sam3.imaging import rle

@@ -1,4 +1,4 @@
-"""A user with a picture at the queue: what they may do, and what an operator sees."""
+"""A user with a picture and a queue: what the user may do, and what an operator sees."""
 
 import asyncio
 import uuid
@@ -30,7 +30,7 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
 class Queue:
     """One user's view of the queue, and the superuser's."""
 
-    door: Rest
+    rest: Rest
     store: ObjectStore
     db: psycopg.AsyncConnection[Any]
     user: SignedUpUser
@@ -45,7 +45,7 @@ class Queue:
 
     async def submit(self, *texts: str, picture_key: str | None = None, **options: Any) -> str:
         """Submit a task with one prompt per text (default: one), with *options*; its id."""
-        answer = await self.door.rpc(
+        answer = await self.rest.rpc(
             "submit_task",
             {
                 "p_source_image_url": picture_key or self.picture_key,
@@ -58,7 +58,7 @@ class Queue:
 
     async def cancel(self, task_id: str) -> None:
         """Cancel it as its owner."""
-        await self.door.rpc("cancel_task", {"p_id": task_id}, self.user.access_token)
+        await self.rest.rpc("cancel_task", {"p_id": task_id}, self.user.access_token)
 
     async def row(self, task_id: str) -> dict[str, Any]:
         """The task's row."""
@@ -87,10 +87,10 @@ class Queue:
 
     async def operate(self, function: str, **params: Any) -> Any:
         """Call a function as the operator."""
-        return await self.door.rpc(function, params, self.service_key)
+        return await self.rest.rpc(function, params, self.service_key)
 
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Whatever the superuser asks."""
+        """A query of the superuser."""
         async with self.db.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), values or None)
             return await cursor.fetchall() if cursor.description else []

@@ -9,10 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from adapters import signatures
 from listener.wake import Wake, WakeSource
-from listener.webhooks import PATH, WebhookDoor
-from listener.webhooks_proof import Secrets
+from listener.webhooks import PATH, Secrets, WebhookServer
+from s3_sam3 import signatures
 from s3_sam3.contracts.bodies import Envelope
 
 
@@ -30,15 +29,15 @@ INSERT: dict[str, Any] = {
 class OpenServer:
     """The running server, and how to post to it."""
 
-    def __init__(self, wake: Wake, door: WebhookDoor, http: aiohttp.ClientSession) -> None:
+    def __init__(self, wake: Wake, server: WebhookServer, http: aiohttp.ClientSession) -> None:
         self.wake = wake
-        self.door = door
+        self.server = server
         self.http = http
 
     async def post(self, body: Any, headers: dict[str, str]) -> int:
         """Post *body* (bytes, or JSON); the status. An error must come in the envelope."""
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        url = f"http://127.0.0.1:{self.door.port}{PATH}"
+        url = f"http://127.0.0.1:{self.server.port}{PATH}"
         async with self.http.post(url, data=sent, headers=headers) as answer:
             text = await answer.text()
             if answer.status != 204:
@@ -69,10 +68,10 @@ async def opened(
 ) -> AsyncIterator[OpenServer]:
     """A server on a free port."""
     wake = Wake()
-    door = WebhookDoor(wake, Secrets(signing=signing, shared=shared), **options)
-    runner = await door.open("127.0.0.1", 0)
+    server = WebhookServer(wake, Secrets(signing=signing, shared=shared), **options)
+    runner = await server.open(0)
     try:
         async with aiohttp.ClientSession() as http:
-            yield OpenServer(wake, door, http)
+            yield OpenServer(wake, server, http)
     finally:
         await runner.cleanup()

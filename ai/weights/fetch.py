@@ -1,8 +1,8 @@
 """
-Fetch weights from the Hugging Face hub into a folder, going on where an earlier try was cut off.
+Fetch weights from the Hugging Face hub into a folder, resuming an interrupted download.
 
-The hub's own client (2.4) throws away the part of a file that it has when it ends; at 3.4 GB that
-is worth forty lines. It still does the talking: addresses, retries, redirects, errors.
+The hub's own client (2.4) discards a partial file when it ends, which at 3.4 GB matters. It still
+does the HTTP: addresses, retries, redirects, errors.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ai.weights import sums
+from ai.weights import verify
 from pipeline.errors import WeightsUnavailable
 from pipeline.model import hub
 
@@ -30,9 +30,9 @@ def fetch(
     folder: Path, *, token: str | None, repository: str, revision: str, meta: bool = False
 ) -> Path:
     """
-    Bring *repository* at *revision* into *folder*; files that are there already are not fetched.
+    Download *repository* at *revision* into *folder*, except files that are there already.
 
-    Its weights in transformers' layout are meant, with *meta* Meta's `sam3.pt`.
+    Fetches the weights in transformers' layout, or with *meta* Meta's `sam3.pt`.
 
     Raises:
         WeightsUnavailable: no such weights in it, no licence, no token, no network, no room; the
@@ -43,7 +43,7 @@ def fetch(
         _fetch(folder, token, repository, revision, _META_FILES if meta else hub.FILES)
     except WeightsUnavailable:
         raise
-    except Exception as error:  # whatever the network raises becomes advice
+    except Exception as error:  # the network raises errors of many types
         told = hub.advice(error, repository=repository, token=token is not None)
         raise WeightsUnavailable(told) from error
     return folder
@@ -71,12 +71,10 @@ def _fetch(
 
 
 def _is_any_of(patterns: Iterable[str], file: "RepoFile") -> bool:
-    """Whether one of *patterns* is its name."""
     return any(fnmatch(file.path, one) for one in patterns)
 
 
 def _has_none(repository: str, wanted: list[str], there: list["RepoFile"]) -> str:
-    """Say that nothing would serve, and what is there instead."""
     others = [file.path for file in there if _is_any_of(_WEIGHTS, file)]
     found = f"it has {', '.join(others)}" if others else "it has none of any kind"
     hint = " Fetch Meta's sam3.pt with --meta." if "sam3.pt" in others else ""
@@ -84,13 +82,13 @@ def _has_none(repository: str, wanted: list[str], there: list["RepoFile"]) -> st
 
 
 def _fetch_file(folder: Path, file: "RepoFile", url: str, headers: dict[str, str]) -> None:
-    """Fetch one file, from where it was cut off."""
+    """Fetch one file, from where an earlier download ended."""
     from huggingface_hub.file_download import http_get
 
     target = folder / file.path
     wanted = file.lfs.sha256 if file.lfs else None
     complete = target.is_file() and target.stat().st_size == file.size
-    if complete and wanted in {None, sums.read(folder).get(file.path)}:
+    if complete and wanted in {None, verify.noted(folder).get(file.path)}:
         return
     part = target.with_name(target.name + _PART)
     with part.open("ab") as stream:
@@ -106,13 +104,14 @@ def _fetch_file(folder: Path, file: "RepoFile", url: str, headers: dict[str, str
         )
     if wanted is not None:
         _check(part, wanted)
-        sums.write(folder, {file.path: wanted})
     part.replace(target)
+    if wanted is not None:
+        verify.note(folder, {file.path: wanted})
 
 
 def _check(part: Path, wanted: str) -> None:
-    """Hold a fetched file against the digest that the hub names."""
-    found = sums.digest(part)
+    """Compare a fetched file with the digest that the hub names."""
+    found = verify.digest(part)
     if found != wanted:
         part.unlink()
         message = (

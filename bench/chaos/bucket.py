@@ -36,7 +36,7 @@ async def sweep(stage: Stage, books: Books) -> Swept:
     before = len(await _orphans(stage, books))
     async with _janitor(stage):
         await _outbox_empty(stage.observer)
-    await _run(stage, "sweep", "--yes", "--older-than", "0s")
+    await _run(stage, "sweep", "--yes", "--older-than", "0s", "--json")
     return Swept(before=before, after=len(await _orphans(stage, books)))
 
 
@@ -100,7 +100,7 @@ async def _janitor(stage: Stage) -> AsyncIterator[None]:
     """`python -m janitor`, at work."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "janitor"),
-        env={**os.environ, **stage.stack.env, "JANITOR_DELETE_SECONDS": "0.2"},
+        env={**os.environ, **stage.stack.env},
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
@@ -112,7 +112,7 @@ async def _janitor(stage: Stage) -> AsyncIterator[None]:
 
 async def _run(stage: Stage, *arguments: str) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "janitor", *arguments),
+        *(sys.executable, "-m", "s3_sam3.cli", "janitor", *arguments),
         env={**os.environ, **stage.stack.env},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

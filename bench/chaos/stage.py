@@ -114,22 +114,21 @@ async def man(stage: Stage, plan: Plan) -> None:
             "S3_MACHINE_PASSWORD": password,
             "LISTENER_PIPELINE_URL": f"http://127.0.0.1:{gpu_port}",
             "LISTENER_POLL_SECONDS": "1",
-            "LISTENER_LEASE_SECONDS": str(plan.lease_seconds),
-            "LISTENER_RENEW_SECONDS": str(plan.renew_seconds),
             "LISTENER_DEADLINE_SECONDS": "60",
             "LISTENER_GRACE_SECONDS": "5",
             "LISTENER_CONCURRENCY": str(plan.concurrency),
             "S3_LOG_FORMAT": "json",
         }
-        listeners.append(_listener(stage.folder, number, own))
+        listeners.append(_listener(stage.folder, number, own, plan))
     stage.fleet.start(listeners, [slot for slot, _ in gpus])
 
 
-def _listener(folder: Path, number: int, own: dict[str, str]) -> Slot:
+def _listener(folder: Path, number: int, own: dict[str, str], plan: Plan) -> Slot:
+    lease = (str(plan.lease_seconds), str(plan.renew_seconds))
     return Slot(
         name=f"listener-{number}",
-        command=lambda _: ["-m", "listener"],
-        environ=lambda holder: {**own, "LISTENER_WORKER": holder},
+        command=lambda holder: ["-m", "bench.chaos.listener_process", holder, *lease],
+        environ=lambda _: own,
         log=folder / f"listener-{number}.log",
     )
 

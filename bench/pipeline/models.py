@@ -61,23 +61,22 @@ def build(folder: Path, recipe: Recipe, *, seed: int = 0) -> Path:
 
 def load(folder: Path, device: str) -> Loaded:
     """Load as transformers' documentation does, with region pooling where torchvision is absent."""
-    from pipeline.model import regions, torchvision_gate
+    from pipeline.model import torchvision_fallback
 
-    torchvision_gate.hide_if_broken()
+    torchvision_fallback.install()
     from transformers import CLIPTokenizer, Sam3Model
 
-    regions.install()
     model = Sam3Model.from_pretrained(folder).to(device).eval()
     return Loaded(model=model, tokenizer=CLIPTokenizer.from_pretrained(folder))
 
 
 def full_size(device: str, *, seed: int = 0) -> Loaded:
-    """SAM3's own 840 million parameters, random, nowhere but in memory (3.4 GB)."""
+    """SAM3's own 840 million parameters, random, in memory only (3.4 GB)."""
     import torch
     from transformers import Sam3Config, Sam3Model
 
-    from pipeline.model import regions
+    from pipeline.model import torchvision_fallback
 
-    regions.install()
+    torchvision_fallback.install()
     torch.manual_seed(seed)
     return Loaded(model=Sam3Model(Sam3Config()).to(device).eval(), tokenizer=tokenizer())

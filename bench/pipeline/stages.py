@@ -1,4 +1,4 @@
-"""Section `stages`: where one picture's time goes, each stage alone, one after the other."""
+"""Section `stages`: the time of each stage of one picture, one after the other."""
 
 import asyncio
 import statistics
@@ -14,8 +14,7 @@ from bench.pipeline.models import Loaded
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, new_table
 from pipeline.decode.pool import DecodePool
-from pipeline.model.request_context import RequestContext
-from pipeline.model.segmentation_model import find
+from pipeline.model.segmentation_model import RequestContext, find
 from s3_sam3.contracts.manifest import ImageSize, Manifest, Timings
 from s3_sam3.imaging import label_map, overlay
 
@@ -70,7 +69,7 @@ async def _lap(ours: Any, pool: DecodePool, one: asking.Question) -> dict[str, f
         lambda: ours.prepare(picture, one.prompts, asking.OPTIONS, RequestContext()),
     )
     timed("model: texts, vision, heads", lambda: find(ours, request))
-    results = timed("outline: masks to run lengths", lambda: ours.trace(request))
+    results = timed("trace: masks to run lengths", lambda: ours.trace(request))
     width, height = picture.size
     manifest = Manifest(
         image=ImageSize(width=width, height=height, frames=frames),

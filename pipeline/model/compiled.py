@@ -1,8 +1,8 @@
 """
-A detector whose passes `torch.compile` has fused, for a few shapes and no others.
+A detector compiled with `torch.compile`, for a few batch sizes.
 
-Each new shape costs a compilation of up to a minute, so requests are padded to a few sizes, all of
-them compiled at boot. Rows never depend on their neighbours; the padding is thrown away.
+Each new shape costs a compilation of up to a minute, so batches are padded to a few sizes, which
+are all compiled at start. Rows do not depend on their neighbours, so the padding is cut off again.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,12 +11,11 @@ from typing import Any, Final
 import torch
 
 from pipeline.errors import SetupFailed
-from pipeline.model.choices import Choices
 from pipeline.model.detector import Detector, Raw
 from s3_sam3.contracts.manifest import ModelInfo
 
 
-#: Numbers of squares, and of prompts, that are compiled; more are split, fewer are padded.
+#: Batch sizes that are compiled, of squares and of prompts; more are split, fewer are padded.
 SQUARES: Final = (1, 4)
 ROWS: Final = (1, 4, 16)
 
@@ -25,61 +24,57 @@ Maps = tuple[torch.Tensor, ...]
 
 class CompiledDetector:
     """
-    Another detector, faster after a slow start.
+    Wraps another detector.
 
-    Prompts with boxes run as they did: their pooling has a loop over boxes, of any number.
+    Prompts with boxes run uncompiled: their region pooling loops over any number of boxes.
     """
 
     def __init__(
         self,
         inner: Detector,
-        choices: Choices,
         *,
+        heads: bool,
         squares: tuple[int, ...] = SQUARES,
         rows: tuple[int, ...] = ROWS,
         backend: str | Callable[..., Any] = "inductor",
     ) -> None:
         """
-        Compile *inner* as *choices* say, for these numbers of *squares* and *rows* (ascending).
+        Compile the vision encoder of *inner*, and its heads if *heads* says so.
 
-        *backend* is torch's; `eager` only traces.
+        *squares* and *rows* are batch sizes in ascending order; *backend* is torch's (`eager` only
+        traces).
         """
         self._inner = inner
         self._squares, self._rows = squares, rows
-        self._compiled_heads = choices.compile == "full"
+        self._compiled_heads = heads
         options: dict[str, Any] = {"backend": backend, "fullgraph": True, "dynamic": False}
         self._see: Callable[[torch.Tensor], Maps] = torch.compile(inner.see, **options)
         self._heads: Callable[..., Raw] = torch.compile(self._answer, **options)
 
     @property
     def info(self) -> ModelInfo:
-        """The inner one's."""
         return self._inner.info
 
     @property
     def device(self) -> torch.device:
-        """The inner one's."""
         return self._inner.device
 
     @property
     def side(self) -> int:
-        """The inner one's."""
         return self._inner.side
 
     def read(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """As it was: a text is read once."""
         return self._inner.read(texts)
 
     def check(self, text: str) -> None:
-        """Count the tokens; see `Detector.check`."""
         self._inner.check(text)
 
     def forget(self) -> None:
-        """Drop the inner one's memories; compiled code stays."""
+        """Drop the inner detector's memories; compiled code stays."""
         self._inner.forget()
 
     def see(self, squares: torch.Tensor) -> Maps:
-        """Look at n squares, a compiled number at a time."""
+        """See n squares in compiled batch sizes."""
         squares = squares.to(self.device)
         parts = []
         for start, count, size in pieces(len(squares), self._squares):
@@ -97,14 +92,14 @@ class CompiledDetector:
         boxes: torch.Tensor | None,
         labels: torch.Tensor | None,
     ) -> Raw:
-        """Answer n rows, a compiled number at a time."""
+        """Answer n rows in compiled batch sizes."""
         if boxes is not None or not self._compiled_heads:
             return self._inner.detect(features, text, mask, boxes, labels)
         shared = all(one.stride(0) == 0 for one in features)
         parts = []
         for start, count, size in pieces(len(text), self._rows):
             rows = slice(start, start + count)
-            # One picture's features stay one row; what is compiled expands them.
+            # One picture's features stay one row; the compiled code expands them.
             maps = tuple(one[0][None] if shared else padded(one[rows], size) for one in features)
             raw = self._heads(maps, padded(text[rows], size), padded(mask[rows], size))
             parts.append(Raw(*(one[:count] for one in raw)))
@@ -113,13 +108,13 @@ class CompiledDetector:
         )
 
     def _answer(self, features: Maps, text: torch.Tensor, mask: torch.Tensor) -> Raw:
-        """What is compiled of `detect`: features of one picture, or of one for each row."""
+        """Answer rows without boxes; *features* have one row, or one for each row of *text*."""
         maps = tuple(one.expand(len(text), -1, -1, -1) for one in features)
         return self._inner.detect(maps, text, mask, None, None)
 
     def warm_up(self) -> None:
         """
-        Compile every shape there will be. Blocking: seconds to minutes.
+        Compile all batch sizes. Blocking: seconds to minutes.
 
         Raises:
             SetupFailed: this machine cannot compile.
@@ -128,7 +123,7 @@ class CompiledDetector:
         try:
             with torch.inference_mode():
                 self._compile_all()
-        except Exception as error:  # compilers fail in their own words
+        except Exception as error:  # compilers raise errors of many types
             inner = getattr(error, "inner_exception", error)  # torch wraps a backend's own
             reason = (str(inner).strip().splitlines() or [type(inner).__name__])[0]
             message = (
@@ -138,7 +133,7 @@ class CompiledDetector:
             raise SetupFailed(message) from error
 
     def _compile_all(self) -> None:
-        """Each number of squares, each number of rows on one picture and on many."""
+        """Run each batch size of squares; each of rows on one picture and on many."""
         [(text, mask)] = self.read(["object"])
         black = torch.zeros(self._squares[-1], 3, self.side, self.side, dtype=torch.uint8)
         seen = [self.see(black[:size]) for size in self._squares]
@@ -150,13 +145,13 @@ class CompiledDetector:
 
 
 def pieces(count: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-    """Split *count* rows: start, rows, and the size in *sizes* (ascending) to pad them to."""
+    """Split *count* rows into (start, rows, padded size); *sizes* are ascending."""
     for start in range(0, count, sizes[-1]):
         rows = min(count - start, sizes[-1])
         yield start, rows, next(size for size in sizes if size >= rows)
 
 
 def padded(rows: torch.Tensor, size: int) -> torch.Tensor:
-    """Give *size* contiguous rows; the last one is repeated, which never makes new numbers."""
+    """Give *size* contiguous rows by repeating the last one, which makes no new values."""
     places = torch.arange(size, device=rows.device).clamp(max=len(rows) - 1)
     return rows.index_select(0, places)

@@ -1,14 +1,14 @@
 """
-Run lengths of masks at the picture's size, without ever making the masks that large.
+Run lengths of masks at the picture's size, traced along the masks' contours.
 
 The stock way upsamples each mask to the picture's size by bilinear interpolation and compares every
-pixel with the threshold. But down one column of pixels the interpolated value runs in a straight
-line from cell to cell, so between two cells it passes the threshold at most once, and only where
-the cells around it differ. Those places are all that run lengths consist of. So time and memory
-grow with the length of the outlines, not with the picture.
+pixel with the threshold. But down one column of pixels the interpolated value changes linearly
+from cell to cell, so between two cells it crosses the threshold at most once, and only where the
+cells around it differ. Run lengths consist of these crossings. So time and memory grow with the
+length of the contours, not with the picture.
 
-A place is solved for, then settled by the value of the pixels beside it, computed in float32 as
-`torch.nn.functional.interpolate` computes them: the masks are the stock ones.
+A crossing is computed, then corrected by the values of the pixels beside it, in float32 as
+`torch.nn.functional.interpolate` computes them: the masks equal the stock ones.
 """
 
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.model import full_memory
+from pipeline.model import torch_errors
 from pipeline.model.views import View
 from s3_sam3.contracts.manifest import Rle
 from s3_sam3.imaging import rle
 
 
-#: Bytes that a column of pixels needs in a gap between two cells while it is looked at.
+#: Bytes that one column of pixels in a gap between two cells takes meanwhile.
 _BYTES_PER_PLACE: Final = 112
 
-#: Bytes that a cell of a mask needs meanwhile: its probability, a padded copy, flags.
+#: Bytes that one cell of a mask takes meanwhile: its probability, a padded copy, flags.
 _BYTES_PER_CELL: Final = 16
 
 
@@ -42,7 +42,7 @@ class Canvas:
 
     @property
     def stride(self) -> int:
-        """Numbers that one mask's flips may have: its pixels, and one for the end."""
+        """Distance between the flips of two masks: the pixels, and one place for the end."""
         return self.width * self.height + 1
 
 
@@ -50,10 +50,10 @@ def trace_contours(
     logits: torch.Tensor, canvas: Canvas, *, mask_threshold: float, chunk_bytes: int
 ) -> list[tuple[Rle, int]]:
     """
-    Encode (n, cells, cells) masks; give each with its area in pixels.
+    Encode (n, cells, cells) mask logits; give each mask with its area in pixels.
 
-    A pixel belongs to a mask whose probability there, interpolated, is over *mask_threshold*.
-    Never much more than *chunk_bytes* are in use, except that one mask is always taken whole.
+    A pixel belongs to a mask if the interpolated probability is over *mask_threshold*. Not much
+    more than *chunk_bytes* are in use, except that one mask is always taken whole.
     """
     if not len(logits):
         return []
@@ -68,7 +68,7 @@ def trace_contours(
 def _trace_chunk(
     logits: torch.Tensor, canvas: Canvas, cut: float, room: int
 ) -> list[tuple[Rle, int]]:
-    """Outline masks at once; halve them as long as the GPU has no room, then take the CPU."""
+    """Trace masks at once; in halves while the GPU has no room, on the CPU at last."""
     encoded = _attempt(logits, canvas, cut, room)
     if encoded is not None:
         return encoded
@@ -84,7 +84,7 @@ def _trace_chunk(
 def _attempt(
     logits: torch.Tensor, canvas: Canvas, cut: float, room: int
 ) -> list[tuple[Rle, int]] | None:
-    """Outline masks at once; None when the GPU has no room. What it took is free again then."""
+    """Trace masks at once; None when the GPU has no room, after which all that it took is free."""
     try:
         edges = _Edges(logits.float().sigmoid(), canvas, cut)
         return [
@@ -92,15 +92,15 @@ def _attempt(
             for count, flips in edges.flips(room)
             for encoded in _encoded(flips, count, canvas)
         ]
-    except full_memory.ERRORS as error:
-        if not full_memory.ran_out(error) or (logits.device.type == "cpu" and len(logits) == 1):
+    except torch_errors.MEMORY_ERRORS as error:
+        if not torch_errors.ran_out(error) or (logits.device.type == "cpu" and len(logits) == 1):
             raise
         return None
 
 
 def _encoded(flips: NDArray[np.int64], count: int, canvas: Canvas) -> list[tuple[Rle, int]]:
-    """Pack the flips of *count* masks, which lie one behind the other, ascending."""
-    # Where a column ends inside the mask and the next one begins so, two flips are none.
+    """Turn the flips of *count* masks, ascending, into run lengths."""
+    # Where a column ends inside the mask and the next one begins inside, two flips cancel out.
     first = np.flatnonzero(np.diff(flips, prepend=-1))
     odd = np.diff(first, append=len(flips)) % 2 == 1
     starts = np.arange(count + 1) * canvas.stride
@@ -113,7 +113,12 @@ def _encoded(flips: NDArray[np.int64], count: int, canvas: Canvas) -> list[tuple
 
 
 class _Edges:
-    """Where the masks of one chunk begin and end, on the masks' own device."""
+    """
+    Computes the flips of one chunk of masks, on the masks' own device.
+
+    A flip is a place where a mask begins or ends, going down the columns of pixels. A gap is the
+    square between four neighbouring cells.
+    """
 
     def __init__(self, masks: torch.Tensor, canvas: Canvas, cut: float) -> None:
         """Take probabilities at the model's resolution: (n, rows of cells, columns of cells)."""
@@ -121,7 +126,7 @@ class _Edges:
         view = canvas.view
         rows, columns = masks.shape[1:]
         if view.height < rows or view.width < columns:
-            # Fewer pixels than cells: some lie between no two pixels. The pixels' own values then
+            # With fewer pixels than cells, some gaps hold no pixel. The pixels' own values then
             # serve as cells.
             rows, columns = min(rows, view.height), min(columns, view.width)
             masks = torch.nn.functional.interpolate(
@@ -134,7 +139,7 @@ class _Edges:
         self._share = place - gap
         self._count = torch.bincount(gap.long() + 1, minlength=columns + 1)
         self._first = self._count.cumsum(0) - self._count
-        # One cell more on each side: the same again left and right, nothing above and below.
+        # One cell more on each side: repeated left and right, zero above and below.
         self._cells = masks.new_zeros(len(masks), columns + 2, rows + 2)
         inner = self._cells[:, :, 1:-1]
         inner[:, 1:-1] = masks.transpose(1, 2)
@@ -142,9 +147,10 @@ class _Edges:
 
     def flips(self, room: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """
-        Find where masks begin and end, for so many masks at once as *room* bytes allow.
+        Yield flips of as many masks at once as *room* bytes allow.
 
-        Gives how many masks, and their flips: mask x stride + column-major place, ascending.
+        Each item is a number of masks and their flips, ascending: mask x stride + column-major
+        index of the pixel.
         """
         gaps = self._mixed()
         each = int(self._count.max())
@@ -156,7 +162,7 @@ class _Edges:
             yield last - first, flips - first * self._canvas.stride
 
     def _groups(self, gaps: torch.Tensor, most: int) -> Iterator[tuple[int, int, int, int]]:
-        """Part the masks so that a part has at most *most* gaps, or is one mask."""
+        """Group the masks so that a group has at most *most* gaps, or is one mask."""
         per_mask = len(self._count) * (self._rows + 1)
         starts = torch.arange(1, len(self._cells) + 1, device=gaps.device) * per_mask
         ends = [0, *torch.searchsorted(gaps, starts).tolist()]
@@ -168,7 +174,7 @@ class _Edges:
                 first = mask
 
     def _mixed(self) -> torch.Tensor:
-        """Gaps between four cells that are not all inside nor all outside: (m,) flat numbers."""
+        """Gaps whose four cells are neither all inside nor all outside: (m,) flat indices."""
         inside = self._cells > self._cut
         some = inside[:, 1:] | inside[:, :-1]
         every = inside[:, 1:] & inside[:, :-1]
@@ -176,7 +182,7 @@ class _Edges:
         return mixed.flatten().nonzero()[:, 0]
 
     def _pieces(self, gaps: torch.Tensor, most: int) -> Iterator[torch.Tensor]:
-        """Cut *gaps* in about *most* at once, always between two columns of cells."""
+        """Split *gaps* into pieces of about *most*, always between two columns of cells."""
         column = gaps // (self._rows + 1)
         start = 0
         while start < len(gaps):
@@ -187,7 +193,7 @@ class _Edges:
             start = stop
 
     def _places_in(self, gaps: torch.Tensor, each: int) -> NDArray[np.int64]:
-        """Flips of whole columns of cells, each of which has at most *each* columns of pixels."""
+        """Flips in whole columns of cells, each of which has at most *each* columns of pixels."""
         lines, row = gaps // (self._rows + 1), gaps % (self._rows + 1)
         column = lines % len(self._count)
         mask = lines // len(self._count)
@@ -205,7 +211,7 @@ class _Edges:
         return _ascending(mask[gap] * self._canvas.stride + place)
 
     def _between(self, corner: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        """Value at each column of pixels between a cell and its right neighbour."""
+        """Interpolated value at each column of pixels between a cell and its right neighbour."""
         cells = self._cells.flatten()
         left, right = cells[corner], cells[corner + self._cells.shape[2]]
         return left * (1 - share) + right * share
@@ -213,7 +219,7 @@ class _Edges:
     def _first_pixel(
         self, row: torch.Tensor, above: torch.Tensor, below: torch.Tensor
     ) -> torch.Tensor:
-        """First row of pixels on the other side of the cut, in gaps whose ends are known."""
+        """First row of pixels on the other side of the cut, by the values at both ends of a gap."""
         pixels = len(self._row_of_pixel)
         after = below > self._cut
         crossing = row - 1 + ((self._cut - above) / (below - above)).double()
@@ -228,14 +234,14 @@ class _Edges:
 
 
 def _places(cells: int, pixels: int, device: torch.device) -> torch.Tensor:
-    """Where pixels lie between cells, in float32 as `interpolate` computes it: (pixels,)."""
+    """Position of each pixel in cells, in float32 as `interpolate` computes it: (pixels,)."""
     numbers = torch.arange(pixels, dtype=torch.float32, device=device)
     return (numbers + 0.5) * float(np.float32(cells) / np.float32(pixels)) - 0.5
 
 
 def _ascending(flips: torch.Tensor) -> NDArray[np.int64]:
-    """Sort; on a GPU before they cross to the host."""
+    """Sort and copy to the host; a GPU sorts before the copy."""
     if flips.device.type == "cpu":
-        # They are as many ascending rows as a gap has columns of pixels: this sort merges them.
+        # They are one ascending run for each column of pixels in a gap, which this sort merges.
         return np.sort(flips.numpy(), kind="stable")
     return flips.sort().values.cpu().numpy()

@@ -1,15 +1,16 @@
 """
-The seam between the pipeline and a model: what a backend must give, and SAM3 giving it.
+The protocol between the pipeline and a model, and SAM3 behind it.
 
 A picture is seen once (`see`), a text is read once (`read`), and the detector's heads answer any
-number of rows of one picture part and one prompt each (`detect`). Everything around it — prompts,
-memories, batches, masks — is the same for every backend; `pipeline/README.md` says how to add one.
+number of rows of one view and one prompt each (`detect`). All else (prompts, memories, batches,
+masks) is the same for every backend; `pipeline/model/README.md` says how to add one.
 """
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import torch
+from typing_extensions import override
 
 from pipeline.model import preprocess
 from pipeline.model.text_features import TextFeatures
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer, Sam3Model
     from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
-#: Feature maps that the detector uses, finest first; the model makes a fourth that nobody reads.
+#: Feature maps that the detector uses, finest first; the model makes a fourth that it never reads.
 LEVELS: Final = 3
 
 
 class Raw(NamedTuple):
-    """What the heads answer to n rows with q queries each: float32, on the model's device."""
+    """What the heads answer for n rows with q queries each: float32, on the model's device."""
 
     logits: torch.Tensor
     """(n, q): whether a query is an instance, given that the concept occurs."""
@@ -39,38 +40,38 @@ class Raw(NamedTuple):
 
 class Detector(Protocol):
     """
-    One model on one device, and no memory of pictures.
+    One model on one device, without a memory of pictures.
 
-    `check` may be called from any thread, all else from the model's own. Errors of torch pass
-    through as they are; the caller translates them.
+    `check` may be called from any thread, all else from the model's own. torch's errors pass
+    through; the caller translates them.
     """
 
     @property
     def info(self) -> ModelInfo:
-        """Which model this is."""
+        """Name, revision, precision and device."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies and its answers come from."""
+        """Where the model runs and its answers are."""
         ...
 
     @property
     def side(self) -> int:
-        """Pixels to a side of the square that the model looks at."""
+        """Pixels to a side of the square that the model takes."""
         ...
 
     def see(self, squares: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """
-        Look at n squares, (n, 3, side, side) uint8 on any device.
+        Compute vision features of n squares, (n, 3, side, side) uint8 on any device.
 
-        The answer is three maps, (n, width, cells, cells) each, finest first, in the model's own
+        The result is three maps, (n, width, cells, cells) each, finest first, in the model's own
         precision. A row depends on its square alone.
         """
         ...
 
     def read(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Give each text's features (32, width) float32 and mask (32,); equal texts cost once."""
+        """Give each text's features (32, width) float32 and mask (32,); encode equal texts once."""
         ...
 
     def check(self, text: str) -> None:
@@ -101,7 +102,7 @@ class Detector(Protocol):
         ...
 
     def forget(self) -> None:
-        """Give back what can be computed again."""
+        """Free what can be computed again."""
         ...
 
 
@@ -109,7 +110,7 @@ class Sam3Detector:
     """Any checkpoint of `Sam3Model`: facebook/sam3, a fine-tuned one, or the tiny demo model."""
 
     def __init__(self, *, model: "Sam3Model", tokenizer: "CLIPTokenizer", info: ModelInfo) -> None:
-        """Use a model in evaluation mode and float32, already on its device."""
+        """Take a model in evaluation mode and float32, already on its device."""
         self.info = info
         self.device: torch.device = model.device
         self.side = int(model.config.image_size)
@@ -117,7 +118,7 @@ class Sam3Detector:
         self._texts = TextFeatures(model, tokenizer)
         self._bfloat16 = info.dtype == "bfloat16"
         cells = self.side // int(model.config.vision_config.backbone_config.patch_size)
-        self._places = _encoded_places(model, cells)
+        self._positions = _position_encoding(model, cells)
         _fix_grid(model, cells)
 
     def see(self, squares: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -129,11 +130,9 @@ class Sam3Detector:
         return tuple(output.fpn_hidden_states[:LEVELS])
 
     def read(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Run the text encoder over strings that are not remembered."""
-        return list(zip(*self._texts(texts), strict=True))
+        return self._texts.read(texts)
 
     def check(self, text: str) -> None:
-        """Count the tokens; see `Detector.check`."""
         self._texts.check(text)
 
     def detect(
@@ -144,7 +143,7 @@ class Sam3Detector:
         boxes: torch.Tensor | None,
         labels: torch.Tensor | None,
     ) -> Raw:
-        """Run the heads in float32; *mask* always goes along, or padding would be attended to."""
+        """Run the heads in float32; without *mask* they would attend to padding."""
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         output = self._model(
@@ -162,39 +161,56 @@ class Sam3Detector:
         )
 
     def _vision_output(self, features: tuple[torch.Tensor, ...]) -> "Sam3VisionEncoderOutput":
-        """Dress feature maps as what the vision encoder gives."""
+        """Wrap feature maps in the class that the vision encoder returns."""
         maps = [_float(one) for one in features]
         rows = maps[-1].shape[0]
-        places = self._places.expand(rows, -1, -1, -1)
-        # The model drops the last level of what it is given, and reads the place of the one before.
+        positions = self._positions.expand(rows, -1, -1, -1)
+        # The model drops the last level, and reads the position encoding of the one before.
         output: Sam3VisionEncoderOutput = self.vision_output_class()(
             fpn_hidden_states=(*maps, maps[-1]),
-            fpn_position_encoding=(places,) * (len(maps) + 1),
+            fpn_position_encoding=(positions,) * (len(maps) + 1),
         )
         return output
 
     @staticmethod
     def vision_output_class() -> Any:
-        """Give transformers' class of what the vision encoder answers."""
+        """Give the class that the vision encoder returns; transformers has one for each model."""
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
         return Sam3VisionEncoderOutput
 
     def forget(self) -> None:
-        """Drop the remembered texts."""
         self._texts.forget()
 
 
+class LiteTextDetector(Sam3Detector):
+    """
+    Any checkpoint of `Sam3LiteTextModel`: SAM3 with a text encoder of 61 instead of 354 million.
+
+    The text encoder is a MobileCLIP, whose convolutions run over the padding too. So its features
+    depend on the padded length, which `TextFeatures` therefore never changes.
+    """
+
+    @staticmethod
+    @override
+    def vision_output_class() -> Any:
+        from transformers.models.sam3_lite_text.modeling_sam3_lite_text import (
+            Sam3LiteTextVisionEncoderOutput,
+        )
+
+        return Sam3LiteTextVisionEncoderOutput
+
+
 def _float(features: torch.Tensor) -> torch.Tensor:
-    """In float32, without a copy for each row when all rows are one picture's."""
+    """Convert to float32, without a copy for each row when all rows are one picture's."""
     if features.stride(0) == 0:
         return features[:1].float().expand_as(features)
     return features.float()
 
 
-def _encoded_places(model: "Sam3Model", cells: int) -> torch.Tensor:
+def _position_encoding(model: "Sam3Model", cells: int) -> torch.Tensor:
     """
-    Encode the places of the coarsest map's cells, (1, width, cells, cells), once for all requests.
+    Give the position encoding of the coarsest map, (1, width, cells, cells), once for all requests.
 
     In float32: counting in bfloat16 loses the odd numbers from 256 on.
     """
@@ -207,12 +223,12 @@ def _encoded_places(model: "Sam3Model", cells: int) -> torch.Tensor:
 
 def _fix_grid(model: "Sam3Model", cells: int) -> None:
     """
-    Tell the decoder the size of its grid as a number.
+    Give the decoder the size of its grid as a number.
 
-    It takes it from a tensor otherwise, which waits for the GPU in each layer and breaks a
-    compiled graph. The answer is the same to the last bit.
+    Otherwise it reads it from a tensor, which waits for the GPU in each layer and breaks a
+    compiled graph. The result is the same to the last bit.
     """
     decoder = model.detr_decoder
-    # The class's own, whoever fixed this model before.
+    # The class's own method: this model may have been patched before.
     matrix = partial(type(decoder)._get_rpb_matrix, decoder)  # noqa: SLF001 - there is no public way
     decoder._get_rpb_matrix = lambda boxes, _: matrix(boxes, (cells, cells))  # noqa: SLF001

@@ -1,5 +1,6 @@
-"""The device that the model runs on: which one, how large, and with how many threads."""
+"""How the model computes: the device, its memory, precision, attention and number of threads."""
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from pipeline.errors import SetupFailed
-from pipeline.model import full_memory
+from pipeline.model import torch_errors
+from pipeline.settings import Attention
 
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ _SMALL: Final = 20_000_000
 
 def choose(name: str) -> torch.device:
     """
-    Say which device `SAM3_DEVICE` means here.
+    Say which device `SAM3_DEVICE` means on this machine.
 
     Raises:
         SetupFailed: it asks for a GPU that torch does not see.
@@ -45,9 +47,36 @@ def choose_dtype(name: str, device: torch.device) -> str:
     return name
 
 
+def check_attention(attention: Attention, device: torch.device) -> None:
+    """
+    Refuse attention that *device* cannot compute, before anything large is loaded.
+
+    Raises:
+        SetupFailed: the message names the setting.
+
+    """
+    has_flash = device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None
+    if attention == "flash" and not has_flash:
+        message = (
+            "SAM3_ATTENTION=flash needs a CUDA GPU and the package flash-attn. Install it"
+            " (`pip install flash-attn`), or set SAM3_ATTENTION=auto: torch's own attention has"
+            " the same kernel in bfloat16."
+        )
+        raise SetupFailed(message)
+
+
+def set_attention(attention: Attention, model: "Sam3Model") -> None:
+    """Choose the code that computes attention; `auto` is transformers' choice, torch's sdpa."""
+    if attention == "flash":
+        # Vision only: the heads compute in float32 and with a bias, which flash does not support.
+        model.vision_encoder.set_attn_implementation("flash_attention_2")
+    elif attention != "auto":
+        model.set_attn_implementation(attention)
+
+
 def occupy(device: torch.device, model: "Sam3Model") -> "Sam3Model":
     """
-    Move the model there, and make the calling thread one that works with this device.
+    Move the model to *device*, and set the calling thread up to work with it.
 
     Raises:
         SetupFailed: the model does not fit.
@@ -57,12 +86,12 @@ def occupy(device: torch.device, model: "Sam3Model") -> "Sam3Model":
         _limit_threads(model)
         return model
     if device.index is not None:
-        # Of the model's thread, which this is: else each model would take memory on the first GPU.
+        # The current device is the thread's; without this, torch also takes memory on GPU 0.
         torch.cuda.set_device(device)
     try:
         moved: Sam3Model = model.to(device)
-    except full_memory.ERRORS as error:
-        if not full_memory.ran_out(error):
+    except torch_errors.MEMORY_ERRORS as error:
+        if not torch_errors.ran_out(error):
             raise
         free, whole = (part // 2**20 for part in torch.cuda.mem_get_info(device))
         message = (
@@ -74,7 +103,7 @@ def occupy(device: torch.device, model: "Sam3Model") -> "Sam3Model":
 
 
 def memory_mb(device: torch.device) -> int:
-    """Give the whole memory of a GPU in MiB, whoever uses it; 0 for a CPU."""
+    """Give the GPU's memory in MiB, used or not; 0 for a CPU."""
     if device.type != "cuda":
         return 0
     return int(torch.cuda.get_device_properties(device).total_memory) // 2**20
@@ -84,8 +113,8 @@ def _limit_threads(model: "Sam3Model") -> None:
     """
     Run a small model on one thread.
 
-    Measured with the tiny model on two busy cores: one pass 8 ms on one thread, 1200 ms on two,
-    which wait for each other at every layer.
+    Measured with the tiny model on two busy cores: one pass takes 8 ms on one thread and 1200 ms
+    on two, which wait for each other at every layer.
     """
     if sum(parameter.numel() for parameter in model.parameters()) < _SMALL:
         torch.set_num_threads(1)
@@ -94,10 +123,10 @@ def _limit_threads(model: "Sam3Model") -> None:
 @contextmanager
 def one_core() -> Iterator[None]:
     """
-    Leave the other cores to the model's thread: torch counts its threads for each caller's own.
+    Let this thread compute without helpers: torch counts its threads for each caller separately.
 
-    Outlines are many small steps. With a helper for each of them, beside a model that keeps every
-    core busy, 288 x 288 cells of noise took 33 ms instead of 11.
+    Contour tracing is many small steps. With helpers, beside a model that keeps every core busy,
+    288 x 288 cells of noise took 33 ms instead of 11.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""One thread runs the model for all requests that wait; side threads work beside it."""
+"""One thread runs the model for all requests that wait; side threads do the rest of the work."""
 
 import asyncio
 import os
@@ -7,30 +7,29 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from pipeline.model.model_request import ModelRequest
-from pipeline.model.segmentation_model import SegmentationModel
+from pipeline.model.segmentation_model import ModelRequest, SegmentationModel
 
 
 Result = TypeVar("Result")
 
-#: Most requests that one batch may be made of; the rest wait behind them.
+#: Most requests in one batch; the others wait.
 _TOGETHER: Final = 64
 
 
 class ModelExecutor:
     """
-    Runs the model in one thread, and everything around it in others.
+    The model's one thread, and the threads beside it.
 
-    Requests are served in the order they came. The oldest leads: it gets on with every batch, and
-    those behind it fill what room the batch has left. So nobody starves, and a request that came
-    while another was under way joins the next batch.
+    Requests are served in the order they came. Every batch works on the oldest one, and those
+    behind it fill the room that is left. So none starves, and a request that comes during a batch
+    joins the next one.
 
-    A cancelled coroutine abandons its context (`predict` sees to it), and the request leaves before
-    the next batch.
+    A cancelled coroutine abandons its context (`Predictor.predict` does it), and the request
+    leaves before the next batch.
     """
 
     def __init__(self, *, side_threads: int = 0) -> None:
-        """Have *side_threads* beside the model's own; 0: by the processor's cores."""
+        """Start *side_threads* beside the model's own; 0: as many as `cores`."""
         self._waiting: dict[ModelRequest, None] = {}
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._side = ThreadPoolExecutor(side_threads or cores(), thread_name_prefix="side")
@@ -40,24 +39,24 @@ class ModelExecutor:
         """Requests that are not closed yet, the oldest first; now and then one that just was."""
         return self._waiting
 
-    async def find(self, segmenter: SegmentationModel, request: ModelRequest) -> None:
-        """Have *request* served, behind those that came before; raise what closes it."""
+    async def find(self, model: SegmentationModel, request: ModelRequest) -> None:
+        """Wait until *model* is done with *request*; raise what closed it."""
         request.beside = self._beside
         self._waiting[request] = None
-        self._model.submit(self._serve, segmenter, request)
+        self._model.submit(self._serve, model, request)
         await asyncio.wrap_future(request.answer)
 
-    def _serve(self, segmenter: SegmentationModel, request: ModelRequest) -> None:
-        """Get on with all that wait until *request*, the oldest of them, is closed."""
+    def _serve(self, model: SegmentationModel, request: ModelRequest) -> None:
+        """Run batches of all that wait until *request*, the oldest of them, is closed."""
         with request.blamed():
             while not request.closed:
-                together = self._in_line()
+                together = self._next_requests()
                 if together:
-                    segmenter.find(together)
+                    model.find(together)
         self._waiting.pop(request, None)
 
-    def _in_line(self) -> list[ModelRequest]:
-        """Give the requests that somebody waits for, oldest first; let the others go."""
+    def _next_requests(self) -> list[ModelRequest]:
+        """Drop the requests that nobody waits for; give the others, oldest first."""
         for request in list(self._waiting):
             if not request.wanted():
                 del self._waiting[request]
@@ -70,18 +69,17 @@ class ModelExecutor:
     async def beside(
         self, work: Callable[[], Result], during: Callable[[Future[Any]], None] = lambda _: None
     ) -> Result:
-        """Run *work* in another thread; tell *during* what it is that runs."""
+        """Run *work* in a side thread; pass its future to *during* at once."""
         running = self._side.submit(work)
         during(running)
         return await asyncio.wrap_future(running)
 
     def _beside(self, work: Callable[[], None]) -> None:
-        """Have *work* done in another thread; at the end of all, nowhere."""
         with suppress(RuntimeError):  # the side threads are closed, and nobody waits any more
             self._side.submit(work)
 
     def close(self) -> None:
-        """Withdraw what waits; what runs is left to end."""
+        """Abandon what waits; what runs is left to end."""
         for request in list(self._waiting):
             request.context.abandon()
         self._model.shutdown(wait=False, cancel_futures=True)

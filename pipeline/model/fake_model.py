@@ -1,14 +1,14 @@
 """
-A fake model for SAM3 that needs no weights, no torch and no time: for tests of the other packages.
+A fake of SAM3 without weights and torch, for tests of the other packages.
 
-It is no model. It finds areas of one plain colour: the words of a prompt that name a colour choose
-it, no colour word but "shape", "object" or "thing" means any colour, and a positive box means the
-colour in the middle of the box. Everything else is found nowhere. The same picture and prompt give
-the same answer always. Chosen by `SAM3_WEIGHTS_PATH=fake:`; says so in `ModelInfo`.
+It finds areas of one plain colour. A colour word in a prompt chooses that colour; without one,
+"shape", "object" or "thing" choose any colour; a positive box chooses the colour in its middle.
+All other prompts find nothing. The same picture and prompt always give the same answer.
+`SAM3_WEIGHTS_PATH=fake:` chooses it, and `ModelInfo` names it.
 
-Four words make it behave as a GPU may: `fake:wait=0.5` keeps the model busy for half a second,
-`fake:oom` runs out of memory, `fake:oom-once` runs out of memory unless asked to be frugal,
-`fake:die` loses the GPU.
+Four words simulate what a GPU may do: `fake:wait=0.5` keeps the model busy for half a second,
+`fake:oom` runs out of memory, `fake:oom-once` does so unless the request is frugal, `fake:die`
+loses the GPU.
 """
 
 import re
@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import ModelDied, OutOfMemory
-from pipeline.model.model_request import ModelRequest
-from pipeline.model.request_context import RequestContext
-from pipeline.model.segmentation_model import clip_box, prompt_text
+from pipeline.model.segmentation_model import ModelRequest, RequestContext
 from pipeline.model.views import View, views
+from pipeline.model.work_items import clip_box, prompt_text
 from s3_sam3.contracts.manifest import Candidate, ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
 from s3_sam3.imaging import rle
@@ -53,7 +52,7 @@ _OOM: Final = "fake:oom"
 _OOM_ONCE: Final = "fake:oom-once"
 _DIE: Final = "fake:die"
 
-#: Longest wait of one prompt, in seconds: a fake model shall not be hung by a word.
+#: Longest wait of one prompt, in seconds.
 _LONGEST_WAIT: Final = 60.0
 
 _ANY: Final = {"shape", "shapes", "object", "objects", "thing", "things"}
@@ -68,7 +67,7 @@ Mask = NDArray[np.bool_]
 
 
 class FakeRequest(ModelRequest):
-    """Which colour each pixel has, and which colours each prompt wants."""
+    """The colour of each pixel, and the colours that each prompt wants."""
 
     def __init__(
         self,
@@ -86,7 +85,7 @@ class FakeRequest(ModelRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """A connected area: where its box is, and which pixels of the box it has."""
+    """A connected area: its box, and its pixels in the box."""
 
     rows: slice
     columns: slice
@@ -97,7 +96,6 @@ class FakeSegmenter:
     """Finds areas of one plain colour."""
 
     def __init__(self) -> None:
-        """Need nothing."""
         self.info = ModelInfo(
             name="fake",
             revision="none",
@@ -109,7 +107,6 @@ class FakeSegmenter:
 
     @property
     def figures(self) -> Mapping[str, float]:
-        """Have none."""
         return {}
 
     def prepare(
@@ -119,7 +116,7 @@ class FakeSegmenter:
         options: SegmentOptions,
         context: RequestContext,
     ) -> FakeRequest:
-        """Name the colour of each pixel; outside of the region there is none."""
+        """Name the colour of each pixel; pixels outside of the region have none."""
         view = views(picture.width, picture.height, options)[0]
         colours = np.full((picture.height, picture.width), -1, np.int8)
         inside = np.s_[view.top : view.bottom, view.left : view.right]
@@ -128,7 +125,7 @@ class FakeSegmenter:
         return FakeRequest(options, context, colours=colours, asked=asked)
 
     def find(self, requests: Sequence[FakeRequest]) -> None:
-        """Take the first request's prompts one by one; the work is in the other steps."""
+        """Finish the first request, prompt by prompt; the other two steps do the work."""
         request = requests[0]
         request.begin()
         with request.blamed():
@@ -139,7 +136,7 @@ class FakeSegmenter:
             request.close()
 
     def trace(self, request: FakeRequest) -> tuple[PromptResult, ...]:
-        """Outline the areas of the wanted colours and choose among them, as for the real model."""
+        """Find areas of the wanted colours, and choose among them as for the real model."""
         found: list[Found] = []
         for prompt, colours in request.asked:
             request.context.check()
@@ -148,7 +145,7 @@ class FakeSegmenter:
 
 
 def _behave(prompt: Prompt, context: RequestContext) -> None:
-    """Do what the fake model's own words say."""
+    """Do what the prompt's special words say."""
     for word in (prompt.text or "").lower().split():
         if word == _OOM or (word == _OOM_ONCE and not context.frugal):
             raise OutOfMemory
@@ -168,7 +165,7 @@ def _colours(picture: Image.Image) -> NDArray[np.int8]:
 
 
 def _wanted(prompt: Prompt, colours: NDArray[np.int8], view: View) -> frozenset[int]:
-    """Colours that the prompt's words and boxes name."""
+    """Choose colours by the prompt's words and boxes."""
     words = set((prompt_text(prompt) or "").lower().split())
     wanted = {place for place, name in enumerate(_HUES) if name in words}
     if not wanted and words & _ANY:
@@ -181,7 +178,7 @@ def _wanted(prompt: Prompt, colours: NDArray[np.int8], view: View) -> frozenset[
 
 
 def _found(prompt: Prompt, wanted: frozenset[int], colours: NDArray[np.int8]) -> Found:
-    """All areas for one prompt, whatever they score."""
+    """Find all areas for one prompt, with any score."""
     areas = [area for colour in sorted(wanted) for area in _areas(colours == colour)]
     return Found(
         id=prompt.id or "",
@@ -206,12 +203,12 @@ def _areas(mask: Mask) -> Iterator[Area]:
 
 
 def _score(area: Area) -> float:
-    """Half, and half of how much of its box the area fills: 0.5..1."""
+    """Give 0.5, plus half of the share of its box that the area fills: 0.5..1."""
     return round(0.5 + 0.5 * float(area.inside.mean()), 6)
 
 
 def _candidate(area: Area, shape: tuple[int, ...]) -> Candidate:
-    """Put one area of a picture of *shape* in the manifest's form."""
+    """Turn one area of a picture of *shape* (height, width) into a candidate."""
     mask = np.zeros(shape[::-1], np.uint8)  # width first: column-major, as run lengths are
     mask[area.columns, area.rows] = area.inside.T
     [(lengths, pixels)] = rle.encode(mask[None])

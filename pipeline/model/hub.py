@@ -1,6 +1,7 @@
-"""Fetches the gated facebook/sam3 from the hub, and turns every refusal into what to do."""
+"""Downloads the gated facebook/sam3 from the Hugging Face hub; each failure says what to do."""
 
 import errno
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -9,11 +10,10 @@ from pipeline.errors import WeightsUnavailable
 
 REPOSITORY: Final = "facebook/sam3"
 
-#: All that loading needs; the repository also holds Meta's own 3.4 GB file.
+#: What loading needs; the repository also has Meta's own file of 3.4 GB.
 FILES: Final = ["*.json", "merges.txt", "model*.safetensors"]
 
-#: HTTP's words for "not you".
-_REFUSED: Final = {401, 403}
+_REFUSED: Final = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 _OR_LOCAL: Final = "Or set SAM3_WEIGHTS_PATH to a copy of the weights."
 
@@ -45,7 +45,7 @@ def fetch(token: str | None) -> Path:
         raise WeightsUnavailable(message)
     try:
         return Path(snapshot_download(REPOSITORY, allow_patterns=FILES, token=token))
-    except Exception as error:  # whatever the network raises becomes advice
+    except Exception as error:  # the network raises errors of many types
         raise WeightsUnavailable(advice(error)) from error
 
 
@@ -55,24 +55,24 @@ def advice(error: Exception, *, repository: str = REPOSITORY, token: bool = True
 
 
 def _reason(error: Exception, repository: str, *, token: bool) -> str:
-    """What went wrong and the next step, as one or two sentences."""
+    """Say what went wrong and what to do next."""
     from huggingface_hub import errors
 
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if status == 404:  # noqa: PLR2004 - HTTP
+    if status == HTTPStatus.NOT_FOUND:
         return f"The Hugging Face hub has no {repository}, or hides it from this account."
     if not token and status in _REFUSED:
         return (
-            f"{repository} is not given to everybody, and HF_TOKEN is empty. Accept its licence on"
+            f"{repository} is gated, and HF_TOKEN is empty. Accept its licence on"
             " the Hugging Face hub and set HF_TOKEN to a token of that account."
         )
-    if isinstance(error, errors.GatedRepoError) or status == 403:  # noqa: PLR2004 - HTTP
+    if isinstance(error, errors.GatedRepoError) or status == HTTPStatus.FORBIDDEN:
         return (
             f"HF_TOKEN may not read {repository} yet. Open its page on the Hugging Face hub with"
             " that account, accept the licence, wait for the approval, and allow the token to read"
             " gated repositories."
         )
-    if isinstance(error, errors.RepositoryNotFoundError) or status == 401:  # noqa: PLR2004 - HTTP
+    if isinstance(error, errors.RepositoryNotFoundError) or status == HTTPStatus.UNAUTHORIZED:
         return (
             f"The Hugging Face hub does not accept HF_TOKEN. Make a new one that may read"
             f" {repository}."

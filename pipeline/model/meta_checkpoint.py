@@ -1,9 +1,9 @@
 """
-Reads Meta's `sam3.pt` and names its weights as transformers does. In memory; nothing is written.
+Reads Meta's `sam3.pt` and renames its weights as transformers does, in memory.
 
-The names follow transformers' own conversion (`convert_sam3_to_hf.py`). Three things are more than
-a name: query, key and value are one matrix at Meta; the picture's position embedding has one place
-more, for a class token that SAM3 does not use; CLIP's text projection is stored transposed.
+The names follow transformers' own conversion (`convert_sam3_to_hf.py`). Three things differ in more
+than the name: Meta stores query, key and value as one matrix; the picture's position embedding has
+one place more, for a class token that SAM3 does not use; CLIP's text projection is transposed.
 """
 
 import math
@@ -16,10 +16,10 @@ import torch
 
 _DETECTOR: Final = "detector."
 
-#: Weights that the detector on pictures does not use: the tracker, and tables computed at load.
+#: Weights that the detector does not use: the tracker, and tables that are computed on loading.
 _IGNORED: Final = re.compile(r"^tracker\.|\.sam2_convs\.|\.freqs_cis$")
 
-#: Meta's attention module -> ours; the inner names are in _INSIDE_ATTENTION.
+#: Meta's attention modules -> transformers'.
 _ATTENTION: Final = {
     r"geometry_encoder\.encode\.(\d+)\.self_attn": r"geometry_encoder.layers.\1.self_attn",
     r"geometry_encoder\.encode\.(\d+)\.cross_attn_image": r"geometry_encoder.layers.\1.cross_attn",
@@ -33,7 +33,7 @@ _ATTENTION: Final = {
     r"segmentation_head\.cross_attend_prompt": r"mask_decoder.prompt_cross_attn",
 }
 
-#: Beginning of a name at Meta -> beginning of ours.
+#: Beginning of Meta's name -> beginning of transformers'.
 _NAMES: Final = {
     # vision encoder
     r"backbone\.vision_backbone\.trunk\.pos_embed$": (
@@ -147,9 +147,9 @@ _RULES: Final = [
 
 def read(path: Path) -> dict[str, torch.Tensor]:
     """
-    Read a checkpoint of Meta's sam3 and give its detector in transformers' names.
+    Read a checkpoint of Meta's sam3 and give its detector under transformers' names.
 
-    Raises whatever `torch.load` does on a file that is none (only tensors are unpickled).
+    Raises what `torch.load` raises on a damaged file. Only tensors are unpickled.
     """
     content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     for wrapper in ("model", "state_dict"):
@@ -159,7 +159,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
 
 
 def convert(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename and split the weights of Meta's detector; the tracker's are left out."""
+    """Rename and split the weights of Meta's detector; leave the tracker's out."""
     with_prefix = any(name.startswith(_DETECTOR) for name in weights)
     converted: dict[str, torch.Tensor] = {}
     for name, weight in weights.items():
@@ -170,7 +170,7 @@ def convert(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def rename(name: str) -> str:
-    """Say one name in transformers' words; fused matrices keep `in_proj_` until they are split."""
+    """Give transformers' name; fused matrices keep `in_proj_` until they are split."""
     for old, new in _RULES:
         renamed, count = old.subn(new, name)
         if count:
@@ -180,7 +180,7 @@ def rename(name: str) -> str:
 
 
 def _split(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Give the weights that one of Meta's becomes."""
+    """Turn one of Meta's weights, already renamed, into one or three of transformers'."""
     module, fused, kind = name.rpartition(".in_proj_")
     if fused:
         parts = zip("qkv", weight.chunk(3), strict=True)
@@ -193,6 +193,6 @@ def _split(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def _without_class_token(embedding: torch.Tensor) -> torch.Tensor:
-    """Drop the first place of (1, places, width) unless the places already form a square."""
+    """Drop the first place of (1, places, width), unless the places form a square without it."""
     places = embedding.shape[1]
     return embedding if math.isqrt(places) ** 2 == places else embedding[:, 1:]

@@ -1,11 +1,11 @@
 """
-From the model's raw outputs to results: what is worth contour_trace, outlined, merged and chosen.
+From the model's raw outputs to results: keep what is worth tracing, trace it, merge views, choose.
 
-The cap comes first: a query that neither the threshold nor the floor lets through is dropped before
-its mask is looked at.
+Threshold and cap come first: a query that is neither over the threshold nor over the floor is
+dropped before its mask is looked at.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -29,7 +29,7 @@ _BOX_DIGITS: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What is left of one prompt's queries in one view after floor and cap, best first."""
+    """The queries of one prompt in one view that are over the floor, up to the cap, best first."""
 
     id: str
     text: str | None
@@ -48,13 +48,13 @@ class Kept:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the masks; the rest is nothing beside them."""
+        """Bytes of the masks; the rest is negligible."""
         return self.logits.nbytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedView:
-    """The same with run lengths in the masks' place."""
+    """The same, with masks as run lengths at the picture's size."""
 
     id: str
     text: str | None
@@ -78,7 +78,7 @@ def keep(
     view: View,
 ) -> Kept:
     """
-    Choose the queries of one prompt that are worth contour_trace; the rest is dropped at once.
+    Choose the queries of one prompt that are worth tracing.
 
     *logits* is (queries,), *presence_logit* (1,), *boxes* (queries, 4), *masks*
     (queries, cells, cells). Those that score *lowest* or more are kept, at most 200, best first.
@@ -113,27 +113,22 @@ def trace(
     height: int,
     options: SegmentOptions,
     chunk_bytes: int,
-    check: Callable[[], None] = lambda: None,
 ) -> tuple[PromptResult, ...]:
-    """
-    Outline all prompts, each in all its views, on a picture of width x height; choose instances.
-
-    *check* is called before each view of a prompt and may raise.
-    """
-
-    def traced_one(one: Kept) -> TracedView:
-        """Outline one view, if that is still wanted."""
-        check()
-        return traced(one, width, height, options.mask_threshold, chunk_bytes)
-
-    found = [merged([traced_one(one) for one in views], options) for views in kept]
+    """Trace all prompts in all their views of a picture of width x height; choose instances."""
+    found = [
+        merged(
+            [traced(one, width, height, options.mask_threshold, chunk_bytes) for one in views],
+            options,
+        )
+        for views in kept
+    ]
     return choose(found, options)
 
 
 def traced(
     kept: Kept, width: int, height: int, mask_threshold: float, chunk_bytes: int
 ) -> TracedView:
-    """Put scores, boxes and masks of one view of a picture of width x height together."""
+    """Trace the masks of one view of a picture of width x height; scale its boxes to pixels."""
     masks = trace_contours(
         kept.logits,
         Canvas(width, height, kept.view),
@@ -157,7 +152,7 @@ def traced(
 
 
 def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, float, float]]:
-    """Scale boxes of 0..1 of the view to the picture's pixels and cut them to the view."""
+    """Scale boxes in 0..1 of the view to the picture's pixels, cut to the view."""
     scale = torch.tensor([view.width, view.height] * 2, device=boxes.device)
     corner = torch.tensor([view.left, view.top] * 2, device=boxes.device)
     rows: list[list[float]] = (boxes.clamp(0, 1) * scale + corner).tolist()
@@ -166,11 +161,11 @@ def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, floa
 
 
 def merged(views: Sequence[TracedView], options: SegmentOptions) -> Found:
-    """Say what one prompt found in all its views; of very many candidates the best."""
+    """Merge what one prompt found in all its views; of very many candidates keep the best."""
     seen = [Seen(one.view.ends, one.candidates) for one in views]
     candidates = merge(seen, options.floor)
     most = limits.MAX_INSTANCES_TILED
-    # What the whole had no query left for is seen by the tiles, when all of them were looked at.
+    # Where all tiles were looked at, they find what the whole view had no query left for.
     complete = views[1:] if len(views) == options.passes > 1 else views
     return Found(
         id=views[0].id,

@@ -1,4 +1,4 @@
-"""What the model still has to do for a request, and the rows that it takes on next."""
+"""What the model still has to do for a request, and which work items one batch takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,26 +8,14 @@ import torch
 
 from pipeline.model.contour_queue import ContourTrace
 from pipeline.model.feature_memory import Features
-from pipeline.model.model_request import ModelRequest
-from pipeline.model.request_context import RequestContext
-from pipeline.model.views import View
+from pipeline.model.preprocess import ViewInput
+from pipeline.model.segmentation_model import ModelRequest, RequestContext
 from pipeline.model.work_items import WorkItem
 from s3_sam3.contracts.prompts import SegmentOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewInput:
-    """A view as the model looks at it."""
-
-    view: View
-    square: torch.Tensor
-    """(3, side, side) uint8, on the CPU."""
-    digest: bytes
-    """Of scope and square: the same pixels have the same vision features."""
-
-
 class Sam3Request(ModelRequest):
-    """A request for SAM3; the model's thread alone writes to it."""
+    """A request to SAM3; only the model's thread writes to it."""
 
     def __init__(
         self,
@@ -38,23 +26,25 @@ class Sam3Request(ModelRequest):
         view_inputs: Mapping[int, ViewInput],
         items: Sequence[WorkItem],
     ) -> None:
-        """Have all of *items* about a picture of *size* (width, height) to do, view by view."""
+        """Have *items* to do about a picture of *size* (width, height)."""
         super().__init__(options, context)
         self.size = size
-        #: By the view's place; without the views that nobody asks about.
+        #: By the view's index; only views that an item is about.
         self.view_inputs = view_inputs
-        #: By view; held from the vision pass until no row needs it.
-        self.seen: dict[int, Features] = {}
+        #: By the view's index; from the vision pass until no item needs it any more.
+        self.features: dict[int, Features] = {}
         #: By words; None until they are read.
         self.texts: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = None
         #: By prompt and view.
-        self.kept: dict[tuple[int, int], ContourTrace] = {}
+        self.traces: dict[tuple[int, int], ContourTrace] = {}
+        # View by view, so that features can be dropped early; without boxes first, since a batch
+        # has either no boxes or boxes in every row.
         ordered = sorted(items, key=lambda one: (one.view, bool(one.boxes), one.place))
         self._todo = {(one.place, one.view): one for one in ordered}
 
     @property
     def todo(self) -> Iterator[WorkItem]:
-        """What is not answered yet, in the order that it should be asked."""
+        """Items that are not answered yet, in the order to run them."""
         return iter(self._todo.values())
 
     @property
@@ -64,7 +54,7 @@ class Sam3Request(ModelRequest):
 
     def check(self) -> None:
         """
-        Go on only if there is an answer that somebody waits for.
+        Raise if nobody waits for the answer, or there will be none.
 
         Raises:
             PipelineError: the caller has gone, or what the request was closed with.
@@ -74,50 +64,49 @@ class Sam3Request(ModelRequest):
         if self.closed:
             self.answer.result()
 
-    def finish(self, item: WorkItem, kept: ContourTrace) -> None:
-        """Have an answer outlined; let go of what only it needed; close after the last."""
-        self.kept[item.place, item.view] = kept
-        self.beside(kept)
+    def finish(self, item: WorkItem, trace: ContourTrace) -> None:
+        """Start tracing an item's masks, drop what only it needed, close after the last."""
+        self.traces[item.place, item.view] = trace
+        self.beside(trace)
         del self._todo[item.place, item.view]
         if all(one.view != item.view for one in self.todo):
-            self.seen.pop(item.view, None)
+            self.features.pop(item.view, None)
         if all(one.place != item.place for one in self.todo):
             self.context.advance(1)
         if not self._todo:
             self.close()
 
-    def found(self) -> tuple[tuple[ContourTrace, ...], ...]:
-        """Give what was kept: for each prompt, one for each view that it was asked about."""
-        prompts = sorted({place for place, _ in self.kept})
+    def traces_by_prompt(self) -> tuple[tuple[ContourTrace, ...], ...]:
+        """Give the traces of each prompt, one for each view it was asked of."""
+        prompts = sorted({place for place, _ in self.traces})
         return tuple(
-            tuple(kept for (one, _), kept in sorted(self.kept.items()) if one == place)
+            tuple(trace for (one, _), trace in sorted(self.traces.items()) if one == place)
             for place in prompts
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a batch: a prompt of a request about one of its views."""
+    """One row of a batch: a work item and the request it belongs to."""
 
     request: Sam3Request
     item: WorkItem
 
     @property
     def view_input(self) -> ViewInput:
-        """The view that it is about."""
         return self.request.view_inputs[self.item.view]
 
     @property
-    def seen(self) -> Features | None:
-        """The features of its view, if they are at hand."""
-        return self.request.seen.get(self.item.view)
+    def features(self) -> Features | None:
+        """The features of its view, if they are computed."""
+        return self.request.features.get(self.item.view)
 
 
 def next_rows(requests: Sequence[Sam3Request], most: int) -> list[Row]:
     """
     Choose up to *most* rows for one batch: the oldest request's first, then the others'.
 
-    All have boxes or none has: in a mixed batch the rows without boxes would still get the
+    Either all have boxes or none has: in a mixed batch the rows without boxes would still get the
     geometry encoder's own token, and answer slightly differently than alone.
     """
     with_boxes = bool(next(requests[0].todo).boxes)

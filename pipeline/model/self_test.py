@@ -1,10 +1,10 @@
 """
-Asks the loaded model about one picture whose answer is known, before it may serve.
+Asks the loaded model about one picture with a known answer, before it may serve.
 
-Weights can load without a fault and still be wrong: damaged on the way, of another model with the
-same shapes, converted badly, or multiplied on a GPU that errs. A worker with such a model would
-claim every task and settle it with nonsense. The picture is drawn by the code, so no file can be
-lost or exchanged.
+Weights can load without an error and still be wrong: damaged in transfer, of another model with the
+same shapes, converted badly, or computed on a faulty GPU. A worker with such a model would claim
+every task and complete it with nonsense. The code draws the picture, so no file can be missing or
+wrong.
 """
 
 from typing import Final
@@ -25,8 +25,8 @@ TEXT: Final = "red circle"
 #: Least overlap (IoU) of the best mask with the circle that was drawn.
 LEAST_OVERLAP: Final = 0.5
 
-#: Least score of that mask: half of the default threshold, since this tells broken from working,
-#: not good from better.
+#: Least score of that mask: half of the default threshold, since the test is for broken models,
+#: not for weak ones.
 LEAST_SCORE: Final = 0.25
 
 #: Pixels to a side of the picture; the circle and the square as left, top, right, bottom.
@@ -34,7 +34,7 @@ _SIDE: Final = 448
 _CIRCLE: Final = (60, 90, 200, 230)
 _SQUARE: Final = (270, 240, 390, 360)
 
-#: Pixels drawn for one of the picture, so that edges are smooth.
+#: Pixels drawn for each pixel of the picture, so that edges are smooth.
 _FINER: Final = 4
 
 
@@ -44,7 +44,7 @@ def golden_picture() -> Image.Image:
 
 
 def golden_mask(cells: int) -> NDArray[np.bool_]:
-    """Give the circle's true mask, (cells, cells), as the model's masks are sampled."""
+    """Give the circle's true mask, (cells, cells), as the model samples its masks."""
     whole = _draw("L", 0, circle=255, square=0)
     return np.asarray(whole.resize((cells, cells), Image.Resampling.BOX)) > 127  # noqa: PLR2004 - half
 
@@ -52,7 +52,6 @@ def golden_mask(cells: int) -> NDArray[np.bool_]:
 def _draw(
     mode: str, ground: object, *, circle: int | tuple[int, ...], square: int | tuple[int, ...]
 ) -> Image.Image:
-    """Draw both shapes in the given colours."""
     large = Image.new(mode, (_SIDE * _FINER,) * 2, ground)  # type: ignore[arg-type] # as the mode wants it
     pen = ImageDraw.Draw(large)
     pen.ellipse([place * _FINER for place in _CIRCLE], fill=circle)
@@ -64,8 +63,8 @@ def run(detector: Detector, level: SelfTest) -> None:
     """
     Ask *detector* for the red circle. Blocking: one pass of the model.
 
-    Level `finite` wants an answer of the right shape with finite numbers, `picture` also wants the
-    circle to be found, `off` asks nothing.
+    Level `finite` requires finite numbers of the right shapes, `picture` also that the circle is
+    found; `off` skips the test.
 
     Raises:
         SelfTestFailed: the message says what is wrong and what to do.
@@ -89,7 +88,6 @@ def _ask(detector: Detector) -> Raw:
 
 
 def _check_finite(raw: Raw) -> None:
-    """Shapes that belong together, and no NaN or infinity."""
     rows, queries = raw.logits.shape
     cells = raw.masks.shape[-1]
     wanted = {
@@ -105,7 +103,7 @@ def _check_finite(raw: Raw) -> None:
 
 
 def _check_found(raw: Raw) -> None:
-    """The best query's mask is the circle."""
+    """Compare the best query's mask with the circle."""
     scores = (raw.logits[0].float().sigmoid() * raw.presence[0].float().sigmoid()).cpu()
     best = int(scores.argmax())
     score, overlap = float(scores[best]), _overlap(raw.masks[0, best])
@@ -124,7 +122,6 @@ def _overlap(mask: torch.Tensor) -> float:
 
 
 def _fail(what: str) -> None:
-    """Say what to do about it."""
     message = (
         f"The model failed its self-test on a drawn picture: {what}. Check the weights with"
         " `s3 weights verify`, fetch them again if they are damaged, and try SAM3_DTYPE=float32 and"

@@ -1,4 +1,4 @@
-"""The parts of a picture that the model looks at: the whole or a region, and tiles of it."""
+"""The views of a picture: the parts that the model looks at, which are the whole and its tiles."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import SegmentOptions
 
 
-#: Share of a tile that its neighbour shows too, so that what lies on a border is whole in one.
+#: Share of a tile that its neighbour shows too, so that an object on a border is whole in one.
 _OVERLAP: Final = 0.2
 
 
@@ -41,13 +41,12 @@ class View:
 
     @override
     def __str__(self) -> str:
-        """Say where it lies, as a caller writes boxes."""
         return f"({self.left}, {self.top}, {self.right}, {self.bottom}) in pixels"
 
 
 def views(width: int, height: int, options: SegmentOptions) -> tuple[View, ...]:
     """
-    List the views of a picture of width x height pixels: the whole or the region, then its tiles.
+    List the views of a picture of width x height pixels: the whole (or the region), then its tiles.
 
     Raises:
         Refused: prompt_invalid, when the region lies outside the picture.
@@ -63,7 +62,7 @@ def views(width: int, height: int, options: SegmentOptions) -> tuple[View, ...]:
 
 
 def _region(width: int, height: int, options: SegmentOptions) -> View:
-    """Cut the region to the picture, and grow it to whole pixels."""
+    """Cut the region to the picture, and extend it to whole pixels."""
     if options.region is None:
         return View(0, 0, width, height)
     left, top, right, bottom = options.region

@@ -1,22 +1,25 @@
 """
-Finds the weights and loads them, or says in one sentence what to do.
+Finds the weights, loads them and names them, or says in one sentence what to do.
 
-Three places: a directory in transformers' layout (any model of `backends`; of a SAM3 video
-checkpoint the detector is taken), Meta's `sam3.pt` beside tokenizer files, or the hub's gated
-facebook/sam3.
+They are a directory in transformers' layout, of any type in `BY_MODEL_TYPE`, or Meta's `sam3.pt`
+beside tokenizer files. `config.json` says which model they are of, and so which backend runs them.
 """
 
+import hashlib
+import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import WeightsUnavailable
-from pipeline.model.backends import BY_MODEL_TYPE, SAM3, Backend
+from s3_sam3.contracts.manifest import ModelInfo
 
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer, Sam3Model
+
+    from pipeline.model.detector import Detector
 
 _WANTED: Final = (
     "SAM3_WEIGHTS_PATH must name a directory with config.json, model.safetensors and"
@@ -25,13 +28,66 @@ _WANTED: Final = (
 
 _META_FILE: Final = "sam3.pt"
 
+#: Hex digits of a revision.
+_DIGITS: Final = 12
+
 #: Written by ai/ beside the weights of the demo model.
 _TINY_MARK: Final = "tiny.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """What runs one kind of model; classes are named, so that importing this loads no torch."""
+
+    name: str
+    """What `ModelInfo.backend` says."""
+    model: str
+    """transformers' class of the whole model."""
+    config: str
+    """transformers' class of its configuration."""
+    detector: tuple[str, str]
+    """Module and class of ours."""
+    meta: bool
+    """Whether weights may also come in a file with Meta's names."""
+
+    def model_class(self) -> Any:
+        return getattr(importlib.import_module("transformers"), self.model)
+
+    def config_class(self) -> Any:
+        """Give transformers' configuration class; without arguments it makes a full-size one."""
+        return getattr(importlib.import_module("transformers"), self.config)
+
+    def open(self, *, model: Any, tokenizer: Any, info: ModelInfo) -> "Detector":
+        module, name = self.detector
+        opened: Detector = getattr(importlib.import_module(module), name)(
+            model=model, tokenizer=tokenizer, info=info
+        )
+        return opened
+
+
+SAM3: Final = Backend(
+    name="sam3",
+    model="Sam3Model",
+    config="Sam3Config",
+    detector=("pipeline.model.detector", "Sam3Detector"),
+    meta=True,
+)
+
+LITE_TEXT: Final = Backend(
+    name="sam3_lite_text",
+    model="Sam3LiteTextModel",
+    config="Sam3LiteTextConfig",
+    detector=("pipeline.model.detector", "LiteTextDetector"),
+    meta=False,
+)
+
+#: `model_type` of a config.json -> backend. Only the detector of a video model is used.
+BY_MODEL_TYPE: Final = {"sam3": SAM3, "sam3_video": SAM3, "sam3_lite_text": LITE_TEXT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Weights that are there."""
+    """Weights on disk."""
 
     folder: Path
     """Holds the tokenizer, and config.json unless the size is SAM3's own."""
@@ -40,12 +96,22 @@ class Checkpoint:
     meta: bool
     """Whether they carry Meta's names."""
     backend: Backend = SAM3
-    """What runs them."""
 
     @property
     def demo(self) -> bool:
         """Whether this is the tiny demo model."""
         return (self.folder / _TINY_MARK).is_file()
+
+    def revision(self) -> str:
+        """Name the weights by the first 12 hex digits of the sha256 over their files."""
+        digests = [_digest(path) for path in self.files]
+        whole = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()
+        return whole.hex()[:_DIGITS]
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def locate(path: Path) -> Checkpoint:
@@ -73,7 +139,6 @@ def locate(path: Path) -> Checkpoint:
 
 
 def _meta_file(path: Path) -> Checkpoint:
-    """Take Meta's file."""
     if path.suffix not in {".pt", ".pth"}:
         message = f"{path} is not a checkpoint of Meta's sam3 (*.pt). {_WANTED}"
         raise WeightsUnavailable(message)
@@ -100,7 +165,7 @@ def _read_backend(folder: Path) -> Backend:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    """SAM3 reads text as CLIP does; the vocabulary is not part of the weights."""
+    """Refuse a folder without CLIP's vocabulary, which is not part of the weights."""
     here = {path.name for path in folder.iterdir()}
     if "tokenizer.json" not in here and not {"vocab.json", "merges.txt"} <= here:
         message = (
@@ -118,20 +183,17 @@ def load(checkpoint: Checkpoint) -> tuple["Sam3Model", "CLIPTokenizer"]:
         WeightsUnavailable: the files are damaged, or weights are missing from them.
 
     """
-    from pipeline.model import torchvision_gate
+    from pipeline.model import torchvision_fallback
 
-    torchvision_gate.hide_if_broken()
+    torchvision_fallback.install()
     from transformers import CLIPTokenizer
     from transformers.utils import logging
 
-    from pipeline.model import regions
-
     logging.disable_progress_bar()
-    regions.install()
     try:
         model, report = _load_model(checkpoint)
         tokenizer = CLIPTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
-    except Exception as error:  # a damaged file raises whatever its reader thinks of
+    except Exception as error:  # a damaged file raises errors of many types
         message = f"The weights in {checkpoint.folder} cannot be loaded: {_first_line(error)}."
         raise WeightsUnavailable(f"{message} If they are damaged, download them again.") from error
     _check_complete(checkpoint, report)
@@ -139,7 +201,7 @@ def load(checkpoint: Checkpoint) -> tuple["Sam3Model", "CLIPTokenizer"]:
 
 
 def _load_model(checkpoint: Checkpoint) -> tuple["Sam3Model", dict[str, Any]]:
-    """Load the detector and what transformers reports about it."""
+    """Load the detector; give it with transformers' report about its weights."""
     import torch
     from transformers import AutoConfig
 
@@ -164,7 +226,7 @@ def _load_model(checkpoint: Checkpoint) -> tuple["Sam3Model", dict[str, Any]]:
 
 
 def _check_complete(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
-    """Refuse a model that transformers filled up with random numbers; it only warns."""
+    """Refuse missing weights: transformers fills them with random numbers and only warns."""
     missing = sorted(report["missing_keys"])
     if missing:
         message = (
@@ -175,5 +237,4 @@ def _check_complete(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    """Enough of a reader's message to tell what is wrong."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,21 +1,18 @@
-"""Prompts in the model's terms: words to read, boxes in 0..1 of a view, rows of one batch."""
+"""Work items: each prompt about each view it is asked of, with boxes in 0..1 of the view."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import torch
-
-from pipeline.model.segmentation_model import clip_box, prompt_text
+from pipeline.errors import Refused
 from pipeline.model.views import View
+from s3_sam3.contracts import limits
+from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt
 
 
-#: What SAM3 was taught to read when a prompt is boxes alone (`Sam3Processor`).
+#: The text that SAM3 was trained to read when a prompt is boxes alone (`Sam3Processor`).
 BOXES_ONLY_TEXT: Final = "visual"
-
-#: transformers' label of a box that is only padding.
-_PADDING: Final = -10
 
 #: Share of an exemplar that a tile must show: a sliver of a cat is no example of a cat.
 _SHOWN: Final = 0.5
@@ -23,12 +20,12 @@ _SHOWN: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkItem:
-    """One prompt about one view, in the model's terms."""
+    """One prompt about one view."""
 
     place: int
-    """The prompt's place in the request."""
+    """The prompt's index in the request."""
     view: int
-    """The view's place among the request's views."""
+    """The view's index among the request's views."""
     id: str
     text: str | None
     boxes: tuple[tuple[float, float, float, float], ...]
@@ -45,10 +42,10 @@ class WorkItem:
 
 def work_items(prompt: Prompt, *, place: int, views: Sequence[View]) -> Iterator[WorkItem]:
     """
-    Translate one prompt: for the first view always, for each tile behind it if it makes sense.
+    Give the prompt's work items: one for the first view, and one for each tile it makes sense in.
 
-    An exemplar that a tile does not show is left out there. A tile is not asked at all when
-    neither words nor a positive exemplar are left.
+    A tile leaves out exemplars that it does not show. A tile is left out when neither text nor a
+    positive exemplar remains.
 
     Raises:
         Refused: no text and no box, too many characters, or a box outside of the first view.
@@ -70,8 +67,46 @@ def work_items(prompt: Prompt, *, place: int, views: Sequence[View]) -> Iterator
         )
 
 
+def prompt_text(prompt: Prompt) -> str | None:
+    """
+    Give the prompt's text without outer spaces, None if it has none.
+
+    Raises:
+        Refused: prompt_empty without text and boxes; prompt_too_long by its characters.
+
+    """
+    text = (prompt.text or "").strip()
+    if not text and not prompt.boxes:
+        raise Refused(code=ErrorCode.PROMPT_EMPTY)
+    if len(text) > limits.MAX_TEXT_CHARACTERS:
+        raise Refused(code=ErrorCode.PROMPT_TOO_LONG)
+    return text or None
+
+
+def clip_box(box: Box, view: View) -> tuple[float, float, float, float]:
+    """
+    Cut a box to the view: xyxy in pixels of the upright original.
+
+    Raises:
+        Refused: prompt_invalid, when nothing of it lies inside.
+
+    """
+    left, top, right, bottom = box.xyxy
+    cut = (
+        max(left, float(view.left)),
+        max(top, float(view.top)),
+        min(right, float(view.right)),
+        min(bottom, float(view.bottom)),
+    )
+    if cut[0] >= cut[2] or cut[1] >= cut[3]:
+        raise Refused(
+            f"The box {box.xyxy} lies outside of what is looked at: {view}.",
+            code=ErrorCode.PROMPT_INVALID,
+        )
+    return cut
+
+
 def _is_positive(box: Box) -> bool:
-    """Whether the box shows what is looked for."""
     return box.label is BoxLabel.POSITIVE
 
 
@@ -97,18 +132,3 @@ def _scaled(box: Box, view: View) -> tuple[float, float, float, float]:
         (right - left) / view.width,
         (bottom - top) / view.height,
     )
-
-
-def box_rows(
-    rows: Sequence[WorkItem], device: torch.device
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Box prompts padded to the same number: (n, most, 4) float32 and labels (n, most)."""
-    most = max(len(row.boxes) for row in rows)
-    if most == 0:
-        return None, None
-    boxes = torch.zeros(len(rows), most, 4)
-    labels = torch.full((len(rows), most), _PADDING)
-    for place, row in enumerate(rows):
-        boxes[place, : len(row.boxes)] = torch.tensor(row.boxes)
-        labels[place, : len(row.boxes)] = torch.tensor(row.labels)
-    return boxes.to(device), labels.to(device)

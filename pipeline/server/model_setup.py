@@ -14,7 +14,6 @@ from s3_sam3.contracts.manifest import ModelInfo
 if TYPE_CHECKING:
     import torch
 
-    from pipeline.model.choices import Choices
     from pipeline.model.detector import Detector
     from pipeline.model.sam3 import Sam3Segmenter
     from pipeline.model.weights import Checkpoint
@@ -32,7 +31,7 @@ def open_segmenter(settings: Settings) -> SegmentationModel:
     if settings.sam3_weights_path == fake_model.PATH:
         return fake_model.FakeSegmenter()
     # Read when torch loads. Its threads would spin while they wait, and take the cores away from
-    # those that decode and outline.
+    # those that decode and trace.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from pipeline.model.sam3 import Sam3Segmenter
 
@@ -54,41 +53,33 @@ def open_detector(settings: Settings) -> "Detector":
         SetupFailed: as `open_segmenter`.
 
     """
-    from pipeline.model import choices, device, hub, self_test, weights
+    from pipeline.model import device, hub, self_test, weights
 
-    wanted = chosen(settings)
     there = device.choose(settings.sam3_device)
-    choices.check(wanted, there)
+    device.check_attention(settings.sam3_attention, there)
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
     path = settings.sam3_weights_path
     checkpoint = weights.locate(Path(path).expanduser() if path else hub.fetch(token))
     model, tokenizer = weights.load(checkpoint)
-    choices.apply(wanted, model)
+    device.set_attention(settings.sam3_attention, model)
     detector: Detector = checkpoint.backend.open(
         model=device.occupy(there, model),
         tokenizer=tokenizer,
         info=_describe(settings, checkpoint, there),
     )
-    if wanted.compile != "off":
-        detector = _compile(detector, wanted)
+    if settings.sam3_compile != "off":
+        detector = _compile(detector, heads=settings.sam3_compile == "full")
     self_test.run(detector, settings.sam3_self_test)
     return detector
 
 
-def chosen(settings: Settings) -> "Choices":
-    """Gather the settings that say how the model computes."""
-    from pipeline.model.choices import Choices
-
-    return Choices(attention=settings.sam3_attention, compile=settings.sam3_compile)
-
-
 def _describe(settings: Settings, checkpoint: "Checkpoint", there: "torch.device") -> ModelInfo:
     """What `GET /api/v1/model/info` and every manifest say about the model."""
-    from pipeline.model import device, revision
+    from pipeline.model import device
 
     return ModelInfo(
         name="tiny" if checkpoint.demo else "sam3",
-        revision=revision.revision(checkpoint.files, cache_dir=settings.s3_cache_dir),
+        revision=checkpoint.revision(),
         backend=checkpoint.backend.name,
         dtype=device.choose_dtype(settings.sam3_dtype, there),
         device=str(there),
@@ -98,11 +89,11 @@ def _describe(settings: Settings, checkpoint: "Checkpoint", there: "torch.device
     )
 
 
-def _compile(detector: "Detector", wanted: "Choices") -> "Detector":
-    """Compile every shape there will be."""
+def _compile(detector: "Detector", *, heads: bool) -> "Detector":
+    """Compile every batch size."""
     from pipeline.model.compiled import CompiledDetector
 
-    compiled = CompiledDetector(detector, wanted)
+    compiled = CompiledDetector(detector, heads=heads)
     compiled.warm_up()
     return compiled
 

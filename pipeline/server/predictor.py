@@ -12,8 +12,7 @@ from PIL import Image
 from pipeline.decode.pool import DecodePool
 from pipeline.errors import OutOfMemory, TooLate
 from pipeline.model.executor import ModelExecutor
-from pipeline.model.request_context import RequestContext
-from pipeline.model.segmentation_model import SegmentationModel
+from pipeline.model.segmentation_model import RequestContext, SegmentationModel
 from pipeline.server.admission import DRAWING_BYTES, PIXEL_BYTES, ByteBudget, Reservation
 from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from s3_sam3.contracts.pipeline import PredictRequest

@@ -8,7 +8,7 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pipeline.errors import ModelDied
-from pipeline.model.request_context import RequestContext
+from pipeline.model.segmentation_model import RequestContext
 from pipeline.server import forms
 from pipeline.server.admission import Admission
 from pipeline.server.answers import METRICS, json_answer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.addresses import is_public
+from adapters.guard import is_public
 
 
 VECTORS: dict[str, list[str]] = json.loads(

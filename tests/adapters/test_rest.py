@@ -1,4 +1,4 @@
-"""The REST door: what passes, what is repeated, and what every failure becomes."""
+"""PostgREST: what passes, what is repeated, and what every failure becomes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ NewUser = Callable[..., Awaitable[testing.SignedUpUser]]
 
 @pytest.fixture
 async def rest(stack: testing.Stack) -> AsyncIterator[Rest]:
-    """The devstack's REST door, with the anon key."""
+    """The devstack's PostgREST, with the anon key."""
     async with Rest(url=stack.url, key=stack.anon_key) as opened:
         yield opened
 
 
 @dataclass
 class Flaky:
-    """A PostgREST that answers what it was told to, in turn, and then all is well."""
+    """A PostgREST that gives the listed answers in turn, then good ones."""
 
     answers: list[web.Response] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -39,13 +39,13 @@ class Flaky:
 
 @pytest.fixture
 def flaky() -> Flaky:
-    """One of those."""
+    """A server that answers well until it is told otherwise."""
     return Flaky()
 
 
 @pytest.fixture
 async def weak(flaky: Flaky) -> AsyncIterator[Rest]:
-    """The door to it."""
+    """A client of that server."""
     app = web.Application()
     app.router.add_route("*", "/{any:.*}", flaky.answer)
     async with TestServer(app) as server, Rest(url=str(server.make_url("")), key="key") as opened:
@@ -87,7 +87,7 @@ async def test_a_function_answers_its_value(rest: Rest, new_user: NewUser) -> No
 
 
 async def test_reads_are_repeated(weak: Rest, flaky: Flaky) -> None:
-    """Two bad gateways are not seen by who reads."""
+    """A reader does not notice two answers of 502."""
     flaky.answers = [web.Response(status=503), web.Response(status=502)]
 
     assert await weak.select_one("rows", "token") == {"id": 1}
@@ -171,15 +171,15 @@ class _Failing(httpx.AsyncBaseTransport):
 
 
 @pytest.mark.parametrize("kind", leaves(httpx.TransportError), ids=lambda kind: kind.__name__)
-async def test_no_network_error_gets_past_the_seam(kind: type[Exception]) -> None:
+async def test_no_network_error_gets_past_the_transport(kind: type[Exception]) -> None:
     """Each of httpx's transport errors becomes RestUnavailable, newer ones included."""
-    seam = rest_module._Seam(_Failing(kind("boom")))
+    transport = rest_module._Transport(_Failing(kind("boom")))
 
     with pytest.raises(RestUnavailable):
-        await seam.handle_async_request(httpx.Request("POST", "http://x/"))
+        await transport.handle_async_request(httpx.Request("POST", "http://x/"))
 
 
-async def test_without_the_seam_a_foreign_error_would_pass() -> None:
+async def test_without_the_transport_httpx_errors_would_pass() -> None:
     """Negative control: the bare transport raises httpx's error, which is none of ours."""
     bare = _Failing(httpx.ReadError("boom"))
 

@@ -11,7 +11,7 @@ from database.callers import Pool
 from database.webhook_calls import kicks_of_one_task, tells
 from psycopg.rows import DictRow
 
-from adapters import signatures
+from s3_sam3 import signatures
 
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/webhook_signatures.json").read_text())[

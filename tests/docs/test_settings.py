@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
-from janitor.settings import JanitorSettings
+from janitor.service import JanitorSettings
 from listener.settings import ListenerSettings
 from pipeline.settings import Settings as PipelineSettings
+from runtime.settings import ServiceKeySettings
 from s3_sam3 import ClientSettings
-from webhooks.delivery.settings import DispatcherSettings
-from webhooks.replay.settings import DatabaseSettings, ReplaySettings
+from webhooks.delivery.serve import DispatcherSettings
+from webhooks.replay.job import ReplaySettings
 
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ SETTINGS = (
     ApiSettings,
     JanitorSettings,
     DispatcherSettings,
-    DatabaseSettings,
+    ServiceKeySettings,
     ReplaySettings,
     ListenerSettings,
     PipelineSettings,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from adapters import signatures
 from devstack.functions import deno
-from listener import signed_objects, webhooks_proof
+from listener import task_objects, webhooks
+from s3_sam3 import signatures
 from s3_sam3.contracts import limits, object_keys
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 
@@ -38,9 +38,9 @@ def spelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_result_files_are_the_same(spelled: dict[str, Any]) -> None:
     """The function signs the files that the listener writes, with the listener's types."""
-    assert spelled["RESULT_FILES"] == signed_objects.WRITES
+    assert spelled["RESULT_FILES"] == task_objects.RESULT_FILES
     names = {object_keys.MANIFEST, object_keys.MASK, object_keys.OVERLAY}
-    assert signed_objects.WRITES.keys() == names
+    assert task_objects.RESULT_FILES.keys() == names
 
 
 def test_errors_are_the_same(spelled: dict[str, Any]) -> None:
@@ -59,9 +59,9 @@ def test_headers_and_limits_are_the_same(spelled: dict[str, Any]) -> None:
     assert spelled["TOLERANCE_SECONDS"] == signatures.TOLERANCE_SECONDS
     assert spelled["SIGNED_URL_SECONDS"] == limits.SIGNED_URL_SECONDS
     assert spelled["MAX_FILE_BYTES"] == limits.MAX_UPLOAD_BYTES
-    assert spelled["SECRET_HEADER"] == webhooks_proof.SHARED_SECRET_HEADER
+    assert spelled["SECRET_HEADER"] == webhooks.SHARED_SECRET_HEADER
 
 
 def test_the_listener_asks_a_function_that_exists() -> None:
     """The name in Python is a folder of TypeScript."""
-    assert (FUNCTIONS / signed_objects.FUNCTION / "index.ts").is_file()
+    assert (FUNCTIONS / task_objects.FUNCTION / "index.ts").is_file()

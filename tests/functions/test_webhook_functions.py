@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from adapters import rest, signatures
+from adapters import rest
 from devstack import testing
+from s3_sam3 import signatures
 
 
 SHARED_SECRET = "a secret of the dashboard"

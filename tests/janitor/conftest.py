@@ -1,7 +1,8 @@
-"""An empty house, and janitors in it."""
+"""An empty platform, and janitors for it."""
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,19 +10,19 @@ from typing import Any
 
 import psycopg
 import pytest
-from janitors import House, JanitorProcess, Spawn
+from janitors import JanitorProcess, Platform, Spawn
 from tcp_proxy import TcpProxy
 
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
 from devstack.testing import SignedUpUser, Stack
-from janitor.housekeeping import Housekeeping
-from janitor.state import State
+from janitor.database import Database
+from janitor.health import State
 
 
 @pytest.fixture
-async def house(stack: Stack, db: psycopg.AsyncConnection[Any]) -> AsyncIterator[House]:
-    """Nobody, no task, no object, no line in the outbox."""
+async def platform(stack: Stack, db: psycopg.AsyncConnection[Any]) -> AsyncIterator[Platform]:
+    """No user, no task, no object, no line in the outbox."""
     async with (
         Rest(url=stack.url, key=stack.anon_key) as door,
         Rest(url=stack.url, key=stack.service_key) as service,
@@ -36,23 +37,27 @@ async def house(stack: Stack, db: psycopg.AsyncConnection[Any]) -> AsyncIterator
         await db.execute("truncate auth.users, segmentation.object_deletions cascade")
         for place in ("uploads/", "results/"):
             await bucket.delete_prefix(place)
-        yield House(
+        yield Platform(
             stack=stack,
             db=db,
             door=door,
             bucket=bucket,
-            database=Housekeeping(service, lease_seconds=1),
+            database=Database(service, lease_seconds=1),
         )
 
 
 @pytest.fixture
-async def user(house: House, new_user: Callable[..., Awaitable[SignedUpUser]]) -> SignedUpUser:
+async def user(
+    platform: Platform, new_user: Callable[..., Awaitable[SignedUpUser]]
+) -> SignedUpUser:
     """Somebody with 100 credits."""
     return await new_user()
 
 
 @pytest.fixture
-async def stranger(house: House, new_user: Callable[..., Awaitable[SignedUpUser]]) -> SignedUpUser:
+async def stranger(
+    platform: Platform, new_user: Callable[..., Awaitable[SignedUpUser]]
+) -> SignedUpUser:
     """Somebody else."""
     return await new_user()
 
@@ -65,14 +70,13 @@ def state() -> State:
 
 @pytest.fixture
 def environment(stack: Stack) -> Callable[..., dict[str, str]]:
-    """`environment(JANITOR_…=…)`: a janitor's environment, quick, with overrides."""
+    """`environment(JANITOR_…=…)`: a janitor's environment, with overrides."""
 
     def make(**changed: str) -> dict[str, str]:
         names = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY", "R2_")
         known = {name: value for name, value in stack.env.items() if name.startswith(names)}
-        quick = {"JANITOR_DELETE_SECONDS": "0.1", "JANITOR_LEASE_SECONDS": "1"}
         fixed = {"PATH": os.environ["PATH"], "S3_LOG_FORMAT": "json", "COLUMNS": "160"}
-        return {**known, **quick, **fixed, **changed}
+        return {**known, **fixed, **changed}
 
     return make
 
@@ -82,10 +86,14 @@ async def spawn(environment: Callable[..., dict[str, str]]) -> AsyncIterator[Spa
     """Start janitor processes; each that still runs at the end is killed."""
     async with contextlib.AsyncExitStack() as ends:
 
-        async def begin(*arguments: str, **changed: str) -> JanitorProcess:
+        async def begin(
+            schedule: dict[str, float] | None = None, *arguments: str, **changed: str
+        ) -> JanitorProcess:
+            """With a *schedule* it is not quite the product's own program."""
+            own = ["janitor"]
+            program = own if schedule is None else ["tests.quick_janitor", json.dumps(schedule)]
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "janitor", *arguments),
+                *(sys.executable, "-m", *program, *arguments),
                 env=environment(**changed),
                 stderr=asyncio.subprocess.PIPE,
             )

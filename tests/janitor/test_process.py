@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from janitors import House, Spawn, until
+from janitors import QUICK, Platform, Spawn, until
 
 from devstack.testing import SignedUpUser
 
@@ -61,9 +61,9 @@ async def test_without_a_key_it_does_not_start(run: Run, name: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["R2_SECRET_ACCESS_KEY", "R2_BUCKET", "SUPABASE_SERVICE_KEY"])
-async def test_a_wrong_key_is_told_at_the_start(house: House, run: Run, wrong: str) -> None:
+async def test_a_wrong_key_is_told_at_the_start(platform: Platform, run: Run, wrong: str) -> None:
     """A key that is refused ends the process with 78; so does the anon key as service key."""
-    value = house.stack.anon_key if wrong == "SUPABASE_SERVICE_KEY" else "no-such-thing"
+    value = platform.stack.anon_key if wrong == "SUPABASE_SERVICE_KEY" else "no-such-thing"
 
     ended = await run("janitor", **{wrong: value})
 
@@ -72,7 +72,7 @@ async def test_a_wrong_key_is_told_at_the_start(house: House, run: Run, wrong: s
     assert value not in ended.err
 
 
-async def test_a_stop_is_clean(house: House, spawn: Spawn) -> None:
+async def test_a_stop_is_clean(platform: Platform, spawn: Spawn) -> None:
     """SIGTERM ends it with 0, and the last line holds the state."""
     janitor = await spawn()
     await until(lambda: janitor.said("janitor_started"))
@@ -84,7 +84,7 @@ async def test_a_stop_is_clean(house: House, spawn: Spawn) -> None:
     assert janitor.said("janitor_stopped")[0]["state"]["status"] == "ok"
 
 
-async def test_nothing_it_logs_is_a_secret(house: House, spawn: Spawn) -> None:
+async def test_nothing_it_logs_is_a_secret(platform: Platform, spawn: Spawn) -> None:
     """Neither key is in the log."""
     janitor = await spawn()
     await until(lambda: janitor.said("bucket_swept"))
@@ -92,36 +92,29 @@ async def test_nothing_it_logs_is_a_secret(house: House, spawn: Spawn) -> None:
     await janitor.process.wait()
 
     said = json.dumps(janitor.lines) + "".join(janitor.other)
-    assert house.stack.service_key not in said
-    assert house.stack.r2_secret_access_key not in said
+    assert platform.stack.service_key not in said
+    assert platform.stack.r2_secret_access_key not in said
 
 
 async def test_several_janitors_are_harmless(
-    house: House, user: SignedUpUser, stranger: SignedUpUser, spawn: Spawn
+    platform: Platform, user: SignedUpUser, stranger: SignedUpUser, spawn: Spawn
 ) -> None:
     """Four at once, sweeping too, delete each thing once and nothing else."""
-    tasks = [await house.done_task(user) for _ in range(6)]
-    await house.done_task(stranger)
-    unused = await house.upload(stranger, "1")
-    expected = (await house.keys(stranger)) - {unused}
-    quick = {
-        "JANITOR_SWEEP": "delete",
-        "JANITOR_SWEEP_SECONDS": "0.3",
-        "JANITOR_RESULTS_AGE_HOURS": "0",
-        "JANITOR_UPLOADS_AGE_HOURS": "0",
-        "JANITOR_PRUNE_SECONDS": "0.1",
-        "JANITOR_LEDGER_SECONDS": "0.1",
-    }
-    janitors = [await spawn(**quick) for _ in range(4)]
+    tasks = [await platform.done_task(user) for _ in range(6)]
+    await platform.done_task(stranger)
+    unused = await platform.upload(stranger, "1")
+    expected = (await platform.keys(stranger)) - {unused}
+    quick = {**QUICK, "sweep": 0.3, "prune": 0.1, "ledger": 0.1}
+    janitors = [await spawn(quick, "sweep") for _ in range(4)]
     await until(lambda: all(janitor.said("bucket_swept") for janitor in janitors))
 
     for task_id in tasks:
-        await house.delete_result(user, task_id)
-    await house.rows("delete from auth.users where id = %s", user.id)
-    await until(house.outbox_is_empty)
+        await platform.delete_result(user, task_id)
+    await platform.rows("delete from auth.users where id = %s", user.id)
+    await until(platform.outbox_is_empty)
 
     async def all_gone() -> bool:
-        return await house.keys() == expected
+        return await platform.keys() == expected
 
     await until(all_gone)
     lines = [line for janitor in janitors for line in janitor.lines]
@@ -130,10 +123,10 @@ async def test_several_janitors_are_harmless(
 
 
 async def test_a_mismatch_is_logged_and_shown(
-    house: House, user: SignedUpUser, spawn: Spawn
+    platform: Platform, user: SignedUpUser, spawn: Spawn
 ) -> None:
     """A wrong balance is an error line with its user, and `GET /health` has it."""
-    await house.rows("update users_profile set credits = credits + 1 where id = %s", user.id)
+    await platform.rows("update users_profile set credits = credits + 1 where id = %s", user.id)
     janitor = await spawn(JANITOR_PORT="0")
     await until(lambda: janitor.said("ledger_mismatch"))
 
@@ -148,11 +141,11 @@ async def test_a_mismatch_is_logged_and_shown(
 
 
 async def test_the_ledger_command_tells_right_from_wrong(
-    house: House, user: SignedUpUser, run: Run
+    platform: Platform, user: SignedUpUser, run: Run
 ) -> None:
     """`s3 janitor ledger` ends with 0 while the books are right and with 1 when they are not."""
     right = await run("s3_sam3.cli", "janitor", "ledger")
-    await house.rows("update users_profile set credits = credits + 1 where id = %s", user.id)
+    await platform.rows("update users_profile set credits = credits + 1 where id = %s", user.id)
     wrong = await run("s3_sam3.cli", "janitor", "ledger")
     as_json = await run("s3_sam3.cli", "janitor", "ledger", "--json")
 
@@ -161,13 +154,15 @@ async def test_the_ledger_command_tells_right_from_wrong(
     assert as_json.answer["mismatches"][0]["user_id"] == user.id
 
 
-async def test_the_sweep_command_plans_first(house: House, user: SignedUpUser, run: Run) -> None:
+async def test_the_sweep_command_plans_first(
+    platform: Platform, user: SignedUpUser, run: Run
+) -> None:
     """`s3 janitor sweep` shows a table and deletes nothing; with --yes it deletes."""
-    unused = await house.upload(user)
+    unused = await platform.upload(user)
 
     young = await run("s3_sam3.cli", "janitor", "sweep", "--json")
     planned = await run("s3_sam3.cli", "janitor", "sweep", "--older-than", "0s")
-    still_there = await house.keys()
+    still_there = await platform.keys()
     done = await run("s3_sam3.cli", "janitor", "sweep", "--older-than", "0s", "--yes", "--json")
 
     assert (young.code, planned.code, done.code) == (0, 0, 0), planned.err
@@ -176,16 +171,16 @@ async def test_the_sweep_command_plans_first(house: House, user: SignedUpUser, r
     assert "--yes" in planned.err
     assert still_there == {unused}
     assert (done.answer["orphans"], done.answer["deleted"]) == (1, 1)
-    assert await house.keys() == set()
+    assert await platform.keys() == set()
 
 
 async def test_the_sweep_command_tells_of_a_missing_manifest(
-    house: House, user: SignedUpUser, run: Run
+    platform: Platform, user: SignedUpUser, run: Run
 ) -> None:
     """A done row without its manifest makes it exit 1 and name the key."""
-    await house.done_task(user)
-    (row,) = await house.rows("select manifest_url from segmentation_results")
-    await house.bucket.delete(row["manifest_url"])
+    await platform.done_task(user)
+    (row,) = await platform.rows("select manifest_url from segmentation_results")
+    await platform.bucket.delete(row["manifest_url"])
 
     ended = await run("s3_sam3.cli", "janitor", "sweep")
 
@@ -204,7 +199,7 @@ async def test_the_sweep_command_tells_of_a_missing_manifest(
     ],
 )
 async def test_what_went_wrong_is_in_the_exit_code(
-    house: House, run: Run, arguments: list[str], changed: dict[str, str], code: int
+    platform: Platform, run: Run, arguments: list[str], changed: dict[str, str], code: int
 ) -> None:
     """Usage, unreachable and configuration are told apart, without a traceback."""
     ended = await run("s3_sam3.cli", "janitor", *arguments, **changed)

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from janitors import NAMES, House
+from janitors import NAMES, Platform
 from typing_extensions import override
 
 from devstack.testing import SignedUpUser
-from janitor.housekeeping import DoneTask, Housekeeping
-from janitor.state import State
-from janitor.sweep import SweepPlan, sweep
-from janitor.sweeping import Sweeping
-from janitor.swept import SweepReport
+from janitor import jobs
+from janitor.database import Database, DoneTask
+from janitor.health import State
+from janitor.sweep import SweepPlan, SweepReport, sweep
 
 
 NOW = timedelta(0)
@@ -25,67 +24,67 @@ def plan(
     return SweepPlan(delete=delete, results_age=age, uploads_age=uploads, limit=limit)
 
 
-async def swept(house: House, how: SweepPlan) -> SweepReport:
-    """Sweep the house."""
-    return await sweep(how, house.database, house.bucket)
+async def swept(platform: Platform, how: SweepPlan) -> SweepReport:
+    """Sweep the bucket."""
+    return await sweep(how, platform.database, platform.bucket)
 
 
-async def zombie(house: House, user: SignedUpUser) -> str:
+async def zombie(platform: Platform, user: SignedUpUser) -> str:
     """Let a first attempt write and lose its lease, and a second one finish; the first's folder."""
-    await house.pending_task(user)
-    first = await house.claim()
-    left = await house.deposit(first)
-    await house.service("release_task", p_token=first["token"])
-    second = await house.claim()
-    await house.settle(second, await house.deposit(second))
+    await platform.pending_task(user)
+    first = await platform.claim()
+    left = await platform.deposit(first)
+    await platform.service("release_task", p_token=first["token"])
+    second = await platform.claim()
+    await platform.settle(second, await platform.deposit(second))
     return left
 
 
 async def test_what_a_zombie_left_goes_and_the_winner_stays(
-    house: House, user: SignedUpUser
+    platform: Platform, user: SignedUpUser
 ) -> None:
     """Of two attempts' objects only the loser's are orphans."""
-    left = await zombie(house, user)
-    before = await house.keys()
+    left = await zombie(platform, user)
+    before = await platform.keys()
 
-    report = await swept(house, plan())
+    report = await swept(platform, plan())
 
-    assert await house.keys() == before - {left + name for name in NAMES}
+    assert await platform.keys() == before - {left + name for name in NAMES}
     assert (report.orphans, report.deleted) == (3, 3)
 
 
-async def test_an_attempt_at_work_is_left_alone(house: House, user: SignedUpUser) -> None:
+async def test_an_attempt_at_work_is_left_alone(platform: Platform, user: SignedUpUser) -> None:
     """What an open attempt has written is no orphan, though no row names it yet."""
-    await house.pending_task(user)
-    prefix = await house.deposit(await house.claim())
+    await platform.pending_task(user)
+    prefix = await platform.deposit(await platform.claim())
 
-    report = await swept(house, plan())
+    report = await swept(platform, plan())
 
     assert report.orphans == 0
-    assert prefix + NAMES[0] in await house.keys()
+    assert prefix + NAMES[0] in await platform.keys()
 
 
-async def test_unused_uploads_go_and_used_ones_stay(house: House, user: SignedUpUser) -> None:
+async def test_unused_uploads_go_and_used_ones_stay(platform: Platform, user: SignedUpUser) -> None:
     """An upload that a row reads stays, whatever the row's status; an unused one goes."""
-    unused = await house.upload(user, "1")
-    await house.pending_task(user)
+    unused = await platform.upload(user, "1")
+    await platform.pending_task(user)
 
-    await swept(house, plan())
+    await swept(platform, plan())
 
-    keys = await house.keys()
+    keys = await platform.keys()
     assert unused not in keys
     assert len(keys) == 1
 
 
-async def test_a_dry_run_deletes_nothing(house: House, user: SignedUpUser) -> None:
+async def test_a_dry_run_deletes_nothing(platform: Platform, user: SignedUpUser) -> None:
     """A plan counts what a sweep would delete, with its bytes and samples, and deletes nothing."""
-    left = await zombie(house, user)
-    before = await house.keys()
+    left = await zombie(platform, user)
+    before = await platform.keys()
 
-    report = await swept(house, plan(delete=False))
+    report = await swept(platform, plan(delete=False))
 
-    assert await house.keys() == before
-    results = report.places[0]
+    assert await platform.keys() == before
+    results = report.areas[0]
     assert (results.seen, results.old, results.orphans, results.deleted) == (6, 6, 3, 0)
     assert results.orphan_bytes == 3 * len(b"result")
     assert set(results.samples) == {left + name for name in NAMES}
@@ -103,55 +102,55 @@ async def test_a_dry_run_deletes_nothing(house: House, user: SignedUpUser) -> No
     ids=["both young", "uploads young", "results young", "neither"],
 )
 async def test_what_is_young_is_left_alone(
-    house: House, user: SignedUpUser, how: SweepPlan, gone: int
+    platform: Platform, user: SignedUpUser, how: SweepPlan, gone: int
 ) -> None:
     """Results and uploads are swept from an age of their own on."""
-    await zombie(house, user)
-    await house.upload(user, "1")
-    before = await house.keys()
+    await zombie(platform, user)
+    await platform.upload(user, "1")
+    before = await platform.keys()
 
-    await swept(house, how)
+    await swept(platform, how)
 
-    assert len(before - await house.keys()) == gone
+    assert len(before - await platform.keys()) == gone
 
 
-async def test_a_run_deletes_no_more_than_its_limit(house: House, user: SignedUpUser) -> None:
+async def test_a_run_deletes_no_more_than_its_limit(platform: Platform, user: SignedUpUser) -> None:
     """A capped run says so; the next one goes on, and the last is not capped."""
-    await zombie(house, user)
-    before = await house.keys()
+    await zombie(platform, user)
+    before = await platform.keys()
 
-    runs = [await swept(house, plan(limit=2)) for _ in range(2)]
+    runs = [await swept(platform, plan(limit=2)) for _ in range(2)]
 
     assert [(run.deleted, run.capped) for run in runs] == [(2, True), (1, False)]
-    assert len(before - await house.keys()) == 3
+    assert len(before - await platform.keys()) == 3
 
 
-async def test_more_than_a_page_is_swept(house: House, user: SignedUpUser) -> None:
+async def test_more_than_a_page_is_swept(platform: Platform, user: SignedUpUser) -> None:
     """Of 1,203 objects in two pages and three questions the one that is needed stays."""
     names = [f"uploads/{user.id}/{number:064x}.png" for number in range(1, 1203)]
-    await house.pending_task(user)
+    await platform.pending_task(user)
     for start in range(0, len(names), 200):
-        await write(house, names[start : start + 200])
+        await write(platform, names[start : start + 200])
 
-    report = await swept(house, plan(limit=10_000))
+    report = await swept(platform, plan(limit=10_000))
 
     assert report.deleted == 1202
-    assert len(await house.keys()) == 1
+    assert len(await platform.keys()) == 1
 
 
-async def test_what_is_not_ours_is_never_deleted(house: House) -> None:
+async def test_what_is_not_ours_is_never_deleted(platform: Platform) -> None:
     """Other folders, and keys of another shape, are left alone though no row names them."""
     strange = ["weights/sam3.pt", "results/readme.txt", "uploads/x/y.png", "archive/2026/a.ndjson"]
-    await write(house, strange)
+    await write(platform, strange)
 
-    await swept(house, plan())
+    await swept(platform, plan())
 
     for key in strange:
-        await house.bucket.head(key)
-        await house.bucket.delete(key)
+        await platform.bucket.head(key)
+        await platform.bucket.delete(key)
 
 
-class CallsAllOrphans(Housekeeping):
+class CallsAllOrphans(Database):
     """A database that calls every key an orphan, as an empty one would."""
 
     def __init__(self) -> None:
@@ -166,50 +165,50 @@ class CallsAllOrphans(Housekeeping):
         return []
 
 
-async def test_what_is_not_ours_stays_even_if_the_database_is_wrong(house: House) -> None:
-    """The janitor's own lock: a key of another shape is not deleted whatever is said of it."""
+async def test_what_is_not_ours_stays_even_if_the_database_is_wrong(platform: Platform) -> None:
+    """The janitor's own check: a key of another shape is not deleted whatever is said of it."""
     strange = ["results/readme.txt", "uploads/x/y.png"]
-    await write(house, strange)
+    await write(platform, strange)
 
-    report = await sweep(plan(), CallsAllOrphans(), house.bucket)
+    report = await sweep(plan(), CallsAllOrphans(), platform.bucket)
 
     assert report.deleted == 0
     for key in strange:
-        await house.bucket.delete(key)
+        await platform.bucket.delete(key)
 
 
 async def test_a_wrong_database_empties_the_bucket_up_to_the_limit(
-    house: House, user: SignedUpUser
+    platform: Platform, user: SignedUpUser
 ) -> None:
     """Negative control: without the database's word a needed object goes; the limit bounds it."""
-    await house.done_task(user)
+    await platform.done_task(user)
 
-    report = await sweep(plan(limit=1), CallsAllOrphans(), house.bucket)
+    report = await sweep(plan(limit=1), CallsAllOrphans(), platform.bucket)
 
     assert report.deleted == 1
-    assert len(await house.keys()) == 3
+    assert len(await platform.keys()) == 3
 
 
-async def test_a_missing_manifest_is_reported(house: House, user: SignedUpUser) -> None:
+async def test_a_missing_manifest_is_reported(platform: Platform, user: SignedUpUser) -> None:
     """A done row whose manifest is gone is named, and a right one is not."""
-    await house.done_task(user)
-    task_id = await house.done_task(user)
-    (row,) = await house.rows("select * from segmentation_results where id = %s", task_id)
-    await house.bucket.delete(row["manifest_url"])
+    await platform.done_task(user)
+    task_id = await platform.done_task(user)
+    (row,) = await platform.rows("select * from segmentation_results where id = %s", task_id)
+    await platform.bucket.delete(row["manifest_url"])
 
-    report = await swept(house, plan(delete=False))
+    report = await swept(platform, plan(delete=False))
 
     assert report.missing_manifests == [row["manifest_url"]]
     assert report.tasks_checked == 2
 
 
 async def test_the_running_process_keeps_the_last_sweep(
-    house: House, user: SignedUpUser, state: State
+    platform: Platform, user: SignedUpUser, state: State
 ) -> None:
-    """Sweeping as a chore leaves its report in the state; a missing manifest makes it `wrong`."""
-    await zombie(house, user)
+    """Sweeping as a job leaves its report in the state; a missing manifest makes it `wrong`."""
+    await zombie(platform, user)
 
-    more = await Sweeping(plan(delete=False), house.database, house.bucket, state)()
+    more = await jobs.sweep_bucket(plan(delete=False), platform.database, platform.bucket, state)
 
     assert more is False
     assert state.document()["sweep"]["orphans"] == 3
@@ -219,7 +218,7 @@ async def test_the_running_process_keeps_the_last_sweep(
     assert state.status == "wrong"
 
 
-async def write(house: House, keys: list[str]) -> None:
+async def write(platform: Platform, keys: list[str]) -> None:
     """Put objects."""
     for key in keys:
-        await house.bucket.put(key, b"x", "image/png")
+        await platform.bucket.put(key, b"x", "image/png")

@@ -14,8 +14,7 @@ from aiohttp import web
 from journeys.service import Service
 from pictures import shapes
 
-from adapters import signatures
-from s3_sam3 import S3Client
+from s3_sam3 import S3Client, signatures
 from s3_sam3.cli import config as kept
 from s3_sam3.contracts.webhooks import TaskEvent
 
@@ -29,7 +28,7 @@ def environment(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
     kept.remember_service(service.settings)
     kept.remember_session(s3.session.tokens)
-    return {**service.environment(folder), "REPLAY_STATE_DIR": str(tmp_path / "state")}
+    return {**service.environment(folder), "XDG_STATE_HOME": str(tmp_path / "state")}
 
 
 async def test_events_come_to_the_machine_and_can_be_replayed(
@@ -97,7 +96,7 @@ def test_the_command_is_the_tool(tmp_path: Path) -> None:
     def code(*arguments: str) -> int:
         return subprocess.run(
             [sys.executable, "-m", "s3_sam3.cli", *arguments],
-            env={**os.environ, "REPLAY_STATE_DIR": str(tmp_path)},
+            env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
             capture_output=True,
             check=False,
         ).returncode

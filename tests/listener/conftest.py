@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,6 +25,9 @@ from listener.build import built
 from listener.settings import ListenerSettings
 from listener.worker import Worker
 from s3_sam3.contracts import object_keys
+
+
+PROGRAM = str(Path(__file__).parents[1] / "listener_process.py")
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ async def queue(
     await _close_all(db)
     user = await new_user()
     async with (
-        Rest(url=stack.url, key=stack.anon_key) as door,
+        Rest(url=stack.url, key=stack.anon_key) as rest,
         ObjectStore(
             endpoint=stack.r2_endpoint,
             access_key_id=stack.r2_access_key_id,
@@ -56,7 +61,7 @@ async def queue(
         picture_key = object_keys.upload_key(uuid.UUID(user.id), "0" * 64, "png")
         await store.put(picture_key, PICTURE, "image/png")
         yield Queue(
-            door=door,
+            rest=rest,
             store=store,
             db=db,
             user=user,
@@ -67,7 +72,7 @@ async def queue(
 
 
 async def _close_all(db: psycopg.AsyncConnection[Any]) -> None:
-    """Cancel what is not final, whoever left it, as its owner would."""
+    """Cancel every task that is not final, as its owner would."""
     await db.execute(
         "select segmentation.end_attempt(token, 'cancelled')"
         " from segmentation.attempts where ended_at is null"
@@ -115,13 +120,11 @@ def environment(stack: Stack, machine: SignedUpUser, fake_pipeline: FakePipeline
             "S3_MACHINE_PASSWORD": machine.password,
             "LISTENER_PIPELINE_URL": f"http://127.0.0.1:{fake_pipeline.port}",
             "LISTENER_POLL_SECONDS": 0.3,
-            "LISTENER_LEASE_SECONDS": 30,
-            "LISTENER_RENEW_SECONDS": 1,
             "LISTENER_GRACE_SECONDS": 10,
             "S3_LOG_FORMAT": "json",
             **overrides,
         }
-        return {name: str(value) for name, value in own.items()}
+        return {name: str(value) for name, value in own.items() if name.isupper()}
 
     return make
 
@@ -133,7 +136,8 @@ def listening(environment: Environment) -> Listening:
     @contextlib.asynccontextmanager
     async def run(**overrides: Any) -> AsyncIterator[Worker]:
         values = {name.lower(): value for name, value in environment(**overrides).items()}
-        async with built(ListenerSettings.model_validate(values)) as worker:
+        config = ListenerSettings.model_validate(values)
+        async with built(config, **_parameters(overrides)) as worker:
             running = asyncio.create_task(worker.run())
             try:
                 yield worker
@@ -151,8 +155,10 @@ async def spawn(environment: Environment) -> AsyncIterator[Spawn]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**overrides: Any) -> ListenerProcess:
+            changed = _parameters(overrides)
+            program = (PROGRAM, json.dumps(changed)) if changed else ("-m", "listener")
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "listener"),
+                *(sys.executable, *program),
                 env={**os.environ, **environment(**overrides)},
                 stderr=asyncio.subprocess.PIPE,
             )
@@ -162,6 +168,11 @@ async def spawn(environment: Environment) -> AsyncIterator[Spawn]:
             return listener
 
         yield start
+
+
+def _parameters(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Those that are parameters of `built`, and no variables."""
+    return {name: value for name, value in overrides.items() if not name.isupper()}
 
 
 async def _end(process: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:

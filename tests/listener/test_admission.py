@@ -1,4 +1,4 @@
-"""Who may not work does not, and says why."""
+"""A worker that may not work claims nothing and says why."""
 
 from fake_pipeline import API_KEY, FakePipeline
 from listeners import Listening, Spawn
@@ -11,7 +11,7 @@ from s3_sam3.contracts.tasks import TaskStatus
 async def test_a_disabled_machine_claims_nothing_and_says_so(
     queue: Queue, spawn: Spawn, machine: SignedUpUser
 ) -> None:
-    """A machine disabled by the operator waits with a clear line, and works once enabled."""
+    """A machine that the operator disabled logs it and waits, and works once it is enabled."""
     await queue.operate("set_machine_enabled", p_id=machine.id, p_enabled=False)
     listener = await spawn()
     task_id = await queue.submit()
@@ -24,7 +24,7 @@ async def test_a_disabled_machine_claims_nothing_and_says_so(
 
 
 async def test_a_wrong_password_ends_the_process(spawn: Spawn) -> None:
-    """Credentials that Auth refuses are a setting to correct: exit status 78 and a sentence."""
+    """Credentials that Auth refuses are a wrong setting: exit status 78 and a sentence."""
     listener = await spawn(S3_MACHINE_PASSWORD="wrong")
 
     assert await listener.process.wait() == 78

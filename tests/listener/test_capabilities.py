@@ -5,7 +5,7 @@ from fake_pipeline import MODEL, FakePipeline
 from listeners import Listening
 from task_queue import Queue, until
 
-from listener.capabilities import Capabilities
+from listener.claim import Capabilities
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.tasks import TaskStatus
@@ -33,7 +33,7 @@ def test_the_settings_go_before_the_model(memory_mb: int) -> None:
 
 async def test_each_claim_tells_the_queue(queue: Queue, listening: Listening) -> None:
     """The database knows who is there and what they can do."""
-    async with listening(LISTENER_WORKER="w-capable", LISTENER_CONCURRENCY=3):
+    async with listening(name="w-capable", LISTENER_CONCURRENCY=3):
         await queue.reaches(await queue.submit(), TaskStatus.DONE)
 
     (worker,) = await queue.rows(
@@ -61,14 +61,14 @@ async def test_a_second_out_of_memory_waits_for_a_larger_machine(
 ) -> None:
     """Two tries on the small machine, then the task is done on the one that has more."""
     fake_pipeline.refusals = {"huge": ErrorCode.OUT_OF_MEMORY}
-    async with listening(LISTENER_MEMORY_MB=10_000, LISTENER_WORKER="small"):
+    async with listening(LISTENER_MEMORY_MB=10_000, name="small"):
         task_id = await queue.submit("huge")
         # The larger one is online, but comes too late for the first try.
         await _declare(queue, "large", memory_mb=20_000)
         await until(lambda: len(fake_pipeline.asked) == 2)
         await queue.reaches(task_id, TaskStatus.PENDING)
     fake_pipeline.refusals = {}
-    async with listening(LISTENER_MEMORY_MB=20_000, LISTENER_WORKER="large"):
+    async with listening(LISTENER_MEMORY_MB=20_000, name="large"):
         await queue.reaches(task_id, TaskStatus.DONE)
 
     attempts = await queue.attempts(task_id)

@@ -27,7 +27,7 @@ Tick = Callable[..., Coroutine[Any, Any, None]]
 
 
 class SlowStore:
-    """A database whose reaper takes its time, as far as the clock knows it."""
+    """A database whose reaper takes the given seconds."""
 
     def __init__(self, *seconds: float, fails: bool = False) -> None:
         self.reaped = 0
@@ -151,7 +151,7 @@ async def _mend(listening: ChannelUnderTest, fault: Callable[..., Awaitable[None
 
 
 async def _longest_deaf_wait(wake: Wake, seconds: float) -> float:
-    """A task arrives at every moment and nobody is told; how long the unluckiest waited."""
+    """The longest time between two looks, which is how long a task without a hint may wait."""
     loop = asyncio.get_running_loop()
     longest, last, ends_at = 0.0, loop.time(), loop.time() + seconds
     while last < ends_at:

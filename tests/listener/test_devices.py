@@ -1,4 +1,4 @@
-"""`s3 worker --devices`: a pair of programs for each device, and each pair for itself."""
+"""`s3 worker --devices`: an independent pair of programs for each device."""
 
 import asyncio
 import os
@@ -25,11 +25,10 @@ PORT = "8081"
 
 @pytest.fixture
 async def two_devices(environment: Environment) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`s3 worker --devices cpu,cpu`, called w, with the fake model."""
+    """`s3 worker --devices cpu,cpu` with the fake model."""
     own = environment(
         SAM3_WEIGHTS_PATH="fake:",
         PIPELINE_PORT=_two_free_ports(),
-        LISTENER_WORKER="w",
         LISTENER_CONCURRENCY=1,
     )
     process = await asyncio.create_subprocess_exec(
@@ -47,8 +46,8 @@ async def two_devices(environment: Environment) -> AsyncIterator[asyncio.subproc
 async def test_two_devices_work_side_by_side(
     queue: Queue, two_devices: asyncio.subprocess.Process
 ) -> None:
-    """Each device has its own worker name and takes tasks; a stop ends all of it cleanly."""
-    await until(lambda: _online(queue), seconds=30)
+    """Each device has its own listener and takes tasks; a stop ends all of it cleanly."""
+    names = await _two_workers(queue)
     ids = []
     for _ in range(4):
         picture_key = await queue.another_picture()
@@ -61,7 +60,7 @@ async def test_two_devices_work_side_by_side(
     two_devices.terminate()
 
     workers = [attempt["worker"] for each in ids for attempt in await queue.attempts(each)]
-    assert set(workers) == {"w-0", "w-1"}
+    assert set(workers) == names
     assert len(programs) == 4
     assert await two_devices.wait() == 0
     assert process_table.gone(processes, 5)
@@ -71,7 +70,7 @@ async def test_a_pipeline_that_lost_its_gpu_is_started_again(
     queue: Queue, two_devices: asyncio.subprocess.Process
 ) -> None:
     """A task that kills each model it meets fails after three attempts; then both serve again."""
-    await until(lambda: _online(queue), seconds=30)
+    await _two_workers(queue)
     await queue.store.put(queue.picture_key, shapes(), "image/png")
     deadly = await queue.submit("fake:die")
     await queue.reaches(deadly, TaskStatus.FAILED, seconds=90)
@@ -82,9 +81,23 @@ async def test_a_pipeline_that_lost_its_gpu_is_started_again(
     assert codes == ["pipeline_failed"] * 3
 
 
-async def _online(queue: Queue) -> bool:
-    rows = await queue.rows("select worker from segmentation.workers where worker like 'w-_'")
-    return {row["worker"] for row in rows} == {"w-0", "w-1"}
+async def _two_workers(queue: Queue) -> set[str]:
+    """Wait until two workers that were not there before asked for tasks; their names."""
+
+    async def known() -> set[str]:
+        return {
+            row["worker"] for row in await queue.rows("select worker from segmentation.workers")
+        }
+
+    before = await known()
+    names: set[str] = set()
+
+    async def both() -> bool:
+        names.update(await known() - before)
+        return len(names) == 2
+
+    await until(both, seconds=30)
+    return names
 
 
 def _two_free_ports() -> int:
@@ -100,7 +113,7 @@ def _two_free_ports() -> int:
             return port
 
 
-def test_each_device_has_its_own_port_name_and_listener() -> None:
+def test_each_device_has_its_own_port_and_listener() -> None:
     """Two pairs of programs that share nothing but the host's settings."""
     pairs = [programs({}, device) for device in devices.parse("cuda:0, cuda:1", port=PORT)]
 
@@ -111,17 +124,16 @@ def test_each_device_has_its_own_port_name_and_listener() -> None:
         assert pipeline.env["SAM3_DEVICE"] == f"cuda:{place}"
         assert pipeline.env["PIPELINE_PORT"] == str(8081 + place)
         assert listener.env["LISTENER_PIPELINE_URL"] == f"http://127.0.0.1:{8081 + place}"
-        assert listener.env["LISTENER_WORKER"].endswith(f"-{place}")
 
 
-def test_one_device_is_called_as_ever() -> None:
+def test_one_device_changes_nothing() -> None:
     """Without a list nothing is added to what the host says; a list of one sets the device."""
     pipeline, listener = programs({})
     (alone,) = devices.parse("cuda:3", port=PORT)
 
     assert (pipeline.name, listener.name) == ("pipeline", "listener")
     assert "SAM3_DEVICE" not in pipeline.env
-    assert "LISTENER_WORKER" not in listener.env
+    assert listener.env["PIPELINE_PORT"] == PORT
     assert programs({}, alone)[0].env["SAM3_DEVICE"] == "cuda:3"
 
 
@@ -136,7 +148,7 @@ def test_one_device_is_called_as_ever() -> None:
         ("cuda:0,tpu", PORT, "'tpu' is no device"),
         ("cuda:1,cuda:1", PORT, "cuda:1 is named twice"),
         ("cuda,cuda:0", PORT, "cuda:0 is named twice"),
-        ("auto,cpu", PORT, "auto is whichever"),
+        ("auto,cpu", PORT, "auto means the one device"),
         ("cpu,cpu", "65535", "2 ports"),
         ("cpu,cpu", "0", "2 ports"),
         ("cpu,cpu", "http", "2 ports"),
@@ -162,9 +174,9 @@ async def test_a_device_lost_for_good_leaves_the_others(tmp_path: Path) -> None:
     works = kept.start(_program(tmp_path, "works", "import signal; signal.pause()"))
     stop = asyncio.Event()
     running = asyncio.create_task(run_until_last([lost, kept], stop))
-    await until(lambda: ends.life.done() and beside.life.done())
+    await until(lambda: ends.task.done() and beside.task.done())
 
-    assert not works.life.done()
+    assert not works.task.done()
     assert not running.done()
     stop.set()
     assert await running == 0

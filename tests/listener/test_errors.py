@@ -16,13 +16,13 @@ def test_each_code_of_the_pipeline_becomes_a_task_code(code: ErrorCode) -> None:
 
 @pytest.mark.parametrize("code", [ErrorCode.FILE_TOO_LARGE, ErrorCode.IMAGE_TOO_LARGE])
 def test_a_picture_that_is_no_good_is_final(code: ErrorCode) -> None:
-    """A refusal for the picture's sake is not tried again."""
+    """A refusal because of the picture is not tried again."""
     assert not FACTS[errors.as_task_code(code)].retryable
 
 
 @pytest.mark.parametrize("code", [ErrorCode.INVALID_REQUEST, ErrorCode.PROMPT_EMPTY])
 def test_a_prompt_that_does_not_fit_is_final(code: ErrorCode) -> None:
-    """A box outside the picture is the user's to mend, and no attempt is wasted on it."""
+    """Only the user can correct a box outside the picture, so no attempt is wasted on it."""
     assert errors.as_task_code(code) is ErrorCode.PROMPT_INVALID
 
 
@@ -36,7 +36,7 @@ def test_a_prompt_that_does_not_fit_is_final(code: ErrorCode) -> None:
 )
 def test_what_only_the_database_knows_is_not_taken_from_the_pipeline(code: ErrorCode) -> None:
     """A pipeline cannot end a lease or let a task expire."""
-    assert errors.as_task_code(code) not in errors._THE_DATABASES
+    assert errors.as_task_code(code) not in errors._DATABASE_ONLY
 
 
 def test_a_pipeline_may_say_that_its_time_is_up() -> None:
@@ -46,7 +46,7 @@ def test_a_pipeline_may_say_that_its_time_is_up() -> None:
     assert FACTS[code].retryable
 
 
-@pytest.mark.parametrize("code", sorted(TASK_ERROR_CODES - errors._THE_DATABASES))
+@pytest.mark.parametrize("code", sorted(TASK_ERROR_CODES - errors._DATABASE_ONLY))
 def test_the_tables_own_codes_are_passed_on(code: ErrorCode) -> None:
     """What may stand in a row stands there as the pipeline said it."""
     assert errors.as_task_code(code) is code

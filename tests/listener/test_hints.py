@@ -1,4 +1,4 @@
-"""Hints make it quick; the clock makes it certain."""
+"""A hint makes a claim quick; the clock makes it certain."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ async def test_a_hint_leads_to_a_claim(queue: Queue, listening: Listening) -> No
 async def test_a_lost_hint_is_made_good_by_the_clock(
     queue: Queue, listening: Listening, silent_inserts: None
 ) -> None:
-    """A task that nobody was told of is found all the same."""
+    """A task without a hint is found by the clock."""
     async with listening() as worker:
         await until(worker.hints.live.is_set)
         task_id = await queue.submit()

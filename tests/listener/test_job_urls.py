@@ -10,7 +10,7 @@ from machine_user import Machine, MakeMachine
 from task_queue import Queue
 
 from devstack.testing import Stack
-from listener.signed_objects import WRITES
+from listener.task_objects import RESULT_FILES
 from s3_sam3.contracts import limits, object_keys
 
 
@@ -19,7 +19,7 @@ async def test_urls_are_for_exactly_the_attempt(queue: Queue, new_machine: MakeM
     machine = await new_machine()
     await queue.submit()
     claim = await machine.claim()
-    status, answer = await machine.ask(claim["token"], *WRITES)
+    status, answer = await machine.ask(claim["token"], *RESULT_FILES)
 
     prefix = object_keys.result_prefix(
         uuid.UUID(queue.user.id), uuid.UUID(claim["id"]), claim["token"]
@@ -27,14 +27,14 @@ async def test_urls_are_for_exactly_the_attempt(queue: Queue, new_machine: MakeM
     data = answer["data"]
     assert status == 200
     assert data["source"]["key"] == queue.picture_key
-    assert [each["key"] for each in data["writes"]] == [prefix + name for name in WRITES]
+    assert [each["key"] for each in data["writes"]] == [prefix + name for name in RESULT_FILES]
     assert 100 < data["seconds"] <= 120
     async with aiohttp.ClientSession() as store, store.get(data["source"]["url"]) as read:
         assert await read.read() == PICTURE
 
 
 async def test_another_machine_gets_no_urls(queue: Queue, new_machine: MakeMachine) -> None:
-    """A token can be guessed, so it is worth nothing to who did not claim it."""
+    """A token can be guessed, so it is worth nothing to a machine that did not claim it."""
     mine, other = await new_machine(), await new_machine()
     await queue.submit()
     token = (await mine.claim())["token"]
@@ -56,7 +56,7 @@ async def test_a_user_gets_no_urls(queue: Queue, new_machine: MakeMachine) -> No
 
 
 async def test_a_disabled_machine_gets_no_urls(queue: Queue, new_machine: MakeMachine) -> None:
-    """Shut out at once, in the middle of its attempt; nobody else is."""
+    """It is refused at once, in the middle of its attempt; other machines are not."""
     machine, other = await new_machine(), await new_machine()
     await queue.submit()
     token = (await machine.claim())["token"]
@@ -85,7 +85,7 @@ async def any_source(queue: Queue) -> AsyncIterator[None]:
 async def test_a_source_that_is_no_upload_of_its_user_is_not_signed(
     queue: Queue, new_machine: MakeMachine, any_source: None, of: str
 ) -> None:
-    """Whatever key a row names, the machine is led to its user's uploads and nowhere else."""
+    """Whatever key a row names, only an upload of its user is signed."""
     machine = await new_machine()
     task_id = await queue.submit()
     token = (await machine.claim())["token"]
@@ -102,7 +102,7 @@ async def test_a_source_that_is_no_upload_of_its_user_is_not_signed(
 
     assert (status, answer["error"]["code"]) == (404, "source_not_found")
     # Control: the database alone would have let it through.
-    objects_of = await queue.door.rpc("attempt_objects", {"p_token": token}, machine.token)
+    objects_of = await queue.rest.rpc("attempt_objects", {"p_token": token}, machine.token)
     assert objects_of["source"] == key
 
 
@@ -154,7 +154,7 @@ async def test_a_url_is_good_for_its_key_only(
         async with store.put(mask["url"], data=b"x", headers=mask["headers"]) as taken:
             assert taken.status == 200
 
-    # Negative control: whoever holds the bucket's keys writes anywhere.
+    # Negative control: with the bucket's keys one writes anywhere.
     await queue.store.put("results/anywhere/mask.png", b"x", "image/png")
     assert await queue.store.get("results/anywhere/mask.png") == b"x"
 

@@ -8,7 +8,7 @@ import structlog
 
 from adapters.machine_auth import MachineTokens
 from adapters.rest import Rest, RestUnavailable
-from listener.lease_store import LeaseStore
+from listener.lease_store import AttemptTimes, LeaseStore
 
 
 LATER = "2026-11-26T12:00:30+00:00"
@@ -32,7 +32,7 @@ def row(token: int, **changed: Any) -> dict[str, Any]:
     }
 
 
-class Door:
+class OneAnswer:
     """A database that answers a claim and then falls silent."""
 
     def __init__(self, *rows: dict[str, Any]) -> None:
@@ -57,17 +57,16 @@ class Tokens:
 
 async def test_a_row_that_cannot_be_given_up_does_not_hold_the_others() -> None:
     """An unreadable row is failed; if that call is lost, the readable ones are worked on anyway."""
-    door = Door(row(1), row(2, options={"hologram": True}), row(3))
+    database = OneAnswer(row(1), row(2, options={"hologram": True}), row(3))
     store = LeaseStore(
-        cast("Rest", door),
+        cast("Rest", database),
         cast("MachineTokens", Tokens()),
         worker="w",
-        lease_seconds=30,
-        deadline_seconds=300,
+        times=AttemptTimes(),
     )
     with structlog.testing.capture_logs() as lines:
-        taken = await store.claim(3, {})
-    assert [claim.token for claim in taken.claims] == [1, 3]
-    assert (taken.pictures, taken.tasks) == (3, 3)
-    assert door.called == ["claim_tasks", "fail_task"]
+        claimed = await store.claim(3, {})
+    assert [claim.token for claim in claimed.claims] == [1, 3]
+    assert claimed.count == 3
+    assert database.called == ["claim_tasks", "fail_task"]
     assert [line["event"] for line in lines] == ["claim_unreadable", "settlement_lost"]

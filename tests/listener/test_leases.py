@@ -1,4 +1,4 @@
-"""Who lost the lease changes nothing, and who vanished is replaced."""
+"""A worker that lost its lease changes nothing, and one that vanished is replaced."""
 
 import pytest
 from fake_pipeline import FakePipeline
@@ -6,12 +6,11 @@ from listeners import QUICK_LEASE, Listening, Spawn
 from task_queue import Queue, until
 
 from adapters.objects import ObjectNotFound
-from listener.settings import ListenerSettings
+from listener.lease_store import AttemptTimes
 from s3_sam3.contracts.tasks import TaskStatus
 
 
-DEFAULT = ListenerSettings.model_fields["listener_renew_seconds"].default
-NEVER_RENEWED = {"LISTENER_LEASE_SECONDS": 299, "LISTENER_RENEW_SECONDS": 119}
+NEVER_RENEWED = {"lease_seconds": 299, "renew_seconds": 119}
 
 
 async def test_a_lease_is_kept_while_the_work_goes_on(
@@ -50,12 +49,12 @@ async def test_a_cancelled_task_leaves_the_pipeline(
     queue: Queue, listening: Listening, fake_pipeline: FakePipeline
 ) -> None:
     """
-    With the settings as they come, the listener hangs up within a renewal: two seconds.
+    With the times as they are, the listener hangs up within a renewal: two seconds.
 
-    Negative control: `NEVER_RENEWED`, the zombies' setting below, keeps its request for ever.
+    Negative control: `NEVER_RENEWED`, the zombies' times below, keeps its request for ever.
     """
     fake_pipeline.gate.clear()
-    async with listening(LISTENER_RENEW_SECONDS=DEFAULT) as worker:
+    async with listening() as worker:
         task_id = await queue.submit()
         await until(lambda: len(fake_pipeline.asked) == 1)
         # The last report before the answer is out, so only a renewal can learn of the loss.
@@ -65,7 +64,7 @@ async def test_a_cancelled_task_leaves_the_pipeline(
         await until(lambda: fake_pipeline.hung_up, seconds=4)
         await until(lambda: not worker.claimer.running)
 
-    assert DEFAULT <= 2
+    assert AttemptTimes().renew <= 2
 
 
 async def test_a_zombie_shows_nothing(
@@ -137,8 +136,14 @@ async def _lose_the_lease(queue: Queue, task_id: str) -> None:
         " where result_id = %s and ended_at is null",
         task_id,
     )
-    assert await queue.operate("reap_tasks") == 1
+    await queue.operate("reap_tasks")
+    # Perhaps the worker's own reaper was faster, and has not committed yet.
+    await until(lambda: _has_ended(queue, task_id))
     await queue.rows("update segmentation_results set run_after = now() where id = %s", task_id)
+
+
+async def _has_ended(queue: Queue, task_id: str) -> bool:
+    return (await queue.attempts(task_id))[0]["ended_at"] is not None
 
 
 async def _reported(queue: Queue, task_id: str) -> bool:

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 from fake_pipeline import predicted
 
 from listener.errors import PipelineBroke
-from listener.segment import Segmented, Segmenter
+from listener.pipeline_client import PipelineClient, Segmented
 from pipeline.server import forms
 from s3_sam3.contracts.pipeline import PredictRequest
 from s3_sam3.contracts.prompts import Prompt
@@ -21,7 +21,7 @@ MANIFEST = predicted(ASKED).model_dump_json(indent=7).encode()
 
 
 @asynccontextmanager
-async def answering(answer: Callable[[], web.Response]) -> AsyncIterator[Segmenter]:
+async def answering(answer: Callable[[], web.Response]) -> AsyncIterator[PipelineClient]:
     """The client of a pipeline that always gives *answer*."""
 
     async def handler(request: web.Request) -> web.Response:
@@ -31,7 +31,7 @@ async def answering(answer: Callable[[], web.Response]) -> AsyncIterator[Segment
     app = web.Application()
     app.router.add_post("/api/v1/predict", handler)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        yield Segmenter(session, url=str(server.make_url("")).rstrip("/"), api_key="key")
+        yield PipelineClient(session, url=str(server.make_url("")).rstrip("/"), api_key="key")
 
 
 async def ask(answer: Callable[[], web.Response]) -> Segmented:

@@ -64,14 +64,14 @@ async def test_an_answer_is_all_of_it(
 ) -> None:
     """Once the model has answered, all prompts are computed, whatever it told before."""
     async with listening() as worker:
-        objects = worker.claimer._bench.objects
+        objects = worker.claimer._context.objects
         stuck = asyncio.Event()
 
-        async def slow(*args: Any) -> str:
+        async def slow(*args: Any) -> dict[str, str]:
             await stuck.wait()
-            return await type(objects).write_result(objects, *args)
+            return await type(objects).write_results(objects, *args)
 
-        objects.write_result = slow  # type: ignore[method-assign]
+        objects.write_results = slow  # type: ignore[method-assign]
         task_id = await queue.submit("a", "b", "c")
         await until(lambda: _computes(queue, task_id, 3))
         stuck.set()

@@ -5,19 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from listeners import claimed
-from pydantic import ValidationError
+from listeners import claimed, lease_store
 from typing_extensions import override
 
-from adapters.machine_auth import ServiceKey
 from adapters.rest import Rest
 from listener.errors import LeaseLost
-from listener.lease import Lease
-from listener.lease_store import LeaseStore
-from listener.settings import ListenerSettings
+from listener.lease import SURE_SHARE, Lease
+from listener.lease_store import AttemptTimes
 
 
-class SlowDoor(Rest):
+class SlowRest(Rest):
     """Answers a renewal after a while."""
 
     def __init__(self, answer: str) -> None:
@@ -40,7 +37,7 @@ class SlowDoor(Rest):
 async def test_a_renewal_is_sure_of_four_fifths() -> None:
     """The database may have written nothing, so no more is counted on."""
     loop = asyncio.get_running_loop()
-    lease = _lease(SlowDoor("ok"), asked_at=loop.time() - 20)
+    lease = _lease(SlowRest("ok"), asked_at=loop.time() - 20)
     asked_at = loop.time()
     await lease._renew()
 
@@ -50,7 +47,7 @@ async def test_a_renewal_is_sure_of_four_fifths() -> None:
 async def test_an_early_renewal_takes_nothing_away() -> None:
     """What the claim promised still holds when an early renewal promises less."""
     asked_at = asyncio.get_running_loop().time()
-    lease = _lease(SlowDoor("ok"), asked_at=asked_at)
+    lease = _lease(SlowRest("ok"), asked_at=asked_at)
     await lease._renew()
 
     assert lease.ends_at == asked_at + 30
@@ -58,33 +55,17 @@ async def test_an_early_renewal_takes_nothing_away() -> None:
 
 async def test_a_stale_renewal_ends_it() -> None:
     """`stale` is the end, at once."""
-    lease = _lease(SlowDoor("stale"), asked_at=asyncio.get_running_loop().time())
+    lease = _lease(SlowRest("stale"), asked_at=asyncio.get_running_loop().time())
     with pytest.raises(LeaseLost):
         await lease._renew()
 
 
-@pytest.mark.parametrize(("renew_seconds", "fits"), [(12, True), (12.5, False)])
-def test_two_renewals_fit_into_what_is_sure(renew_seconds: float, *, fits: bool) -> None:
-    """Of a lease of 30 seconds 24 are sure: 12 leave room for a second try, more do not."""
-    values = {
-        "supabase_url": "http://x.example",
-        "supabase_anon_key": "anon",
-        "r2_endpoint": "http://x.example",
-        "r2_access_key_id": "id",
-        "r2_secret_access_key": "secret",
-        "r2_bucket": "bucket",
-        "api_secret_key": "key",
-        "listener_renew_seconds": renew_seconds,
-    }
-    if fits:
-        ListenerSettings.model_validate(values)
-        return
-    with pytest.raises(ValidationError, match=r"0\.4 of LISTENER_LEASE_SECONDS"):
-        ListenerSettings.model_validate(values)
+def test_two_renewals_fit_into_what_is_sure() -> None:
+    """One that got no answer leaves time for another."""
+    times = AttemptTimes()
+
+    assert times.renew * 2 <= times.lease * SURE_SHARE
 
 
-def _lease(door: Rest, *, asked_at: float) -> Lease:
-    store = LeaseStore(
-        door, ServiceKey(key="key"), worker="test", lease_seconds=30, deadline_seconds=300
-    )
-    return Lease(claimed(asked_at=asked_at), store, lease_seconds=30, renew_seconds=2)
+def _lease(database: Rest, *, asked_at: float) -> Lease:
+    return Lease(claimed(asked_at=asked_at), lease_store(database, lease=30))

@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from listeners import attempt_of, claimed, lease_store
 from typing_extensions import override
 
-from adapters.machine_auth import ServiceKey
 from adapters.rest import Rest, RestUnavailable
 from listener import settle
-from listener.lease_store import LeaseStore
 from s3_sam3.contracts.errors import ErrorCode
 
 
-class FlakyDoor(Rest):
+class FlakyRest(Rest):
     """Does not answer the first *failures* calls; the database behind it may have acted."""
 
     def __init__(self, failures: int) -> None:
@@ -41,32 +40,25 @@ class FlakyDoor(Rest):
 
 async def test_a_settlement_is_sent_again_until_it_is_answered() -> None:
     """Two lost answers and a `duplicate` are one settlement."""
-    door = FlakyDoor(failures=2)
+    database = FlakyRest(failures=2)
     with structlog.testing.capture_logs() as lines:
-        await _settle(door, lease_seconds=20)
+        await _settle(database, lease_seconds=20)
 
-    assert door.calls == 3
+    assert database.calls == 3
     assert [line["event"] for line in lines] == ["task_failed"]
 
 
 async def test_a_settlement_ends_with_the_lease() -> None:
     """When nobody answers until the lease ends, the reaper is left to it, and the log says so."""
-    door = FlakyDoor(failures=1000)
+    database = FlakyRest(failures=1000)
     with structlog.testing.capture_logs() as lines:
-        await asyncio.wait_for(_settle(door, lease_seconds=0), timeout=5)
+        await asyncio.wait_for(_settle(database, lease_seconds=0), timeout=5)
 
-    assert door.calls >= 2
+    assert database.calls >= 2
     assert [line["event"] for line in lines] == ["settlement_lost"]
 
 
-async def _settle(door: Rest, *, lease_seconds: float) -> None:
-    store = LeaseStore(
-        door, ServiceKey(key="key"), worker="test", lease_seconds=30, deadline_seconds=300
-    )
-    await settle.settle(
-        7,
-        settle.Failed(code=ErrorCode.OUT_OF_MEMORY, detail="none left"),
-        store,
-        ends_at=asyncio.get_running_loop().time() + lease_seconds,
-        timings={},
-    )
+async def _settle(database: Rest, *, lease_seconds: int) -> None:
+    now = asyncio.get_running_loop().time()
+    attempt = attempt_of(claimed(asked_at=now), lease_store(database, lease=lease_seconds))
+    await settle.settle(attempt, settle.Failed(code=ErrorCode.OUT_OF_MEMORY, detail="none left"))

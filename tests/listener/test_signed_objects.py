@@ -1,6 +1,7 @@
 """A worker without a key of database or bucket does whole jobs by the URLs of `job-urls`."""
 
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,11 +9,13 @@ from fake_pipeline import MASK, OVERLAY, PICTURE
 from listeners import Environment, Spawn, claimed
 from machine_user import MakeMachine
 from task_queue import Queue
+from typing_extensions import override
 
 from adapters import edge_functions, machine_auth, objects, signed_urls
 from devstack.testing import Stack
+from listener.lease_store import Claim
 from listener.settings import ListenerSettings
-from listener.signed_objects import WRITES, SignedObjects
+from listener.task_objects import SignedObjects
 from s3_sam3.contracts import object_keys
 from s3_sam3.contracts.tasks import TaskStatus
 
@@ -50,74 +53,73 @@ async def test_a_host_with_bucket_keys_says_so(queue: Queue, spawn: Spawn) -> No
     assert listener.said("bucket_keys_in_use")
 
 
-async def test_tasks_of_a_picture_are_done_together_without_keys(
-    queue: Queue, spawn: Spawn
-) -> None:
-    """Attempts that ride together each write by URLs of their own."""
-    ids = [await queue.submit(f"dog {number}") for number in range(3)]
-    await spawn(**KEYLESS)
-    for task_id in ids:
-        await queue.reaches(task_id, TaskStatus.DONE, seconds=30)
+class WatchedFunctions(edge_functions.EdgeFunctions):
+    """Notes the files that were asked for, and spoils the source's URL while told to."""
 
-    keys = {(await queue.row(task_id))["manifest_url"] for task_id in ids}
-    assert len(keys) == 3
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(url=stack.url, key=stack.anon_key)
+        self.asked: list[list[int]] = []
+        self.spoils = False
+
+    @override
+    async def call(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+        self.asked.append([each["bytes"] for each in body["writes"]])
+        answer = await super().call(name, body, token)
+        if self.spoils:
+            answer["source"]["url"] += "0"
+            self.spoils = False
+        return answer
 
 
-async def test_a_refused_url_is_asked_for_anew(
-    queue: Queue, new_machine: MakeMachine, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the store refuses a kept URL, one new one is asked for; an ended attempt gets none."""
+@pytest.fixture
+async def functions(stack: Stack) -> AsyncIterator[WatchedFunctions]:
+    """The devstack's Edge Functions."""
+    async with WatchedFunctions(stack) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def attempt(
+    queue: Queue, new_machine: MakeMachine, functions: WatchedFunctions
+) -> AsyncIterator[tuple[SignedObjects, Claim]]:
+    """A machine's objects, and its one claim."""
     machine = await new_machine()
     task_id = await queue.submit()
     row = await machine.claim()
     claim = claimed(row["token"], picture=queue.picture_key, user=uuid.UUID(queue.user.id))
-    async with (
-        edge_functions.EdgeFunctions(url=stack.url, key=stack.anon_key) as functions,
-        signed_urls.SignedUrls() as urls,
-    ):
-        store = SignedObjects(functions, machine_auth.ServiceKey(key=machine.token), urls)
-        assert await store.read_source(claim) == PICTURE
-        kept = store._kept[row["token"]]
-        assert kept.signed is not None
-        spoiled = kept.signed.source.model_copy(update={"url": kept.signed.source.url + "0"})
-        kept.signed = kept.signed.model_copy(update={"source": spoiled})
-        assert await store.read_source(claim) == PICTURE
-
-        await queue.cancel(task_id)
-        kept.signed = None
-        with pytest.raises(objects.ObjectRefused):
-            await store.read_source(claim)
+    claim = claim.model_copy(update={"id": uuid.UUID(task_id)})
+    async with signed_urls.SignedUrls() as urls:
+        yield SignedObjects(functions, machine_auth.ServiceKey(key=machine.token), urls), claim
 
 
 async def test_an_attempt_asks_twice(
-    queue: Queue, new_machine: MakeMachine, stack: Stack, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, attempt: tuple[SignedObjects, Claim], functions: WatchedFunctions
 ) -> None:
-    """Once to read; once to write, for all announced files together, each of its size."""
-    machine = await new_machine()
-    await queue.submit()
-    row = await machine.claim()
-    claim = claimed(row["token"], picture=queue.picture_key, user=uuid.UUID(queue.user.id))
+    """Once to read; once to write, for all files together, each of its size."""
+    store, claim = attempt
     files = {object_keys.MASK: b"1234", object_keys.OVERLAY: b"12", object_keys.MANIFEST: b"{}"}
-    async with (
-        edge_functions.EdgeFunctions(url=stack.url, key=stack.anon_key) as functions,
-        signed_urls.SignedUrls() as urls,
-    ):
-        asked: list[Any] = []
-        call = functions.call
+    assert await store.read_source(claim) == PICTURE
+    keys = await store.write_results(claim, files)
 
-        async def noted(name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
-            asked.append(body["writes"])
-            return await call(name, body, token)
+    prefix = object_keys.result_prefix(claim.user_id, claim.id, claim.token)
+    assert keys == {name: prefix + name for name in files}
+    for name, data in files.items():
+        assert await queue.store.get(keys[name]) == data
+    assert functions.asked == [[], [4, 2, 2]]
 
-        monkeypatch.setattr(functions, "call", noted)
-        store = SignedObjects(functions, machine_auth.ServiceKey(key=machine.token), urls)
+
+async def test_a_refused_url_is_replaced_once(
+    queue: Queue, attempt: tuple[SignedObjects, Claim], functions: WatchedFunctions
+) -> None:
+    """When the store refuses a URL, one new one is asked for; an ended attempt gets none."""
+    store, claim = attempt
+    functions.spoils = True
+    assert await store.read_source(claim) == PICTURE
+    assert functions.asked == [[], []]
+
+    await queue.cancel(str(claim.id))
+    with pytest.raises(objects.ObjectRefused):
         await store.read_source(claim)
-        store.announce(claim, {name: len(data) for name, data in files.items()})
-        for name, data in files.items():
-            key = await store.write_result(claim, name, data, WRITES[name])
-            assert await queue.store.get(key) == data
-
-    assert [[each["bytes"] for each in writes] for writes in asked] == [[], [4, 2, 2]]
 
 
 async def test_a_store_that_does_not_answer_is_unavailable(unused_tcp_port: int) -> None:

@@ -1,4 +1,4 @@
-"""A stop loses nothing, burns nothing, and says goodbye."""
+"""A stop loses no task, counts no attempt, and exits cleanly."""
 
 import signal
 
@@ -12,7 +12,7 @@ from s3_sam3.contracts.tasks import ReleaseReason, TaskStatus
 async def test_a_stop_lets_work_finish(
     queue: Queue, spawn: Spawn, fake_pipeline: FakePipeline
 ) -> None:
-    """SIGTERM drains: the task in hand is finished, no other is claimed, the exit is clean."""
+    """SIGTERM drains: the running task is finished, no other is claimed, the exit is clean."""
     listener, task_id = await _busy(queue, spawn, fake_pipeline)
 
     listener.process.terminate()
@@ -29,7 +29,7 @@ async def test_a_stop_lets_work_finish(
 async def test_a_stop_releases_what_takes_too_long(
     queue: Queue, spawn: Spawn, fake_pipeline: FakePipeline
 ) -> None:
-    """After the grace the rest is given back at once, and no attempt is burnt."""
+    """After the grace the rest is given back at once, and no attempt is counted."""
     listener, task_id = await _busy(queue, spawn, fake_pipeline, LISTENER_GRACE_SECONDS=0.2)
 
     listener.process.terminate()
@@ -67,7 +67,7 @@ async def test_a_stop_before_the_start_is_not_lost(listening: Listening) -> None
 async def _busy(
     queue: Queue, spawn: Spawn, fake_pipeline: FakePipeline, **overrides: object
 ) -> tuple[ListenerProcess, str]:
-    """A listener process whose one task stands in the pipeline."""
+    """A listener process whose one task is at the pipeline."""
     fake_pipeline.gate.clear()
     listener = await spawn(**overrides)
     task_id = await queue.submit()

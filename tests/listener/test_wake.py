@@ -1,15 +1,15 @@
-"""Many hints, one look; and what a cancellation may not cut."""
+"""Many hints, one look; and work that a cancellation does not interrupt."""
 
 import asyncio
 
 import pytest
 
-from listener.shielded import to_the_end
+from listener.run_attempt import to_the_end
 from listener.wake import Wake, WakeSource
 
 
 async def test_many_hints_make_one_look() -> None:
-    """However often it is hinted, one wait takes all, and names who came first."""
+    """However many hints come, one wait takes all, and names the first one's source."""
     wake = Wake()
     wake.hint(WakeSource.HINT)
     wake.hint(WakeSource.POLL)
@@ -38,7 +38,7 @@ async def test_shielded_work_ends_before_the_cancellation() -> None:
     assert done.is_set()
 
 
-async def test_unshielded_work_is_cut() -> None:
+async def test_unshielded_work_is_interrupted() -> None:
     """Negative control: without the shield the same work does not end."""
     done = await _cancelled_twice(shielded=False)
 

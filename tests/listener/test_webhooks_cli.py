@@ -9,11 +9,11 @@ from typing import Any
 
 import psycopg
 
-from adapters import signatures
 from cli import devices
 from cli.devices import Device
 from cli.worker import programs
 from devstack.testing import Stack
+from s3_sam3 import signatures
 
 
 SECRETS = {
@@ -74,12 +74,12 @@ async def _urls(db: psycopg.AsyncConnection[Any], name: str) -> list[str]:
 def test_devices_take_webhooks_on_ports_of_their_own() -> None:
     """Several listeners on one host do not meet on a port; without one there is none."""
     ports = [
-        programs(SECRETS, Device(name="cpu", place=place))[1].env.get("LISTENER_WEBHOOK_PORT")
+        programs(SECRETS, Device(name="cpu", number=place))[1].env.get("LISTENER_WEBHOOK_PORT")
         for place in (0, 1)
     ]
 
     assert ports == ["9000", "9001"]
-    assert "LISTENER_WEBHOOK_PORT" not in programs({}, Device(name="cpu", place=1))[1].env
+    assert "LISTENER_WEBHOOK_PORT" not in programs({}, Device(name="cpu", number=1))[1].env
 
 
 def test_the_model_does_not_learn_the_webhooks_secrets() -> None:

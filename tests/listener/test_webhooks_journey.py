@@ -1,16 +1,12 @@
 """From an inserted task to its claim, without Realtime: by the database's webhook, or the poll."""
 
-import json
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import aiohttp
 import pytest
 from listeners import Listening
 from task_queue import Queue, until
 
-from adapters import signatures
 from listener.wake import WakeSource
 from listener.webhooks import PATH
 from s3_sam3.contracts.tasks import TaskStatus
@@ -101,46 +97,6 @@ async def test_with_all_three_off_nothing_moves(queue: Queue, listening: Listeni
         second_id = await queue.submit()
         with pytest.raises(TimeoutError):
             await queue.reaches(second_id, TaskStatus.DONE, seconds=0.5)
-
-
-async def test_a_restart_remembers_what_came_before(queue: Queue, listening: Listening) -> None:
-    """The same id wakes nobody after a restart: the database remembers it."""
-    settings = {**DEAF, "LISTENER_WEBHOOK_PORT": 0, "LISTENER_WEBHOOK_SECRETS": SECRET}
-    known, fresh = f"msg_{uuid.uuid4().hex}", f"msg_{uuid.uuid4().hex}"
-    early_id = await queue.submit()
-    async with listening(**settings) as worker:
-        await queue.reaches(early_id, TaskStatus.DONE)
-        first_id = await queue.submit()
-        assert await _send(worker.webhooks.port, known) == 204
-        await queue.reaches(first_id, TaskStatus.DONE)
-
-    early_id = await queue.submit()
-    async with listening(**settings) as worker:
-        await queue.reaches(early_id, TaskStatus.DONE)
-        second_id = await queue.submit()
-        assert await _send(worker.webhooks.port, known) == 204
-        with pytest.raises(TimeoutError):
-            await queue.reaches(second_id, TaskStatus.DONE, seconds=0.5)
-        assert await _send(worker.webhooks.port, fresh) == 204
-        await queue.reaches(second_id, TaskStatus.DONE)
-
-
-async def _send(port: int | None, webhook_id: str) -> int:
-    body = json.dumps(
-        {
-            "type": "INSERT",
-            "schema": "public",
-            "table": "segmentation_results",
-            "record": {"status": "pending"},
-        }
-    ).encode()
-    headers = signatures.signed_headers([SECRET], webhook_id, int(time.time()), body)
-    url = f"http://127.0.0.1:{port}{PATH}"
-    async with (
-        aiohttp.ClientSession() as http,
-        http.post(url, data=body, headers=headers) as answer,
-    ):
-        return answer.status
 
 
 async def _seconds_to_claim(queue: Queue, task_id: str) -> float:

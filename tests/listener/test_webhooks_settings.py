@@ -1,4 +1,4 @@
-"""Settings of the webhooks' door: what cannot work is refused at the start."""
+"""Settings of the webhook server: what cannot work is refused at the start."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ NEEDED = {
 
 
 def test_secrets_are_read_from_a_list() -> None:
-    """Secrets stand with commas between them, spaces do not matter."""
+    """Secrets are separated by commas; spaces do not matter."""
     listed = f" {SECRET}, {OTHER},"
 
     config = ListenerSettings(**NEEDED, listener_webhook_secrets=listed)  # type: ignore[arg-type]

@@ -32,12 +32,11 @@ def lite_text_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., settings.Settings]:
-    """Settings with a key, a free port and a cache of their own: `make_settings(field=…)`."""
-    cache = tmp_path_factory.mktemp("cache")
+def make_settings() -> Callable[..., settings.Settings]:
+    """Settings with a key and a free port: `make_settings(field=…)`."""
 
     def make(**fields: Any) -> settings.Settings:
-        given = {"api_secret_key": KEY, "pipeline_port": 0, "s3_cache_dir": cache}
+        given = {"api_secret_key": KEY, "pipeline_port": 0}
         # A random model finds no circle.
         return settings.Settings.model_validate(given | {"sam3_self_test": "finite"} | fields)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from random_sam3 import EVERYTHING
 
 from pipeline.errors import ModelFailed
-from pipeline.model import regions
+from pipeline.model import torchvision_fallback
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.segmentation_model import segment
 from s3_sam3.contracts.manifest import PromptResult
@@ -34,7 +34,7 @@ from pipeline import settings
 from pipeline.model.segmentation_model import segment
 
 given = settings.Settings(
-    api_secret_key="k", sam3_weights_path=sys.argv[1], sam3_device="cpu", s3_cache_dir=sys.argv[2],
+    api_secret_key="k", sam3_weights_path=sys.argv[1], sam3_device="cpu",
     sam3_self_test="finite",
 )
 segmenter = model_setup.open_segmenter(given)
@@ -48,7 +48,7 @@ print(json.dumps([result.model_dump(mode="json") for result in results]))
 def answer(checkpoint: Path, path: Path) -> str:
     """Run ANSWER in a new interpreter that looks in *path* first; give what it prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ANSWER, str(checkpoint), str(path / "cache")],
+        [sys.executable, "-W", "ignore", "-c", ANSWER, str(checkpoint)],
         env={**os.environ, "PYTHONPATH": str(path), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
@@ -116,7 +116,7 @@ def test_a_torchvision_that_dies_at_use_is_replaced(segmenter: Sam3Segmenter) ->
         sam3["torchvision"] = SimpleNamespace(ops=SimpleNamespace(roi_align=broken))
         with pytest.raises(ModelFailed):
             look(segmenter)
-        assert regions.install()
+        assert torchvision_fallback.install()
         assert look(segmenter) == plain
     finally:
         sam3["torchvision"] = before

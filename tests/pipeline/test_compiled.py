@@ -11,8 +11,7 @@ from random_sam3 import SIDE
 
 from pipeline import settings
 from pipeline.errors import SetupFailed
-from pipeline.model import choices, compiled
-from pipeline.model.choices import Choices
+from pipeline.model import compiled, device
 from pipeline.model.compiled import ROWS, CompiledDetector
 from pipeline.model.detector import Raw, Sam3Detector
 from pipeline.server import model_setup
@@ -33,7 +32,7 @@ def plain(checkpoint: Path) -> Sam3Detector:
 @pytest.fixture(scope="module")
 def warm(plain: Sam3Detector) -> CompiledDetector:
     """All of it compiled, every shape warmed."""
-    detector = CompiledDetector(plain, Choices(compile="full"), **TRACED)
+    detector = CompiledDetector(plain, heads=True, **TRACED)
     detector.warm_up()
     return detector
 
@@ -102,7 +101,7 @@ def test_only_what_was_asked_for_is_compiled(checkpoint: Path, squares: torch.Te
     """`vision` leaves the heads as they are; boxes are never compiled."""
     plain = open_detector(checkpoint)  # one whose passes nobody has compiled yet
     before = graphs()
-    detector = CompiledDetector(plain, Choices(compile="vision"), **TRACED)
+    detector = CompiledDetector(plain, heads=False, **TRACED)
     detector.warm_up()
     assert graphs() - before == len(TRACED["squares"])
     box, label = torch.tensor([[[0.5, 0.5, 0.2, 0.2]]]), torch.ones(1, 1, dtype=torch.long)
@@ -128,7 +127,7 @@ def test_a_machine_that_cannot_compile_says_so(plain: Sam3Detector) -> None:
         message = "no C++ compiler found"
         raise RuntimeError(message)
 
-    detector = CompiledDetector(plain, Choices(compile="vision"), backend=broken)
+    detector = CompiledDetector(plain, heads=False, backend=broken)
     with pytest.raises(SetupFailed, match=r"no C\+\+ compiler found.*SAM3_COMPILE=off"):
         detector.warm_up()
 
@@ -136,14 +135,20 @@ def test_a_machine_that_cannot_compile_says_so(plain: Sam3Detector) -> None:
 def test_what_a_cpu_cannot_do_is_refused() -> None:
     """The sentence names the setting."""
     with pytest.raises(SetupFailed, match=r"SAM3_ATTENTION=flash.*flash-attn"):
-        choices.check(Choices(attention="flash"), torch.device("cpu"))
+        device.check_attention("flash", torch.device("cpu"))
 
 
-def test_settings_become_choices(make_settings: Callable[..., settings.Settings]) -> None:
-    """Each setting reaches its choice; without any, everything is as it was measured fastest."""
-    given = make_settings(sam3_attention="eager", sam3_compile="vision")
-    assert model_setup.chosen(given) == Choices(attention="eager", compile="vision")
-    assert model_setup.chosen(make_settings()) == Choices()
+@pytest.mark.parametrize(("setting", "chosen"), [("eager", "eager"), ("auto", "sdpa")])
+def test_the_setting_chooses_attention(
+    checkpoint: Path, make_settings: Callable[..., settings.Settings], setting: str, chosen: str
+) -> None:
+    """SAM3_ATTENTION reaches the model; `auto` is torch's fused attention."""
+    given = make_settings(
+        sam3_weights_path=str(checkpoint), sam3_device="cpu", sam3_attention=setting
+    )
+    detector = model_setup.open_detector(given)
+    assert isinstance(detector, Sam3Detector)
+    assert detector._model.vision_encoder.config._attn_implementation == chosen
 
 
 @torch.inference_mode()
@@ -152,7 +157,7 @@ def test_eager_attention_gives_the_same_answer(
 ) -> None:
     """Attention in plain steps differs by rounding only."""
     other = open_detector(checkpoint)
-    choices.apply(Choices(attention="eager"), other._model)
+    device.set_attention("eager", other._model)
     features = plain.see(squares[:2])
     seen = other.see(squares[:2])
     assert furthest(seen, features) < 1e-5

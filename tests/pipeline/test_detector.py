@@ -10,8 +10,7 @@ from random_sam3 import SIDE
 
 from pipeline.errors import Refused
 from pipeline.model import weights
-from pipeline.model.detector import Detector, Raw, Sam3Detector
-from pipeline.model.lite_text import LiteTextDetector
+from pipeline.model.detector import Detector, LiteTextDetector, Raw, Sam3Detector
 from s3_sam3.contracts.errors import ErrorCode
 
 

@@ -1,4 +1,4 @@
-"""One thread in front of the model: oldest first, together, and nobody's end is another's."""
+"""The model's one thread: oldest first, in shared batches, and one request's end is its own."""
 
 import asyncio
 import threading
@@ -11,8 +11,7 @@ import pytest
 from pipeline.errors import ModelFailed, Withdrawn
 from pipeline.model.executor import ModelExecutor
 from pipeline.model.fake_model import FakeSegmenter
-from pipeline.model.model_request import ModelRequest
-from pipeline.model.request_context import RequestContext
+from pipeline.model.segmentation_model import ModelRequest, RequestContext
 from s3_sam3.contracts.manifest import ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import SegmentOptions
 

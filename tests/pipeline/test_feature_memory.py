@@ -75,7 +75,7 @@ def test_bytes_never_pass_their_bounds(gpu: int, host: int) -> None:
         kept.put(b"%d" % (step * 7 % 11), features(step))
         kept.get(b"%d" % (step * 5 % 11))
         for tier, most in ((kept._gpu, gpu), (kept._host, host)):
-            assert tier.bytes == len(tier) * ENTRY <= most * ENTRY
+            assert tier.currsize == len(tier) * ENTRY <= most * ENTRY
 
 
 def test_an_entry_that_cannot_fit_pushes_nobody_out() -> None:
@@ -105,13 +105,13 @@ def test_the_figures_tell_hits_misses_and_bytes() -> None:
 
 
 def test_what_is_forgotten_is_gone() -> None:
-    """After `clear` nothing is there, and no byte is counted."""
+    """On a CPU `make_room` leaves nothing, and no byte is counted."""
     kept = memory(1, 1)
     kept.put(b"0", features(0))
     kept.put(b"1", features(1))
-    kept.clear()
+    kept.make_room()
     assert len(kept) == 0
-    assert (kept._gpu.bytes, kept._host.bytes) == (0, 0)
+    assert (kept._gpu.currsize, kept._host.currsize) == (0, 0)
 
 
 class Pinned:
@@ -166,7 +166,7 @@ def test_pinned_memory_takes_no_more_than_its_setting(
         kept.put(b"%d" % number, maps(number))
     assert pinned.pieces == 20
     assert (pinned.bytes <= 5 * 2**20) is honest
-    assert kept._host.bytes <= 5 * 2**20
+    assert kept._host.currsize <= 5 * 2**20
     assert len(kept) == (5 if honest else 6)
 
 
@@ -177,7 +177,7 @@ def test_what_comes_off_the_gpu_is_what_lay_there(
     """Values, kinds and layout of all maps, though they lie in one piece."""
     one = torch.arange(90, dtype=torch.bfloat16).reshape(1, 5, 6, 3).to(memory_format=layout)
     other = torch.arange(7, dtype=torch.float32).reshape(1, 7, 1, 1)
-    copied = module._to_host((one, other))
+    copied = module._pinned_copy((one, other))
     assert pinned.pieces == 1
     for was, now in zip((one, other), copied, strict=True):
         assert torch.equal(was, now)
@@ -186,7 +186,7 @@ def test_what_comes_off_the_gpu_is_what_lay_there(
 
 def test_memory_that_runs_out_takes_from_the_device_alone(pinned: Pinned) -> None:
     """
-    What lies beside a GPU stays: to forget it would free nothing there.
+    Entries on the host stay: forgetting them would free nothing on the GPU.
 
     Negative control: on a CPU, where it is the same memory, it is forgotten.
     """

@@ -45,7 +45,7 @@ def test_each_refusal_has_its_advice(error: Exception, said: str) -> None:
 def fetched(tmp_path: Path, **environment: str) -> str:
     """What `fetch` says offline, in a process of its own (the hub's client reads it once)."""
     code = (
-        "import os, json; from pipeline import hub, errors\n"
+        "import os, json; from pipeline import errors; from pipeline.model import hub\n"
         "try: print(hub.fetch(os.environ.get('HF_TOKEN')))\n"
         "except errors.WeightsUnavailable as error: print(json.dumps(error.message))"
     )

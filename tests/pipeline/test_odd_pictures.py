@@ -78,7 +78,6 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "SAM3_WEIGHTS_PATH": str(checkpoint),
             "SAM3_DEVICE": "cpu",
             "SAM3_SELF_TEST": "finite",
-            "S3_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
             "OMP_NUM_THREADS": "1",
         },
         stderr=subprocess.PIPE,

@@ -16,7 +16,7 @@ from pipeline_client import Log, become, predicted
 from random_sam3 import KEY
 
 from listener.model_watch import ModelWatch
-from listener.segment import Segmenter
+from listener.pipeline_client import PipelineClient
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.prompts import Prompt
 
@@ -32,7 +32,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
     def begin(**environment: str) -> subprocess.Popen[str]:
-        given = {"PIPELINE_PORT": "0", "S3_CACHE_DIR": str(tmp_path), "HF_HOME": str(tmp_path)}
+        given = {"PIPELINE_PORT": "0", "HF_HOME": str(tmp_path)}
         given["SAM3_SELF_TEST"] = "finite"  # a random model finds no circle
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline"],
@@ -118,7 +118,7 @@ async def test_a_model_that_fails_its_self_test_is_not_worked_with(
             process = start(**given, SAM3_SELF_TEST=level)
             url = line(process, "pipeline_listening")["url"]
             line(process, event)
-            watch = ModelWatch(Segmenter(session, url=url, api_key=KEY))
+            watch = ModelWatch(PipelineClient(session, url=url, api_key=KEY))
             look = asyncio.create_task(watch.run())
             await become(lambda watch=watch: watch._last is not None)
             assert watch._working.is_set() is working

@@ -9,7 +9,7 @@ from pipeline_client import HEADERS, Client, Open, become, code_of, form, predic
 from typing_extensions import override
 
 from pipeline.model.fake_model import FakeSegmenter
-from pipeline.model.request_context import RequestContext
+from pipeline.model.segmentation_model import RequestContext
 from pipeline.server import routes
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode

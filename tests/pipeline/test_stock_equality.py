@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from random_sam3 import EVERYTHING, SIDE
 
-from pipeline.model import regions
+from pipeline.model import torchvision_fallback
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.segmentation_model import segment
 from s3_sam3.contracts.manifest import PromptResult
@@ -46,7 +46,7 @@ def expected(checkpoint: Path, picture: Image.Image) -> dict[str, Stock]:
     """Each prompt's stock answer, asked one by one."""
     from transformers import CLIPTokenizer, Sam3Model
 
-    regions.install()  # boxes cannot be pooled without torchvision otherwise
+    torchvision_fallback.install()  # boxes cannot be pooled without torchvision otherwise
     model = Sam3Model.from_pretrained(checkpoint).eval()
     tokenizer = CLIPTokenizer.from_pretrained(checkpoint)
     return {name: stock(model, tokenizer, picture, prompt) for name, prompt in PROMPTS.items()}

@@ -10,7 +10,7 @@ import torch
 
 from pipeline import settings
 from pipeline.errors import SetupFailed, WeightsUnavailable
-from pipeline.model import revision, weights
+from pipeline.model import weights
 from pipeline.server import model_setup
 
 
@@ -114,26 +114,25 @@ def test_a_gpu_that_is_not_there_is_said(checkpoint: Path, make_settings: Make) 
 def test_the_revision_is_the_sha256_of_the_weights(tmp_path: Path) -> None:
     """The first 12 digits of the file's own sha256 (known value of an empty file)."""
     (tmp_path / "w").write_bytes(b"")
-    assert revision.revision([tmp_path / "w"], cache_dir=tmp_path / "cache") == "e3b0c44298fc"
+    assert revision(tmp_path, "w") == "e3b0c44298fc"
 
 
-def test_the_revision_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
-    """The same path, time and size are not read again; a change is."""
-    weight, cache = tmp_path / "w", tmp_path / "cache"
-    weight.write_bytes(b"one")
-    first = revision.revision([weight], cache_dir=cache)
-    memory = cache / "revisions.json"
-    memory.write_text(memory.read_text().replace(first, "remembered"))
-    assert revision.revision([weight], cache_dir=cache) == "remembered"
-    weight.write_bytes(b"other")
-    assert revision.revision([weight], cache_dir=cache) not in {"remembered", first}
+def test_the_revision_of_several_files_depends_on_each(tmp_path: Path) -> None:
+    """
+    A change in either of two files changes the revision.
+
+    Negative control: the same files give the same one.
+    """
+    seen = []
+    for first, second in ((b"a", b"b"), (b"a", b"c"), (b"d", b"b"), (b"a", b"b")):
+        (tmp_path / "v").write_bytes(first)
+        (tmp_path / "w").write_bytes(second)
+        seen.append(revision(tmp_path, "v", "w"))
+    assert seen[0] == seen[3]
+    assert len(set(seen)) == 3
 
 
-def test_a_broken_memory_only_costs_time(tmp_path: Path) -> None:
-    """A cache that is garbage, or cannot be written, changes nothing of the answer."""
-    weight, cache = tmp_path / "w", tmp_path / "cache"
-    weight.write_bytes(b"")
-    cache.mkdir()
-    (cache / "revisions.json").write_text("[1")
-    assert revision.revision([weight], cache_dir=cache) == "e3b0c44298fc"
-    assert revision.revision([weight], cache_dir=weight / "no") == "e3b0c44298fc"
+def revision(folder: Path, *names: str) -> str:
+    """The revision of a checkpoint of these files."""
+    files = tuple(folder / name for name in names)
+    return weights.Checkpoint(folder=folder, files=files, meta=False).revision()

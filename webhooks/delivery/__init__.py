@@ -1,1 +1,1 @@
-"""Sends customers their webhooks: claims what is due, signs it, posts it, says how it went."""
+"""Sends the users' webhooks: claims what is due, signs it, posts it, settles the answer."""

@@ -1,19 +1,18 @@
-"""`python -m webhooks.delivery`: send webhooks until SIGTERM."""
+"""`python -m webhooks.delivery`: sends webhooks until SIGTERM."""
 
 import asyncio
 import sys
 
 from runtime import logs, settings
-from webhooks.delivery.serve import serve
-from webhooks.delivery.settings import DispatcherSettings
+from webhooks.delivery.serve import DispatcherSettings, Limits, serve
 
 
-def main() -> None:
-    """Run; EX_CONFIG when the settings or the key are wrong."""
+def main(limits: Limits | None = None) -> None:
+    """Run; *limits* are for tests."""
     config = settings.load_or_exit(DispatcherSettings)
     logs.configure(config.s3_log_format)
     try:
-        asyncio.run(serve(config))
+        asyncio.run(serve(config, limits))
     except settings.SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(settings.EX_CONFIG) from None

@@ -1,15 +1,17 @@
-"""The SQL functions that a dispatcher may call, as Python sees them (docs/sql-interface.md)."""
+"""The SQL functions that a dispatcher may call (docs/sql-interface.md), and their data."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters import rest
-from webhooks.delivery.answers import Answer
 
 
+_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _NO_ENDPOINT: Final = str(uuid.UUID(int=0))
 
 Settled = Literal["ok", "stale"]
@@ -35,27 +37,59 @@ class Delivery(BaseModel):
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of one attempt."""
+
+    latency_ms: int
+    """Until the status came, or until the attempt was given up."""
+    status_code: int | None = None
+    """None: there was no answer, and `error` says why."""
+    text: str | None = None
+    """The first characters of the answer's body."""
+    error: str | None = None
+    """A sentence for the endpoint's owner; it reveals nothing about our network."""
+    retry_after_seconds: int | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver accepted it: any 2xx, and nothing else."""
+        ok, end = HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES
+        return self.status_code is not None and ok <= self.status_code < end
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver wants nothing more, ever."""
+        return self.status_code == HTTPStatus.GONE
+
+    @property
+    def asks_for_time(self) -> bool:
+        """Whether the receiver wants no delivery at all for a while."""
+        return self.status_code in _BUSY and self.retry_after_seconds is not None
+
+
 class Outbox:
     """The database, by the service key. Every method may raise RestError."""
 
-    def __init__(self, door: rest.Rest, *, lease_seconds: int) -> None:
-        self._door = door
+    def __init__(self, database: rest.Rest, *, lease_seconds: int) -> None:
+        self._database = database
         self._lease_seconds = lease_seconds
 
     async def check(self) -> None:
-        """Change nothing, with the key and a function that only the service role may call."""
-        await self._door.rpc("webhook_secrets_of", {"p_endpoint_id": _NO_ENDPOINT}, idempotent=True)
+        """Call a function that only the service role may call; it changes nothing."""
+        params = {"p_endpoint_id": _NO_ENDPOINT}
+        await self._database.rpc("webhook_secrets_of", params, idempotent=True)
 
     async def claim(self, limit: int) -> list[Delivery]:
-        """Lease at most *limit* due deliveries; what is not settled in time comes back."""
-        rows = await self._door.rpc(
+        """Lease at most *limit* due deliveries; what is not settled in time is due again."""
+        rows = await self._database.rpc(
             "claim_deliveries", {"p_limit": limit, "p_lease_seconds": self._lease_seconds}
         )
         return [Delivery.model_validate(row) for row in rows or []]
 
     async def settle(self, delivery: Delivery, answer: Answer) -> Settled:
-        """Say what came of an attempt; saying it twice is harmless."""
-        said: Settled = await self._door.rpc(
+        """Record what came of an attempt; to do so twice is harmless."""
+        settled: Settled = await self._database.rpc(
             "settle_delivery",
             {
                 "p_id": delivery.id,
@@ -68,4 +102,4 @@ class Outbox:
             },
             idempotent=True,
         )
-        return said
+        return settled

@@ -1,18 +1,19 @@
-"""One attempt: a signed POST to an address that a stranger chose."""
+"""One attempt: a signed POST to an address that a user chose."""
 
 import asyncio
 import contextlib
 import time
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from adapters import guard, signatures
-from webhooks.delivery import answers
-from webhooks.delivery.answers import Answer
-from webhooks.delivery.outbox import Delivery
+from adapters import guard
+from adapters.retry_after import seconds_of
+from s3_sam3 import signatures
+from webhooks.delivery.outbox import Answer, Delivery
 
 
 USER_AGENT: Final = "S3-Webhooks/1.0"
@@ -20,13 +21,21 @@ USER_AGENT: Final = "S3-Webhooks/1.0"
 CONNECT_SECONDS: Final = 5.0
 
 ANSWER_BODY_SECONDS: Final = 2.0
-"""For the first bytes after the status; a receiver that drips them is not waited for."""
+"""For the first bytes of the body; a receiver that sends them slowly is not waited for."""
+
+KEPT_CHARACTERS: Final = 1024
+
+KEPT_BYTES: Final = 4 * KEPT_CHARACTERS
+"""No character takes more bytes in UTF-8."""
+
+LONGEST_RETRY_AFTER_SECONDS: Final = 86_400
 
 
 class Sender:
     """
-    An async context manager around one pool of connections, which keeps nothing of any receiver:
-    no cookies, no redirects, no proxy of the environment, no decompression.
+    An async context manager around one pool of connections.
+
+    No cookies, no redirects, no proxy of the environment, no decompression.
     """
 
     def __init__(
@@ -42,13 +51,12 @@ class Sender:
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the pool; connections come with the first attempt."""
         self._http = aiohttp.ClientSession(
             connector=guard.connector(allow_private=self._allow_private, resolver=self._resolver),
             timeout=aiohttp.ClientTimeout(
                 total=self._timeout_seconds, sock_connect=CONNECT_SECONDS
             ),
-            # Receivers belong to different customers; what one sets, no other may get.
+            # Receivers belong to different users: none may get another's cookies.
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -66,12 +74,11 @@ class Sender:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close all connections."""
         if self._http is not None:
             await self._http.close()
 
     async def send(self, delivery: Delivery) -> Answer:
-        """Post *delivery*, signed for this moment by every secret. Never raises for its fate."""
+        """Post *delivery*, signed now with every secret. A failed attempt is an answer too."""
         begun = time.monotonic()
         try:
             return await self._post(delivery, begun)
@@ -93,8 +100,8 @@ class Sender:
             return Answer(
                 status_code=answer.status,
                 latency_ms=latency_ms,
-                text=answers.excerpt(await _start_of(answer)),
-                retry_after_seconds=answers.retry_after(answer.headers.get("Retry-After")),
+                text=excerpt(await _start_of(answer)),
+                retry_after_seconds=retry_after(answer.headers.get("Retry-After")),
             )
 
     def _sentence(self, error: Exception) -> str:
@@ -115,7 +122,7 @@ _SENTENCES: Final[dict[type[Exception], str]] = {
     aiohttp.ClientSSLError: "No TLS connection: the certificate does not fit, or it is no TLS.",
     aiohttp.ClientConnectorError: "No connection.",
 }
-"""For the owner of the endpoint, the first that fits; never the error's own words."""
+"""For the endpoint's owner, the first that fits; the error's own text may name our network."""
 
 
 async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
@@ -123,12 +130,27 @@ async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
     start = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError):
         async with asyncio.timeout(ANSWER_BODY_SECONDS):
-            while len(start) < answers.KEPT_BYTES:
-                chunk = await answer.content.read(answers.KEPT_BYTES - len(start))
+            while len(start) < KEPT_BYTES:
+                chunk = await answer.content.read(KEPT_BYTES - len(start))
                 if not chunk:
                     break
                 start += chunk
     return bytes(start)
+
+
+def excerpt(start: bytes) -> str:
+    """The first bytes of an answer as text that Postgres can store."""
+    return start.decode(errors="replace").replace("\0", "\ufffd")[:KEPT_CHARACTERS]
+
+
+def retry_after(header: str | None, now: datetime | None = None) -> int | None:
+    """
+    Seconds to wait by a Retry-After header; at most a day.
+
+    None: there is none, it cannot be read, or its date has passed.
+    """
+    seconds = seconds_of(header, now)
+    return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds else None
 
 
 def _since(begun: float) -> int:

@@ -1,71 +1,93 @@
 """The life of the process: check the key, send, stop softly."""
 
 import asyncio
-import signal
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from adapters import rest
-from runtime import logs
-from runtime.settings import SettingsError
+from runtime import logs, settings
+from runtime.stopping import stop_asked
 from webhooks.delivery.dispatching import Dispatcher
-from webhooks.delivery.lines import Lines
+from webhooks.delivery.endpoint_queues import EndpointQueues
 from webhooks.delivery.outbox import Outbox
 from webhooks.delivery.sending import Sender
-from webhooks.delivery.settings import DispatcherSettings
 
 
 log = logs.get_logger(__name__)
 
 RESOLVING_THREADS: Final = 64
-"""Names are resolved in threads; one customer's slow name server must not hold them all."""
+"""Names are resolved in threads; one user's slow name server must not occupy them all."""
 
 
-async def serve(config: DispatcherSettings) -> None:
+class DispatcherSettings(settings.ServiceKeySettings):
+    """What `python -m webhooks.delivery` reads; docs/settings.md explains each."""
+
+    dispatcher_allow_private: bool = False
+    s3_log_format: logs.LogFormat = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How often, how much at once, how long."""
+
+    poll_seconds: float = 1.0
+    """Between two claims while nothing is due."""
+    concurrency: int = 200
+    """Open requests in all."""
+    per_endpoint: int = 4
+    """Open requests to one endpoint."""
+    timeout_seconds: float = 15.0
+    """For a whole answer."""
+    lease_seconds: int = 60
+    """At least twice the timeout."""
+    grace_seconds: float = 20.0
+    """How long a stop waits for open requests."""
+
+
+@asynccontextmanager
+async def built(config: DispatcherSettings, limits: Limits) -> AsyncIterator[Dispatcher]:
+    """A dispatcher with its connections."""
+    key = config.supabase_service_key.get_secret_value()
+    private = config.dispatcher_allow_private
+    async with (
+        rest.Rest(url=config.supabase_url, key=key) as database,
+        Sender(timeout_seconds=limits.timeout_seconds, allow_private=private) as sender,
+    ):
+        yield Dispatcher(
+            Outbox(database, lease_seconds=limits.lease_seconds),
+            sender,
+            EndpointQueues(
+                per_endpoint=limits.per_endpoint,
+                # Time is left for an attempt, and half as long again for its settlement.
+                patience_seconds=limits.lease_seconds - 1.5 * limits.timeout_seconds,
+            ),
+            poll_seconds=limits.poll_seconds,
+            concurrency=limits.concurrency,
+        )
+
+
+async def serve(config: DispatcherSettings, limits: Limits | None = None) -> None:
     """Run until SIGTERM or SIGINT. Raises: SettingsError."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(RESOLVING_THREADS, "resolve"))
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+    limits = limits or Limits()
+    resolvers = ThreadPoolExecutor(RESOLVING_THREADS, "resolve")
+    asyncio.get_running_loop().set_default_executor(resolvers)
     if config.dispatcher_allow_private:
         log.warning("private_addresses_allowed", why="DISPATCHER_ALLOW_PRIVATE, for development")
-    key = config.supabase_service_key.get_secret_value()
-    async with (
-        rest.Rest(url=config.supabase_url, key=key) as door,
-        Sender(
-            timeout_seconds=config.dispatcher_timeout_seconds,
-            allow_private=config.dispatcher_allow_private,
-        ) as sender,
-    ):
-        outbox = Outbox(door, lease_seconds=config.dispatcher_lease_seconds)
-        await check_key(outbox)
-        dispatcher = Dispatcher(
-            outbox,
-            sender,
-            lines_of(config),
-            poll_seconds=config.dispatcher_poll_seconds,
-            concurrency=config.dispatcher_concurrency,
-        )
+    async with built(config, limits) as dispatcher:
+        await check_key(dispatcher.outbox)
         log.info("dispatcher_started")
-        await dispatcher.run(stop, grace=config.dispatcher_grace_seconds)
+        await dispatcher.run(stop_asked(), grace=limits.grace_seconds)
     log.info("dispatcher_stopped", attempts=dispatcher.counts)
-
-
-def lines_of(config: DispatcherSettings) -> Lines:
-    """Lines that give up what could not be settled within its lease."""
-    return Lines(
-        per_endpoint=config.dispatcher_endpoint_concurrency,
-        # An attempt and half of one more for its settlement.
-        patience_seconds=config.dispatcher_lease_seconds - 1.5 * config.dispatcher_timeout_seconds,
-    )
 
 
 async def check_key(outbox: Outbox) -> None:
     """
     Use the key once. Raises: SettingsError when it is refused.
 
-    A database that does not answer is no fault of the key: it is logged, and waited for.
+    A database that does not answer is not the key's fault: it is logged, and waited for.
     """
     try:
         await outbox.check()
@@ -74,6 +96,6 @@ async def check_key(outbox: Outbox) -> None:
             "The database refuses SUPABASE_SERVICE_KEY as the service role,"
             f" or lacks the migrations of this version ({error})."
         )
-        raise SettingsError(msg) from error
+        raise settings.SettingsError(msg) from error
     except rest.RestUnavailable as error:
         log.warning("database_unavailable", error=str(error))

@@ -1,175 +1,192 @@
-"""From the command line to what is to be sent: messages, shots, and their seal."""
+"""Reads the messages, selects them, and prepares their sends and signatures."""
 
-import argparse
 import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from pydantic import SecretStr
 from yarl import URL
 
-from adapters import signatures
 from adapters.rest import Rest
-from webhooks.replay import arguments, leaving_out, outbox, sources
+from runtime import settings
+from s3_sam3 import signatures
+from s3_sam3.recordings import recording
+from s3_sam3.recordings.messages import Message
+from s3_sam3.recordings.redaction import REDACTED
+from webhooks.replay import UsageError, database, targets
 from webhooks.replay.checkpoint import Checkpoint
-from webhooks.replay.errors import UsageError
-from webhooks.replay.faults import Faults, Shot
-from webhooks.replay.lanes import Order
-from webhooks.replay.leaving_out import Why
-from webhooks.replay.messages import Message
+from webhooks.replay.options import OUTBOX, Options
 from webhooks.replay.plan import Plan, planned
-from webhooks.replay.redaction import REDACTED
-from webhooks.replay.sealing import Seal, Signing, preserved
 from webhooks.replay.selection import Selection
-from webhooks.replay.settings import ReplaySettings
-from webhooks.replay.targets import checked, named
+from webhooks.replay.sends import Faults, Send
+from webhooks.replay.signing import Signer
+from webhooks.replay.targets import Exclusion
+
+
+class ReplaySettings(settings.EnvironmentSettings):
+    """A secret for messages that belong to no endpoint, and for --target."""
+
+    replay_secret: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What was asked, ready to be sent."""
 
-    asked: argparse.Namespace
-    run: str
-    source: str
+    options: Options
     messages: list[Message]
-    shots: list[Shot]
+    sends: list[Send]
     left: int
-    """Shots over --max."""
+    """Sends over --max."""
     gone: int
     """Messages of a resumed run that are no longer in the source."""
-    left_out: Counter[Why]
-    """Messages that were selected and are not sent, by why; of a resumed run those still due."""
-    seal: Seal
+    excluded: Counter[Exclusion]
+    """Messages that were selected and are not sent; of a resumed run those still due."""
+    signer: Signer
 
-    def url_of(self, shot: Shot) -> URL:
-        """Where a shot goes. Raises: UsageError."""
-        if self.asked.target:
-            return checked(self.asked.target, self.asked.target_allow)
-        if shot.message.url is None:
-            msg = f"Nobody knows where {shot.message.id} went. Give --target."
+    def url_of(self, send: Send) -> URL:
+        """Where it goes. Raises: UsageError."""
+        if self.options.target:
+            return targets.checked(self.options.target, self.options.target_allow)
+        if send.message.url is None:
+            msg = f"Nobody knows where {send.message.id} was sent. Give --target."
             raise UsageError(msg)
-        if REDACTED in shot.message.url:
-            msg = f"The URL of {shot.message.id} was recorded without its secrets. Give --target."
+        if REDACTED in send.message.url:
+            msg = f"The URL of {send.message.id} was recorded without its secrets. Give --target."
             raise UsageError(msg)
-        return named(shot.message.url, self.asked.target_allow)
+        return targets.named(send.message.url, self.options.target_allow)
 
     @property
     def plan(self) -> Plan:
         """What it would do. Raises: UsageError, when a target or a signature is impossible."""
         for message in self.messages:
-            if self.seal.signing is Signing.FRESH:
-                self.seal.secrets_for(message)
-            elif self.seal.signing is Signing.PRESERVE:
-                preserved(message)
+            self.signer.check(message)
         return planned(
-            self.shots,
-            run=self.run,
-            source=self.source,
-            rate=self.asked.rate,
-            concurrency=self.asked.concurrency,
-            order=Order(self.asked.order),
-            forgotten=self.source == arguments.OUTBOX and not self.asked.record,
+            self.sends,
+            self.options,
+            self.signer,
+            self.url_of,
             left=self.left,
             gone=self.gone,
-            left_out=self.left_out,
-            url_of=self.url_of,
-            signer_of=self.seal.signer,
+            excluded=self.excluded,
         )
 
 
-async def job_of(
-    asked: argparse.Namespace, own: ReplaySettings, run: str, before: Checkpoint | None
-) -> Job:
+async def prepare(options: Options, run: str, before: Checkpoint | None) -> Job:
     """
-    Read, choose and seal; *before* is the checkpoint of the run that goes on.
+    Read, select and prepare; *before* is the checkpoint of a resumed run.
 
-    Raises: UsageError, RestError, SettingsError.
+    Raises: UsageError, RecordingError, RestError, SettingsError.
     """
-    # Of a run that goes on, what was planned counts, not what would be chosen by now.
-    selection = sources.selected(asked) if before is None else Selection(ids=before.ids)
-    seal = sealed(asked, own, run)
+    # A resumed run sends what was planned, not what would be selected now.
+    selection = options.selection if before is None else Selection(ids=before.ids)
+    signer = signer_of(options, run)
     async with contextlib.AsyncExitStack() as stack:
-        door = await sources.door(stack) if asked.source in sources.OF_DATABASE else None
-        found = await sources.read(asked.source, door, selection)
-        chosen = dataclasses.replace(selection, limit=None).of(found)
-        if door is None and asked.target is None and _needs_endpoints(seal, chosen):
-            door = await sources.door(stack)
-            chosen = await outbox.known(door, chosen)
-        messages, out = leaving_out.parted(chosen, asked)
+        rest = await _database(stack) if options.from_database else None
+        found = await _read(options, rest, selection)
+        selected = dataclasses.replace(selection, limit=None).of(found)
+        if rest is None and not options.target and _needs_endpoints(signer, selected):
+            rest = await _database(stack)
+            selected = await database.with_endpoints(rest, selected)
+        messages, excluded = _excluded(options, selected)
         messages = messages[: selection.limit]
-        if door is not None and _needs_endpoints(seal, messages):
-            seal = await _with_endpoints(seal, door, messages)
-    shots = _faults(asked).shots(messages, run)
+        if rest is not None and _needs_endpoints(signer, messages):
+            signer = await _with_endpoint_secrets(signer, rest, messages)
     done: Collection[str] = () if before is None else before.done
-    shots = [shot for shot in shots if shot.name not in done]
-    gone = 0
-    if before is not None:
-        there = {message.id for message in chosen}
-        # Copies of a message that is gone are not counted: nobody knows any more that it had some.
-        gone = sum(each not in there and f"{each}#0" not in done for each in before.ids)
+    sends = [each for each in _faults(options).sends(messages, run) if each.name not in done]
     return Job(
-        asked=asked,
-        run=run,
-        source=asked.source,
+        options=options,
         messages=messages,
-        shots=shots[: asked.max],
-        left=max(0, len(shots) - asked.max),
-        gone=gone,
-        left_out=Counter(why for each, why in out if Shot(message=each).name not in done),
-        seal=seal,
+        sends=sends[: options.max_sends],
+        left=max(0, len(sends) - options.max_sends),
+        gone=0 if before is None else _gone(before, selected),
+        excluded=Counter(why for each, why in excluded if Send(message=each).name not in done),
+        signer=signer,
     )
 
 
-def sealed(asked: argparse.Namespace, own: ReplaySettings, run: str) -> Seal:
+def signer_of(options: Options, run: str) -> Signer:
     """
-    How the shots are made, before anybody asked for the endpoints' own secrets.
+    How the sends are signed, before the endpoints' own secrets are read.
 
-    A secret of the environment is for what has no endpoint, and for a --target: it must not
-    silently take the place of every customer's own. Raises: UsageError.
+    REPLAY_SECRET signs only what has no endpoint, or what goes to --target: it must not silently
+    replace every user's own secret. Raises: UsageError, SettingsError.
     """
-    kept = own.replay_secret.get_secret_value() if own.replay_secret else None
+    environment = settings.load(ReplaySettings).replay_secret
+    otherwise = environment.get_secret_value() if environment else None
     try:
-        for each in (asked.secret, kept):
+        for each in (options.secret, otherwise):
             if each:
                 signatures.check_secret(each)
     except signatures.BadSecret as error:
         raise UsageError(str(error)) from error
-    given, given_by = asked.secret, "--secret"
-    if not given and asked.target:
-        given, given_by = kept, "REPLAY_SECRET"
-    return Seal(
+    secret, name = options.secret, "--secret"
+    if not secret and options.target:
+        secret, name = otherwise, "REPLAY_SECRET"
+    return Signer(
         run=run,
-        signing=Signing.PRESERVE if asked.preserve else Signing(asked.sign),
-        new_id=asked.new_id,
-        secret=given or None,
-        given_by=given_by,
-        otherwise=kept or None,
-        extra=tuple(asked.header),
+        signing=options.sign,
+        preserve=options.preserve,
+        new_id=options.new_id,
+        secret=secret or None,
+        secret_option=name,
+        otherwise=otherwise or None,
+        extra_headers=options.headers,
     )
 
 
-def _needs_endpoints(seal: Seal, messages: Sequence[Message]) -> bool:
-    """Whether messages are to be signed as their endpoints would have it."""
+async def _database(stack: contextlib.AsyncExitStack) -> Rest:
+    return await stack.enter_async_context(database.connected())
+
+
+async def _read(options: Options, rest: Rest | None, selection: Selection) -> list[Message]:
+    if rest is None:
+        return recording.read(Path(options.source))
+    if options.source == OUTBOX:
+        return await database.read_outbox(rest, selection)
+    return await database.read_rows(rest, selection)
+
+
+def _excluded(
+    options: Options, messages: Sequence[Message]
+) -> tuple[list[Message], list[tuple[Message, Exclusion]]]:
+    if options.target:
+        return list(messages), []
+    return targets.exclude(
+        messages, allowed=options.target_allow, include_disabled=options.include_disabled
+    )
+
+
+def _needs_endpoints(signer: Signer, messages: Sequence[Message]) -> bool:
+    """Whether messages are signed with their endpoints' own secrets."""
     return (
-        seal.signing is Signing.FRESH
-        and seal.secret is None
+        signer.uses_secrets
+        and signer.secret is None
         and any(message.endpoint_id for message in messages)
     )
 
 
-async def _with_endpoints(seal: Seal, door: Rest, messages: Sequence[Message]) -> Seal:
+async def _with_endpoint_secrets(signer: Signer, rest: Rest, messages: Sequence[Message]) -> Signer:
     endpoints = {message.endpoint_id for message in messages if message.endpoint_id}
-    by = {each: await outbox.secrets_of(door, each) for each in endpoints}
-    return dataclasses.replace(seal, of_endpoints=by)
+    secrets = {each: await database.secrets_of(rest, each) for each in endpoints}
+    return dataclasses.replace(signer, endpoint_secrets=secrets)
 
 
-def _faults(asked: argparse.Namespace) -> Faults:
+def _faults(options: Options) -> Faults:
     return Faults(
-        dup=asked.dup,
-        drop=asked.drop,
-        truncate=asked.truncate,
-        delay_seconds=asked.delay,
-        shuffle=asked.shuffle,
+        dup=options.dup,
+        drop=options.drop,
+        truncate=options.truncate,
+        delay_seconds=options.delay,
+        shuffle=options.shuffle,
     )
+
+
+def _gone(before: Checkpoint, selected: Sequence[Message]) -> int:
+    """How many planned messages the source no longer has and no answer was good for."""
+    there = {message.id for message in selected}
+    # Duplicates of such a message are not counted: whether it had one is no longer known.
+    return sum(each not in there and f"{each}#0" not in before.done for each in before.ids)

@@ -1,114 +1,90 @@
-"""What a run would do, before it does anything."""
+"""What a run would do, counted before it does anything."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from yarl import URL
 
-from webhooks.replay.faults import Shot
-from webhooks.replay.lanes import Order, laned
-from webhooks.replay.leaving_out import Why
-from webhooks.replay.messages import Message
+from webhooks.replay.options import OUTBOX, Options
+from webhooks.replay.queues import task_queues
+from webhooks.replay.sends import Send
+from webhooks.replay.signing import Signer
+from webhooks.replay.targets import Exclusion
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Counts, and how long it takes at least."""
+class Plan(BaseModel):
+    """Counts, and the least time that the run takes."""
+
+    model_config = ConfigDict(frozen=True)
 
     run: str
     source: str
     messages: int
-    shots: int
-    """To be sent now, doubles included."""
+    sends: int
+    """To be made now, duplicates included."""
     left: int
-    """Over --max: for a resumed run."""
+    """Sends over --max, for a resumed run."""
     by_type: dict[str, dict[str, int]]
-    """Messages by type and by how their last attempt went."""
+    """Messages by type and by the state of their last attempt."""
     by_host: dict[str, int]
     by_signer: dict[str, int]
     """Messages by what signs them."""
-    left_out: dict[str, int]
-    """Messages that were selected and are not sent, by why."""
+    excluded: dict[Exclusion, int]
+    """Messages that were selected and are not sent, by the reason."""
     gone: int
     """Messages of a resumed run that are no longer in the source."""
     first: datetime | None
     last: datetime | None
     seconds: float
-    """It takes that at least: the rate, and the delays that were asked for."""
+    """At least, by the rate and the requested delays."""
     forgotten: bool
-    """Nobody will remember how it went: the outbox is not told, and nothing is recorded."""
+    """No file will know the outcome: the outbox is not told, and nothing is recorded."""
 
     @property
-    def all_left_out(self) -> bool:
-        """Whether there was something to send, and none of it may be."""
-        return bool(self.left_out) and not self.shots
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "run": self.run,
-            "source": self.source,
-            "messages": self.messages,
-            "shots": self.shots,
-            "left": self.left,
-            "by_type": self.by_type,
-            "by_host": self.by_host,
-            "by_signer": self.by_signer,
-            "left_out": self.left_out,
-            "gone": self.gone,
-            "first": None if self.first is None else self.first.isoformat(),
-            "last": None if self.last is None else self.last.isoformat(),
-            "seconds": round(self.seconds, 1),
-            "forgotten": self.forgotten,
-        }
+    def all_excluded(self) -> bool:
+        """Whether there is something to send, and none of it may be sent."""
+        return bool(self.excluded) and not self.sends
 
 
 def planned(
-    shots: Sequence[Shot],
+    sends: Sequence[Send],
+    options: Options,
+    signer: Signer,
+    url_of: Callable[[Send], URL],
     *,
-    run: str,
-    source: str,
-    rate: float,
-    concurrency: int,
-    order: Order,
-    forgotten: bool,
     left: int,
     gone: int,
-    left_out: Mapping[Why, int],
-    url_of: Callable[[Shot], URL],
-    signer_of: Callable[[Message], str],
+    excluded: Mapping[Exclusion, int],
 ) -> Plan:
-    """The plan of sending *shots* at *rate* per second."""
-    messages = {shot.message.id: shot.message for shot in shots}.values()
+    """Count *sends*."""
+    messages = {send.message.id: send.message for send in sends}.values()
     by_type: dict[str, Counter[str]] = {}
     for message in messages:
-        by_type.setdefault(message.type, Counter())[message.standing] += 1
-    moments = [message.created_at for message in messages]
+        by_type.setdefault(message.type, Counter())[message.state] += 1
+    times = [message.created_at for message in messages]
+    seconds = max(len(sends) / options.rate, _delays(sends, options, url_of))
     return Plan(
-        run=run,
-        source=source,
+        run=signer.run,
+        source=options.source,
         messages=len(messages),
-        shots=len(shots),
+        sends=len(sends),
         left=left,
         by_type={name: dict(counts) for name, counts in sorted(by_type.items())},
-        by_host=dict(Counter(str(url_of(shot).origin()) for shot in shots)),
-        by_signer=dict(Counter(signer_of(message) for message in messages)),
-        left_out={str(why): count for why, count in left_out.items()},
+        by_host=dict(Counter(str(url_of(send).origin()) for send in sends)),
+        by_signer=dict(Counter(signer.describe(message) for message in messages)),
+        excluded=dict(excluded),
         gone=gone,
-        first=min(moments, default=None),
-        last=max(moments, default=None),
-        seconds=max(len(shots) / rate, _delayed(shots, concurrency, order, url_of)),
-        forgotten=forgotten,
+        first=min(times, default=None),
+        last=max(times, default=None),
+        seconds=round(seconds, 1),
+        forgotten=options.source == OUTBOX and not options.record,
     )
 
 
-def _delayed(
-    shots: Sequence[Shot], concurrency: int, order: Order, url_of: Callable[[Shot], URL]
-) -> float:
-    """Seconds that the delays take: so many at once, and one after the other in each lane."""
-    lanes = laned(shots, order, lambda shot: str(url_of(shot).origin()))
-    sums = [sum(each.delay_seconds for each in lane.shots if not each.dropped) for lane in lanes]
-    return max(sum(sums) / concurrency, max(sums, default=0.0))
+def _delays(sends: Sequence[Send], options: Options, url_of: Callable[[Send], URL]) -> float:
+    """Seconds of delay: --concurrency of them at once, one after the other in each queue."""
+    queues = task_queues(sends, options.order, lambda send: str(url_of(send).origin()))
+    sums = [sum(each.delay_seconds for each in queue.sends if not each.dropped) for queue in queues]
+    return max(sum(sums) / options.concurrency, max(sums, default=0.0))

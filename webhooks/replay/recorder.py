@@ -1,13 +1,13 @@
-"""`s3 record`: a proxy that writes each request down before anything else happens to it."""
+"""`s3 record`: a proxy that records each request before it forwards it."""
 
-import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -15,43 +15,34 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from webhooks.replay import redaction
-from webhooks.replay.errors import UsageError
-from webhooks.replay.messages import Attempt
-from webhooks.replay.recording import Recording, message_of
+from runtime.stopping import stop_asked
+from s3_sam3.recordings import redaction
+from s3_sam3.recordings.messages import Attempt
+from s3_sam3.recordings.recording import Recording, message_of
+from webhooks.replay import UsageError
+from webhooks.replay.sending import NO_DEFAULT_HEADERS
+from webhooks.replay.signing import CONNECTION_HEADERS
 from webhooks.replay.targets import http_url
 
 
 MOST_BYTES: Final = 8 * 1024 * 1024
-"""Of one request; a larger one is answered 413 and not written down."""
+"""Of one request; a larger one is answered 413 and not recorded."""
 FORWARD_SECONDS: Final = 30.0
 FIRST_BYTES: Final = 4096
-"""So much of an answer is written down; all of it is passed on."""
-
-_HOP: Final = frozenset(
-    {
-        *("host", "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te"),
-        *("proxy-connection", "trailer", "transfer-encoding", "upgrade", "content-length"),
-        "expect",
-    }
-)
-"""Headers of one connection; the next one makes its own."""
-
-_NONE_OF_ITS_OWN: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""How much of an answer is recorded; all of it is passed on."""
 
 Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorder:
-    """Writes down, forwards, writes the answer down, answers."""
+    """Records a request, forwards it, records the answer, answers."""
 
     forward: URL
     recording: Recording
     http: aiohttp.ClientSession
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Take any request."""
         body = await request.read()
         headers = tuple(
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
@@ -63,7 +54,7 @@ class Recorder:
         answer, attempt = await self._forwarded(request.method, url, headers, body)
         self.recording.attempt(n, attempt)
         sys.stdout.write(
-            f"{attempt.told:>4} {attempt.latency_ms:>5} ms  {message.id}  {message.type}\n"
+            f"{attempt.summary:>4} {attempt.latency_ms:>5} ms  {message.id}  {message.type}\n"
         )
         sys.stdout.flush()
         return answer
@@ -78,7 +69,7 @@ class Recorder:
         self, method: str, url: URL, headers: Headers, body: bytes
     ) -> tuple[web.Response, Attempt]:
         clock = asyncio.get_running_loop().time
-        began = clock()
+        begun = clock()
         try:
             async with self.http.request(
                 method,
@@ -90,33 +81,30 @@ class Recorder:
                 whole = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             error = type(fault).__name__
-            took = round((clock() - began) * 1000)
+            took = round((clock() - begun) * 1000)
             text = f"The receiver did not answer ({error}); the request is recorded.\n"
             attempt = Attempt(status=None, latency_ms=took, error=error)
-            return web.Response(status=502, text=text), attempt
+            return web.Response(status=HTTPStatus.BAD_GATEWAY, text=text), attempt
         attempt = Attempt(
             status=answer.status,
-            latency_ms=round((clock() - began) * 1000),
+            latency_ms=round((clock() - begun) * 1000),
             answer=whole[:FIRST_BYTES],
         )
         passed = CIMultiDict(_passed_on(answer.headers.items()))
         return web.Response(status=answer.status, body=whole, headers=passed), attempt
 
 
-async def serve(asked: argparse.Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C; exit code 0. Raises: UsageError."""
-    forward = http_url(asked.forward)
-    host, port = asked.listen
-    stop = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+async def serve(host: str, port: int, forward_to: str, out: Path, redact: Collection[str]) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises: UsageError, RecordingError."""
+    forward = http_url(forward_to)
+    stop = stop_asked()
     async with contextlib.AsyncExitStack() as stack:
-        recording = stack.enter_context(Recording(asked.out, asked.redact))
+        recording = stack.enter_context(Recording(out, redact))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=FORWARD_SECONDS),
                 auto_decompress=False,
-                skip_auto_headers=_NONE_OF_ITS_OWN,
+                skip_auto_headers=NO_DEFAULT_HEADERS,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         )
@@ -127,10 +115,9 @@ async def serve(asked: argparse.Namespace) -> int:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         bound = await _bound(runner, host, port)
-        to = redaction.url(str(forward), asked.redact)
-        sys.stderr.write(f"Recording http://{host}:{bound} -> {to} in {asked.out}\n")
+        to = redaction.url(str(forward), redact)
+        sys.stderr.write(f"Recording http://{host}:{bound} -> {to} in {out}\n")
         await stop.wait()
-    return 0
 
 
 async def _bound(runner: web.AppRunner, host: str, port: int) -> int:
@@ -143,4 +130,4 @@ async def _bound(runner: web.AppRunner, host: str, port: int) -> int:
 
 
 def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in headers if name.lower() not in _HOP]
+    return [(name, value) for name, value in headers if name.lower() not in CONNECTION_HEADERS]

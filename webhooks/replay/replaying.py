@@ -1,101 +1,98 @@
-"""`s3 replay`: from the command line to the run."""
+"""`s3 replay`: plans, sends, resumes."""
 
-import argparse
 import contextlib
-from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 
-from webhooks.replay import arguments, recording
+import platformdirs
+
+from s3_sam3.recordings.recording import Recording
+from webhooks.replay import options
 from webhooks.replay.checkpoint import Checkpoint, new_run, path_of
-from webhooks.replay.job import Job, job_of
-from webhooks.replay.lanes import Order
-from webhooks.replay.pace import Breaker, Pace
+from webhooks.replay.job import Job, prepare
 from webhooks.replay.report import Report
-from webhooks.replay.run import Run
+from webhooks.replay.run import Breaker, Pace, Run
 from webhooks.replay.sending import Sender
-from webhooks.replay.settings import ReplaySettings
 
 
 class Ended(IntEnum):
-    """Exit codes; wrong settings are 78, as everywhere."""
+    """Exit codes of a run that ended by itself."""
 
-    GOOD = 0
-    FAILED = 1
-    USAGE = 2
-    PLAN_ONLY = 3
-    UNREACHABLE = 4
-    INTERRUPTED = 130
+    ALL_OK = 0
+    SOME_FAILED = 1
+    NOTHING_SENT = 3
 
 
-async def replay(argv: Sequence[str], asked: argparse.Namespace, own: ReplaySettings) -> Ended:
-    """Plan, and with --yes send. Raises: UsageError, RestError, SettingsError."""
-    report = Report(as_json=asked.json, diff=asked.diff)
-    if asked.resume:
-        resumed = Checkpoint(path_of(own.replay_state_dir, asked.resume))
-        with contextlib.closing(resumed):
-            again = arguments.parsed(["send", *resumed.arguments, *argv])
-            report = Report(as_json=again.json, diff=again.diff)
-            job = await job_of(again, own, resumed.run, resumed)
-            return await _send_or_show(job, resumed, report)
-    job = await job_of(asked, own, new_run(), None)
+def state_folder() -> Path:
+    """Where checkpoints are; XDG_STATE_HOME is honoured."""
+    return Path(platformdirs.user_state_dir("s3-sam3")) / "replay"
+
+
+async def replay(typed: options.Typed) -> Ended:
+    """
+    Plan, and with --yes send.
+
+    Raises: UsageError, RecordingError, RestError, SettingsError.
+    """
+    if typed.get("resume"):
+        return await _resume(typed)
+    asked = options.read(typed)
+    job = await prepare(asked, new_run(), None)
+    report = Report(as_json=asked.as_json, diff=asked.diff)
     plan = job.plan
     if not asked.yes:
         return await _send_or_show(job, None, report)
-    keep = [*arguments.kept(argv), *_absolute(asked)]
     ids = [message.id for message in job.messages]
-    checkpoint = Checkpoint.create(own.replay_state_dir, plan.run, keep, ids)
+    checkpoint = Checkpoint.create(state_folder(), plan.run, options.kept(typed), ids)
     with contextlib.closing(checkpoint):
         return await _send_or_show(job, checkpoint, report)
+
+
+async def _resume(typed: options.Typed) -> Ended:
+    checkpoint = Checkpoint(path_of(state_folder(), typed["resume"]))
+    with contextlib.closing(checkpoint):
+        asked = options.read(options.resumed(checkpoint.options, typed))
+        job = await prepare(asked, checkpoint.run, checkpoint)
+        return await _send_or_show(job, checkpoint, Report(as_json=asked.as_json, diff=asked.diff))
 
 
 async def _send_or_show(job: Job, checkpoint: Checkpoint | None, report: Report) -> Ended:
     plan = job.plan
     report.plan(plan)
-    # A script that looks at the exit code must not take it for a success that all was left out.
-    if checkpoint is None or not job.asked.yes or plan.all_left_out:
+    # A script must not take a run of which everything was excluded for a success.
+    if checkpoint is None or not job.options.yes or plan.all_excluded:
         report.end(plan, sent=False)
-        return Ended.PLAN_ONLY
+        return Ended.NOTHING_SENT
     try:
         await _send(job, checkpoint, report)
     except BaseException:
         # Ctrl-C, or a fault of ours: the checkpoint is right all the same.
-        report.resumable(job.run)
+        report.resumable(plan.run)
         raise
-    left = job.left + sum(shot.name not in checkpoint.done for shot in job.shots)
+    left = job.left + sum(send.name not in checkpoint.done for send in job.sends)
     report.end(plan, sent=True, unfinished=left, gone=job.gone)
-    return Ended.FAILED if left or job.gone else Ended.GOOD
+    return Ended.SOME_FAILED if left or job.gone else Ended.ALL_OK
 
 
 async def _send(job: Job, checkpoint: Checkpoint, report: Report) -> None:
-    asked = job.asked
+    asked = job.options
     with contextlib.ExitStack() as stack:
-        record = None
+        recording = None
         if asked.record:
-            record = stack.enter_context(recording.Recording(asked.record, asked.redact))
+            recording = stack.enter_context(Recording(asked.record, asked.redact))
         async with Sender(timeout_seconds=asked.timeout, guarded=not asked.target) as sender:
             run = Run(
-                seal=job.seal,
+                signer=job.signer,
                 sender=sender,
                 pace=Pace(asked.rate),
                 breaker=Breaker(asked.max_failures),
                 checkpoint=checkpoint,
-                recording=record,
+                recording=recording,
                 url_of=job.url_of,
-                tell=report.outcome,
-                order=Order(asked.order),
+                report=report.outcome,
+                order=asked.order,
                 concurrency=asked.concurrency,
-                most=asked.max,
+                most=asked.max_sends,
                 given_up=report.given_up,
             )
-            await run.go(job.shots)
-
-
-def _absolute(asked: argparse.Namespace) -> list[str]:
-    """The files of a run, so that it can be resumed from another folder."""
-    found = []
-    if asked.source not in {arguments.OUTBOX, arguments.ROWS}:
-        found += ["--from", str(Path(asked.source).absolute())]
-    if asked.record:
-        found += ["--record", str(asked.record.absolute())]
-    return found
+            await run.send_all(job.sends)

@@ -7,32 +7,32 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from webhooks.replay.messages import Message, Standing
+from s3_sam3.recordings.messages import DeliveryState, Message
 
 
-_CLASS_LENGTH: Final = 3
+_CODE_LENGTH: Final = 3
 
 
 class Mode(StrEnum):
-    """Three different accidents."""
+    """What went wrong before."""
 
     RECOVER = "recover"
     """The last attempt failed."""
     MISSING = "missing"
-    """There never was one."""
+    """There never was an attempt."""
     ALL = "all"
 
 
-_STANDINGS: Final = {
-    Mode.RECOVER: {Standing.FAILED},
-    Mode.MISSING: {Standing.MISSING},
-    Mode.ALL: set(Standing),
+_STATES: Final = {
+    Mode.RECOVER: {DeliveryState.FAILED},
+    Mode.MISSING: {DeliveryState.MISSING},
+    Mode.ALL: set(DeliveryState),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Filters; each that is given must hold."""
+    """Filters; each one that is given must match."""
 
     mode: Mode = Mode.ALL
     since: datetime | None = None
@@ -43,7 +43,7 @@ class Selection:
     tasks: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     """Exact, or with `*`: `task.*`."""
-    status: Standing | None = None
+    state: DeliveryState | None = None
     """None: any."""
     code: str | None = None
     """Of the last answer: `503`, `5xx`, or `none` for no answer."""
@@ -51,23 +51,23 @@ class Selection:
     """The oldest so many."""
 
     def of(self, messages: Iterable[Message]) -> list[Message]:
-        """The messages that are meant, oldest first."""
+        """The messages that match, oldest first."""
         found = sorted(
-            (message for message in messages if self.holds(message)),
+            (message for message in messages if self.matches(message)),
             key=lambda message: (message.created_at, message.id),
         )
         return found[: self.limit]
 
-    def holds(self, message: Message) -> bool:
-        """Whether every filter but the limit lets it through."""
+    def matches(self, message: Message) -> bool:
+        """Whether every filter but the limit matches."""
         return (
-            message.standing in _STANDINGS[self.mode]
-            and self.status in {None, message.standing}
+            message.state in _STATES[self.mode]
+            and self.state in {None, message.state}
             and self._in_time(message.created_at)
             and (not self.ids or message.id in self.ids)
             and (not self.tasks or message.key in self.tasks)
             and (not self.types or any(fnmatch.fnmatchcase(message.type, t) for t in self.types))
-            and (self.code is None or code_fits(self.code, message))
+            and (self.code is None or _code_matches(self.code, message))
         )
 
     def _in_time(self, moment: datetime) -> bool:
@@ -76,13 +76,12 @@ class Selection:
         )
 
 
-def code_fits(code: str, message: Message) -> bool:
-    """Whether the last answer's status is *code*; `5xx` is a class, `none` no answer."""
+def _code_matches(code: str, message: Message) -> bool:
     if message.last is None:
         return False
     if message.last.status is None:
         return code == "none"
-    had = str(message.last.status)
-    return len(code) == _CLASS_LENGTH and all(
-        asked in {"x", digit} for asked, digit in zip(code.lower(), had, strict=True)
+    status = str(message.last.status)
+    return len(code) == _CODE_LENGTH and all(
+        wanted in {"x", digit} for wanted, digit in zip(code.lower(), status, strict=True)
     )

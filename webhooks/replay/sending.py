@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,20 +15,22 @@ from yarl import URL
 
 from adapters import guard
 from adapters.retry_after import seconds_of
-from webhooks.replay.messages import Attempt
+from s3_sam3.recordings.messages import Attempt
 from webhooks.replay.targets import is_literal
 
 
 ANSWER_BYTES: Final = 16 * 1024
-"""So much of an answer is kept."""
+"""How much of an answer is kept."""
 
-_NONE_OF_ITS_OWN: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-_ASKS_TO_WAIT: Final = frozenset({429, 503})
+NO_DEFAULT_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""aiohttp would add them; only the message's own headers are sent."""
+
+_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An attempt, and for how many seconds the receiver asks to be left alone."""
+    """An attempt, and for how many seconds the receiver asks to wait."""
 
     attempt: Attempt
     retry_after_seconds: int | None = None
@@ -37,14 +40,14 @@ class Sender:
     """
     Shared connections; redirects are answers, not followed. An async context manager.
 
-    *guarded*: a name that customers chose must lead to public addresses; an address that the
-    operator allowed by itself is called as it is. *resolver*: instead of the system's.
+    *guarded*: a name that a user chose must lead to public addresses; an address that the operator
+    allowed is called as it is. *resolver* replaces the system's.
     """
 
     def __init__(
         self, *, timeout_seconds: float, guarded: bool, resolver: AbstractResolver | None = None
     ) -> None:
-        # The names and the addresses; how many requests are open is the caller's business.
+        # One session for names, one for addresses; the caller limits the open requests.
         self._named = _session(timeout_seconds, allow_private=not guarded, resolver=resolver)
         self._literal = _session(timeout_seconds, allow_private=True)
 
@@ -62,7 +65,7 @@ class Sender:
 
     async def post(self, url: URL, headers: Iterable[tuple[str, str]], body: bytes) -> Answer:
         """Send exactly these bytes and headers; a network failure is an attempt without status."""
-        began = time.monotonic()
+        begun = time.monotonic()
         http = self._literal if is_literal(url.host or "") else self._named
         try:
             async with http.post(
@@ -72,10 +75,10 @@ class Sender:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             refused = guard.was_refused(error)
             reason = guard.AddressRefused.__name__ if refused else type(error).__name__
-            return Answer(attempt=Attempt(status=None, latency_ms=_since(began), error=reason))
-        asked = response.headers.get("Retry-After") if response.status in _ASKS_TO_WAIT else None
+            return Answer(attempt=Attempt(status=None, latency_ms=_since(begun), error=reason))
+        asked = response.headers.get("Retry-After") if response.status in _BUSY else None
         return Answer(
-            attempt=Attempt(status=response.status, latency_ms=_since(began), answer=answer),
+            attempt=Attempt(status=response.status, latency_ms=_since(begun), answer=answer),
             retry_after_seconds=seconds_of(asked),
         )
 
@@ -86,10 +89,10 @@ def _session(
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=timeout_seconds),
         connector=guard.connector(allow_private=allow_private, resolver=resolver),
-        skip_auto_headers=_NONE_OF_ITS_OWN,
-        # What came is compared with what was recorded, byte by byte.
+        skip_auto_headers=NO_DEFAULT_HEADERS,
+        # Answers are compared with recorded ones, byte by byte.
         auto_decompress=False,
-        # A cookie of one receiver is nothing for the next.
+        # No receiver gets another's cookies.
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
@@ -101,5 +104,5 @@ async def _first_bytes(content: aiohttp.StreamReader) -> bytes:
         return error.partial
 
 
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)
+def _since(begun: float) -> int:
+    return round((time.monotonic() - begun) * 1000)

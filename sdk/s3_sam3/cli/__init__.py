@@ -100,6 +100,9 @@ USER_COMMANDS: Final = (
     Command("login", "s3_sam3.cli.config:login", "Sign in and stay signed in."),
     Command("logout", "s3_sam3.cli.config:logout", "Sign out on this machine and at the service."),
     Command(
+        "listen", "s3_sam3.cli.listen:listen", "Post your tasks' events to a URL of this machine."
+    ),
+    Command(
         "webhooks",
         "s3_sam3.cli.webhooks:app",
         "Have events of your tasks sent to an https address.",
@@ -112,7 +115,6 @@ OPERATOR_COMMANDS: Final = frozenset(
         "add-machine",
         "demo",
         "janitor",
-        "listen",
         "record",
         "remove-listener",
         "replay",

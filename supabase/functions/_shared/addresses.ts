@@ -1,4 +1,4 @@
-// Which addresses a customer may have us call, as adapters/addresses.py has it; both pass tests/vectors.
+// Which addresses are public, as in adapters/guard.py; both pass tests/vectors.
 
 const NOT_PUBLIC_4 = [
   ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"],
@@ -8,20 +8,20 @@ const NOT_PUBLIC_4 = [
   "168.63.129.16/32",
 ];
 
-/** All that is handed out of IPv6; the rest is local, multicast or for later. */
+/** All of IPv6 that is assigned; the rest is local, multicast or reserved. */
 const UNICAST_6 = "2000::/3";
 
 /** Protocol assignments (Teredo among them) and documentation. */
 const NOT_PUBLIC_6 = ["2001::/23", "2001:db8::/32", "3fff::/20"];
 
-/** IPv6 networks whose addresses lead to an IPv4 address, and how far it is from the right end. */
+/** IPv6 networks whose addresses contain an IPv4 address, and how many bits are to its right. */
 const WRAPPED: readonly (readonly [string, bigint])[] = [
   ["::ffff:0:0/96", 0n],
   ["64:ff9b::/96", 0n],
   ["2002::/16", 80n],
 ];
 
-/** Whether `text` is the address of a machine on the open internet; names are not. */
+/** Whether `text` is an address on the open internet; a name is not. */
 export function isPublic(text: string): boolean {
   const four = numberOf4(text);
   if (four !== undefined) return isPublic4(four);
@@ -66,7 +66,7 @@ function numberOf6(text: string): bigint | undefined {
   if (!/^[0-9a-f:.]+$/i.test(text)) return undefined;
   let hostname;
   try {
-    // The platform's own parser; it writes every spelling in one way.
+    // The platform's own parser writes every spelling in one way.
     hostname = new URL(`http://[${text}]/`).hostname.slice(1, -1);
   } catch {
     return undefined;

@@ -1,19 +1,19 @@
-// What crosses a border, spelled as in contracts/ and adapters/; tests/functions compares the two.
+// The contract, as in s3_sam3/contracts/ and s3_sam3/signatures.py; tests/functions compares them.
 
-/** Result files of one attempt, and what each is (contracts/object_keys.py, listener/deposit.py). */
+/** Result files of one attempt, and what each is (object_keys.py, listener/task_objects.py). */
 export const RESULT_FILES: Readonly<Record<string, string>> = {
   "manifest.json": "application/json",
   "mask.png": "image/png",
   "overlay.webp": "image/webp",
 };
 
-/** Longest life of a signed URL, in seconds (contracts/limits.py). */
+/** Longest life of a signed URL, in seconds (limits.py). */
 export const SIGNED_URL_SECONDS = 900;
 
-/** Largest result file that a URL is signed for, in bytes (contracts/limits.py: an upload's limit). */
+/** Largest result file that a URL is signed for, in bytes (limits.py: an upload's limit). */
 export const MAX_FILE_BYTES = 50 * 1024 * 1024;
 
-/** Errors that our functions answer (contracts/errors.py): status, retryable, message. */
+/** Errors that our functions answer (errors.py): status, retryable, message. */
 export const ERRORS = {
   unauthenticated: [401, false, "Send `Authorization: Bearer <Supabase access token>`."],
   forbidden: [403, false, "This account may not do that."],
@@ -43,15 +43,15 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** Headers of Standard Webhooks 1.0 (adapters/signatures.py). */
+/** Headers of Standard Webhooks 1.0 (signatures.py). */
 export const ID_HEADER = "webhook-id";
 export const TIMESTAMP_HEADER = "webhook-timestamp";
 export const SIGNATURE_HEADER = "webhook-signature";
 
-/** How far a sender's clock may be from ours, to either side, in seconds. */
+/** How far a sender's clock may be from ours, in either direction, in seconds. */
 export const TOLERANCE_SECONDS = 300;
 
-/** Whether `key` is an upload of that user, and a plain one (contracts/object_keys.py). */
+/** Whether `key` is an upload of that user, and a plain one (object_keys.py). */
 export function isUploadOf(key: string, userId: string): boolean {
   const prefix = `uploads/${userId}/`;
   const name = key.slice(prefix.length);

@@ -1,8 +1,8 @@
-// The one shape of every answer (contracts/envelope.py).
+// The one shape of every answer (s3_sam3/contracts/bodies.py).
 
 import { type ErrorCode, ERRORS } from "./contract.ts";
 
-/** A refusal on its way to the caller; `detail` tells a person more than the code's own sentence. */
+/** A refusal for the caller; `details` tell more than the code's own sentence. */
 export class Refused extends Error {
   constructor(readonly code: ErrorCode, readonly details?: Record<string, unknown>) {
     super(code);
@@ -21,13 +21,13 @@ export function failure(refused: Refused): Response {
 
 function answer(body: Record<string, unknown>, status: number): Response {
   const meta = { request_id: crypto.randomUUID(), timestamp: new Date().toISOString() };
-  // URLs and secrets in answers are for this caller, now.
+  // Answers have URLs and secrets that are for this caller alone.
   return Response.json({ ...body, meta }, { status, headers: { "cache-control": "no-store" } });
 }
 
 type Handler = (request: Request) => Promise<Response>;
 
-/** A handler that takes POST only and whose accidents become envelopes; the log has the rest. */
+/** A handler that accepts POST only; errors become envelopes, and the log has their details. */
 export function posted(handle: Handler): Handler {
   return async (request) => {
     try {

@@ -3,41 +3,41 @@
 
 const HMAC = { name: "HMAC", hash: "SHA-256" };
 
-/** Who signs, and for which region; R2's is `auto`. */
+/** The signing key, and the region; R2's is `auto`. */
 export interface Keys {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly region: string;
 }
 
-/** What exactly may be asked of the store with the URL, and how long. */
-export interface Wish {
+/** What exactly a URL allows, and how long. */
+export interface Grant {
   readonly method: "GET" | "PUT";
   /** Address of the object, its path not yet encoded. */
   readonly origin: string;
   readonly path: string;
   readonly seconds: number;
-  /** Headers that the request must carry, with these very values; names in lower case. */
+  /** Headers that the request must have, with these values; names in lower case. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A URL that grants `wish` from `now` on. */
-export async function presigned(wish: Wish, keys: Keys, now: Date): Promise<string> {
-  const url = new URL(wish.origin);
+/** A URL that allows `grant` from `now` on. */
+export async function presigned(grant: Grant, keys: Keys, now: Date): Promise<string> {
+  const url = new URL(grant.origin);
   const moment = now.toISOString().replace(/[-:]|\.\d{3}/g, "");
   const scope = `${moment.slice(0, 8)}/${keys.region}/s3/aws4_request`;
-  const headers: Record<string, string> = { ...wish.headers, host: url.host };
+  const headers: Record<string, string> = { ...grant.headers, host: url.host };
   const names = Object.keys(headers).sort();
-  const path = wish.path.split("/").map(encoded).join("/");
+  const path = grant.path.split("/").map(encoded).join("/");
   const query = canonicalQuery({
     "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
     "X-Amz-Credential": `${keys.accessKeyId}/${scope}`,
     "X-Amz-Date": moment,
-    "X-Amz-Expires": String(wish.seconds),
+    "X-Amz-Expires": String(grant.seconds),
     "X-Amz-SignedHeaders": names.join(";"),
   });
   const request = [
-    wish.method,
+    grant.method,
     path,
     query,
     ...names.map((name) => `${name}:${headers[name].trim()}`),
@@ -55,7 +55,7 @@ function canonicalQuery(parameters: Record<string, string>): string {
   return pairs.map(([name, value]) => `${encoded(name)}=${encoded(value)}`).join("&");
 }
 
-/** Percent-encoded as AWS wants it: all but letters, digits and `-._~`. */
+/** Percent-encoded as AWS requires: all but letters, digits and `-._~`. */
 function encoded(text: string): string {
   const left = /[!'()*]/g;
   return encodeURIComponent(text).replace(

@@ -1,4 +1,4 @@
-// Calls of SQL functions through PostgREST, as whoever holds the token.
+// Calls SQL functions through PostgREST, as the holder of a token.
 
 import { needed } from "./environment.ts";
 import { Refused } from "./envelope.ts";
@@ -13,15 +13,15 @@ export function bearerOf(request: Request): string {
   return token;
 }
 
-/** The key that passes row-level security; of our functions only notify-listener uses it. */
+/** The key that passes row-level security; only notify-listener uses it. */
 export function serviceKey(): string {
   return needed("SUPABASE_SERVICE_ROLE_KEY");
 }
 
 /**
- * Call a function of `public` as the holder of `token`; its value.
+ * Calls a function of `public` as the holder of `token`; answers its value.
  *
- * Throws Refused: `unauthenticated`, `forbidden`, `upstream_unavailable`; Error for what is our fault.
+ * Throws Refused: `unauthenticated`, `forbidden`, `upstream_unavailable`; Error for a fault of ours.
  */
 export async function rpc(
   name: string,
@@ -32,7 +32,7 @@ export async function rpc(
   const response = await fetch(`${needed("SUPABASE_URL")}/rest/v1/rpc/${name}`, {
     method: "POST",
     headers: {
-      // A secret key of the new kind is taken as bearer only beside itself as apikey.
+      // A new secret key (sb_secret_…) is accepted as bearer only if it is the apikey too.
       apikey: token.startsWith("sb_secret_") || token === envServiceKey() ? token : anon,
       authorization: `Bearer ${token}`,
       "content-type": "application/json",

@@ -1,4 +1,4 @@
-// Standard Webhooks 1.0, as adapters/signatures.py has it; both pass tests/vectors.
+// Standard Webhooks 1.0, as in s3_sam3/signatures.py; both pass tests/vectors.
 
 import { ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE_SECONDS } from "./contract.ts";
 
@@ -7,7 +7,7 @@ const VERSION_PREFIX = "v1,";
 const MAX_SIGNATURES = 32;
 const HMAC = { name: "HMAC", hash: "SHA-256" };
 
-/** Why a webhook's sender is not proven; named as the classes of adapters/signatures.py. */
+/** Why a webhook does not prove who sent it; named as the classes of s3_sam3/signatures.py. */
 export type Fault =
   | "BadSecret"
   | "MissingHeader"
@@ -61,7 +61,7 @@ export async function verify(
   throw new SignatureError("WrongSignature");
 }
 
-/** Whether two texts are equal, in a time that tells nothing of where they differ. */
+/** Whether two texts are equal, compared in constant time. */
 export async function equal(one: string, other: string): Promise<boolean> {
   const key = await crypto.subtle.generateKey(HMAC, false, ["sign", "verify"]) as CryptoKey;
   const mac = await crypto.subtle.sign(HMAC, key, utf8(one));
@@ -92,7 +92,7 @@ function required(headers: Headers, name: string): string {
 }
 
 function checkedTimestamp(text: string, now: number): number {
-  // What is signed is the number as we write it; "007" would be another text with the same value.
+  // The signature covers these digits; "007" is another text of the same value.
   if (!/^(0|[1-9][0-9]{0,14})$/.test(text)) throw new SignatureError("BadTimestamp");
   const timestamp = Number(text);
   if (timestamp < now - TOLERANCE_SECONDS) throw new SignatureError("OldTimestamp");
@@ -106,7 +106,7 @@ function keyOf(secret: string, use: KeyUsage): Promise<CryptoKey> {
   return crypto.subtle.importKey("raw", key, HMAC, false, [use]);
 }
 
-/** Canonical base64 only: what `atob` forgives, others refuse. */
+/** Canonical base64 only: `atob` accepts more than other decoders. */
 function decoded(text: string): Bytes | undefined {
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) return undefined;
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

@@ -1,7 +1,6 @@
-// A connection to an address that was checked, for the name that it was checked for. `fetch` would
-// look the name up once more.
+// Connects to an address that was checked. `fetch` would look the name up once more.
 
-/** An address that takes longer is passed over. */
+/** A slower address is passed over. */
 const CONNECT_MS = 5_000;
 
 export class NoConnection extends Error {}
@@ -18,7 +17,7 @@ export async function connected(
   return url.protocol === "https:" ? await secured(plain, url.hostname, limit) : plain;
 }
 
-/** `work`, unless `limit` comes first: then its reason is thrown, and `over` gets what comes late. */
+/** `work`, unless `limit` comes first: then its reason is thrown, and `over` gets the late value. */
 export async function within<Value>(
   limit: AbortSignal,
   work: Promise<Value>,
@@ -59,7 +58,7 @@ async function secured(
   hostname: string,
   limit: AbortSignal,
 ): Promise<Deno.Conn> {
-  // The certificate must be the name's, whatever the address.
+  // The certificate must be for the name, whatever the address.
   const bare = hostname.replace(/^\[|\]$/g, "");
   let conn: Deno.Conn = plain;
   try {

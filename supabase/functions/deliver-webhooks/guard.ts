@@ -1,11 +1,11 @@
 // Public addresses only (against server-side request forgery).
 //
-// A check of the URL before the request would not do: a name may have another address a moment
-// later. So the name is looked up here, once, and what was checked is what is connected to.
+// A check of the URL before the request is not enough: a name may have another address a moment
+// later. So the name is looked up here, once, and only checked addresses are connected to.
 
 import { isPublic, literalOf } from "../_shared/addresses.ts";
 
-/** A name server that takes longer is not waited for. */
+/** A slower name server is not waited for. */
 const DNS_MS = 5_000;
 
 /** More addresses of one name are not tried. */
@@ -21,7 +21,7 @@ export type Resolve = (name: string, kind: "A" | "AAAA", signal: AbortSignal) =>
 const system: Resolve = (name, kind, signal) => Deno.resolveDns(name, kind, { signal });
 
 /**
- * Where to connect to for `url`, in the order to try; each is an address, and checked.
+ * The checked addresses of `url`, in the order to try.
  *
  * Throws AddressRefused, unless `url` is https and all addresses found are public; NoAddress.
  */
@@ -32,7 +32,7 @@ export async function addressesOf(
 ): Promise<string[]> {
   const { protocol, hostname } = url;
   const literal = literalOf(hostname);
-  // For development and tests; the name is then the system's to look up.
+  // For development and tests; the system then looks the name up.
   if (Deno.env.get("DISPATCHER_ALLOW_PRIVATE") === "true") return [literal ?? hostname];
   if (protocol !== "https:") throw new AddressRefused(hostname);
   const found = literal === undefined ? await resolved(hostname, resolve, patience) : [literal];
@@ -41,7 +41,7 @@ export async function addressesOf(
   return found.slice(0, MOST_ADDRESSES);
 }
 
-/** What one kind of record does not answer, the other may: only what is found is connected to. */
+/** One kind of record may fail: only addresses that were found are connected to. */
 async function resolved(hostname: string, resolve: Resolve, patience: number): Promise<string[]> {
   const late = AbortSignal.timeout(patience);
   const never = new Promise<never>((_, reject) => {

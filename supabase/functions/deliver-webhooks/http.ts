@@ -1,18 +1,18 @@
 // As much of HTTP/1.1 as one POST needs: a request written whole, an answer read up to a bound.
 
-/** Of status and headers together; whoever sends more is not read on. */
+/** Status and headers together; of a longer head nothing more is read. */
 const MOST_HEAD_BYTES = 16 * 1024;
 
 const MOST_READ_AT_ONCE = 4 * 1024;
 
 export class NotHttp extends Error {}
 
-/** Read at most as much as fits; how much it was, or null at the end. */
+/** Reads at most as much as fits; answers how much it was, or null at the end. */
 export type Read = (into: Uint8Array) => Promise<number | null>;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Names in lower case; of several of one name the first. */
+/** Names in lower case; of several headers with one name the first. */
 export interface Head {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
@@ -28,7 +28,7 @@ export function requestOf(url: URL, headers: Record<string, string>, body: Bytes
   };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
   const head = [`POST ${url.pathname}${url.search} HTTP/1.1`, ...lines, "", ""].join("\r\n");
-  // A value with a line's end in it would be a header of its own.
+  // A value with a line break in it would become another header.
   if (head.split("\n").length !== lines.length + 3) throw new NotHttp();
   return joined(new TextEncoder().encode(head), body);
 }
@@ -40,7 +40,7 @@ export class Answer {
 
   constructor(private readonly read: Read) {}
 
-  /** Status and headers; "100 Continue" and its like are passed over. Throws NotHttp. */
+  /** Status and headers; interim answers such as "100 Continue" are skipped. Throws NotHttp. */
   async head(): Promise<Head> {
     while (true) {
       const status = statusOf(await this.#headLine());

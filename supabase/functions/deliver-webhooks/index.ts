@@ -1,5 +1,5 @@
-// deliver-webhooks: sends customers their webhooks, as package dispatcher/ does, for projects
-// without a server. Have it called every minute (Supabase Cron) with the service key.
+// deliver-webhooks: sends users their webhooks, as webhooks/delivery/ does, for projects without a
+// server. Call it every minute (Supabase Cron) with the service key.
 
 import { posted } from "../_shared/envelope.ts";
 import { answer } from "./dispatching.ts";

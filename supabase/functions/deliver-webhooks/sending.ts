@@ -1,4 +1,4 @@
-// One attempt: a signed POST to an address that a stranger chose.
+// One attempt: a signed POST to an address that a user chose.
 
 import { SignatureError, signedHeaders, utf8 } from "../_shared/webhooks.ts";
 import { closed, connected, NoConnection, NoTls, within } from "./connecting.ts";
@@ -9,7 +9,7 @@ import { retryAfter } from "./retry_after.ts";
 const USER_AGENT = "S3-Webhooks/1.0";
 const TIMEOUT_MS = 15_000;
 
-/** For the first bytes after the status; a receiver that drips them is not waited for. */
+/** For the first bytes of the body; a receiver that sends them slowly is not waited for. */
 const ANSWER_BODY_MS = 2_000;
 const KEPT_CHARACTERS = 1024;
 
@@ -26,18 +26,18 @@ export interface Delivery {
 }
 
 /** What came of an attempt. */
-export interface Fate {
+export interface Outcome {
   readonly latencyMs: number;
   /** Absent: there was no answer, and `error` says why. */
   readonly status?: number;
   readonly text?: string;
   readonly retryAfterSeconds?: number;
-  /** A sentence for the endpoint's owner; it tells nothing about our network. */
+  /** A sentence for the endpoint's owner; it reveals nothing about our network. */
   readonly error?: string;
 }
 
-/** Post `delivery`, signed for this moment by every secret. Never throws for its fate. */
-export async function send(delivery: Delivery, resolve?: Resolve): Promise<Fate> {
+/** Posts `delivery`, signed now with every secret. A failed attempt is an outcome too. */
+export async function send(delivery: Delivery, resolve?: Resolve): Promise<Outcome> {
   const begun = performance.now();
   const since = () => Math.round(performance.now() - begun);
   const limit = AbortSignal.timeout(TIMEOUT_MS);
@@ -57,7 +57,7 @@ export async function send(delivery: Delivery, resolve?: Resolve): Promise<Fate>
   } catch (error) {
     return { latencyMs: since(), error: sentence(error) };
   } finally {
-    // What still reads then ends.
+    // This ends a read that is still open.
     if (conn !== undefined) closed(conn);
   }
 }
@@ -95,13 +95,13 @@ async function startOf(body: AsyncGenerator<Uint8Array>): Promise<string> {
       text += decoder.decode(value, { stream: true });
     }
   } catch {
-    // It broke off, or drips; what came is kept.
+    // It broke off, or comes slowly; what came is kept.
   }
-  // Postgres keeps every character but this one.
+  // The one character that Postgres cannot store.
   return text.replaceAll("\0", "\ufffd").slice(0, KEPT_CHARACTERS);
 }
 
-/** For the owner of the endpoint, as dispatcher/sending.py says it; never the error's own words. */
+/** For the endpoint's owner, as in webhooks/delivery/sending.py; the error's own text may name our network. */
 function sentence(error: unknown): string {
   if (error instanceof AddressRefused) return "The address is not public, or not https.";
   if (error instanceof SignatureError) return "The secret cannot sign.";

@@ -1,6 +1,6 @@
-// A Database Webhook cannot sign. So it proves itself to this function by a shared secret, and this
-// function tells each registered listener by a signature. Bodies carry ids only: a listener looks
-// for itself, and what a hint says decides nothing.
+// A Database Webhook cannot sign. It proves itself to this function by a shared secret, and this
+// function sends a signed hint to each registered listener. Bodies have ids only: a listener looks
+// into the database itself, and what a hint says decides nothing.
 
 import { inBackground } from "../_shared/background.ts";
 import { needed } from "../_shared/environment.ts";
@@ -24,12 +24,12 @@ export async function answer(request: Request): Promise<Response> {
   const given = request.headers.get(SECRET_HEADER) ?? "";
   if (!await equal(given, needed("NOTIFY_LISTENER_SECRET"))) throw new Refused("unauthenticated");
   const hint = thinOf(await objectOf(request));
-  // pg_net waits for a batch's slowest answer, so nobody is waited for here.
+  // pg_net waits for a batch's slowest answer, so this function waits for no listener.
   inBackground(tellAll(hint));
   return success({ accepted: true }, 202);
 }
 
-/** The webhook's body without anybody's data. Throws Refused. */
+/** The webhook's body without user data. Throws Refused. */
 export function thinOf(body: Record<string, unknown>): string {
   const { type, schema, table, record } = body;
   const row = (record ?? {}) as Record<string, unknown>;
@@ -42,7 +42,7 @@ export function thinOf(body: Record<string, unknown>): string {
 
 async function tellAll(hint: string): Promise<void> {
   const targets = await rpc("wake_targets", {}, serviceKey()) as WakeTarget[];
-  // One id for all: to listeners that share a database it is one event.
+  // One id for all listeners: it is one event.
   const id = `msg_${crypto.randomUUID().replaceAll("-", "")}`;
   await Promise.all(targets.map((target) => tell(target, id, utf8(hint))));
 }

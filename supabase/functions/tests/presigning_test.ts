@@ -30,8 +30,8 @@ Deno.test("the URL of Amazon's own example has Amazon's signature", async () => 
   );
 });
 
-Deno.test("every part of the wish is signed", async () => {
-  const wish = {
+Deno.test("every part of the grant is signed", async () => {
+  const grant = {
     method: "PUT",
     origin: "https://r2.example",
     path: "/bucket/results/a/mask.png",
@@ -39,7 +39,7 @@ Deno.test("every part of the wish is signed", async () => {
     headers: { "content-type": "image/png" },
   } as const;
   const signature = async (change: object) => {
-    const url = new URL(await presigned({ ...wish, ...change }, KEYS, NOW));
+    const url = new URL(await presigned({ ...grant, ...change }, KEYS, NOW));
     return url.searchParams.get("X-Amz-Signature");
   };
   const changes = [
@@ -49,7 +49,7 @@ Deno.test("every part of the wish is signed", async () => {
     { path: "/bucket/results/a/overlay.webp" },
     { seconds: 61 },
     { headers: { "content-type": "text/html" } },
-    { headers: { ...wish.headers, "content-length": "4" } },
+    { headers: { ...grant.headers, "content-length": "4" } },
   ];
   const signatures = await Promise.all(changes.map(signature));
 
