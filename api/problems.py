@@ -61,7 +61,7 @@ _BY_SQLSTATE: Final = {
     "PGRST303": ErrorCode.TOKEN_EXPIRED,
 }
 
-_BY_STATUS: Final = {
+_BY_STATUS: Final[dict[int, ErrorCode]] = {
     HTTPStatus.BAD_REQUEST: ErrorCode.INVALID_REQUEST,
     HTTPStatus.NOT_FOUND: ErrorCode.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: ErrorCode.METHOD_NOT_ALLOWED,

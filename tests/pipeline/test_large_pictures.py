@@ -54,7 +54,7 @@ def served(checkpoint: Path, cache: Path, **bounds: int) -> Iterator[tuple[str, 
 
 async def ask(session: aiohttp.ClientSession, url: str, data: bytes) -> int:
     """Have a picture drawn; the status."""
-    # A random model finds noise; to outline that is no matter of pictures.
+    # A random model finds noise; tracing it would take memory of its own.
     request = contract.PredictRequest(
         prompts=(Prompt(text="nothing", threshold=1),), options=SegmentOptions(floor=1)
     )
