@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ai import scenes, vocabulary
-from ai.pool import box_of
+from ai.batches import box_of
 from ai.vocabulary import Concept
 from pipeline.model import preprocess, torchvision_fallback
 

@@ -6,9 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ai import tiny_config, vocabulary
-from ai.batches import Batch
+from ai.batches import Batch, Pictures
 from ai.forward import Prediction
-from ai.pool import Pictures
 
 
 def corners(boxes: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pipeline.server.admission import Bounds
 from pipeline.server.app import create_app
-from pipeline.server.model_setup import open_segmenter
+from pipeline.server.model_host import open_segmenter
 from pipeline.settings import Settings
 from runtime import logs
 from runtime.settings import load_or_exit

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 
 from pipeline.model.contours import Canvas, trace_contours
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.manifest import Candidate, PromptResult
 from s3_sam3.contracts.prompts import SegmentOptions

@@ -10,8 +10,7 @@ from pipeline.decode.pool import DecodePool
 from pipeline.model.executor import ModelExecutor
 from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server.admission import Admission, Bounds, ByteBudget
-from pipeline.server.answers import METRICS, SETTINGS, answer_errors, check_key
-from pipeline.server.metrics import Metrics
+from pipeline.server.answers import METRICS, SETTINGS, Metrics, answer_errors, check_key
 from pipeline.server.model_host import ModelHost
 from pipeline.server.predictor import Predictor
 from pipeline.server.routes import ADMISSION, CONTEXTS, HOST, PREDICTOR, ROUTES

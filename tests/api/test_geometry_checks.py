@@ -11,7 +11,7 @@ from api.problems import Problem
 from api.source_picture import Size
 from pipeline.errors import Refused
 from pipeline.model.segmentation_model import clip_box
-from pipeline.model.views import views
+from pipeline.model.work_items import views
 from s3_sam3.contracts.bodies import SegmentRequest
 from s3_sam3.contracts.prompts import Box
 

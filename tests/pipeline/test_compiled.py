@@ -14,7 +14,7 @@ from pipeline.errors import SetupFailed
 from pipeline.model import compiled, device
 from pipeline.model.compiled import ROWS, CompiledDetector
 from pipeline.model.detector import Raw, Sam3Detector
-from pipeline.server import model_setup
+from pipeline.server import model_host
 
 
 LETTERS = [chr(ord("a") + number) for number in range(6)]
@@ -146,7 +146,7 @@ def test_the_setting_chooses_attention(
     given = make_settings(
         sam3_weights_path=str(checkpoint), sam3_device="cpu", sam3_attention=setting
     )
-    detector = model_setup.open_detector(given)
+    detector = model_host.open_detector(given)
     assert isinstance(detector, Sam3Detector)
     assert detector._model.vision_encoder.config._attn_implementation == chosen
 

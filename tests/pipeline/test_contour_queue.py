@@ -19,7 +19,7 @@ from pipeline.model.postprocess import Kept, TracedView
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.sam3_request import Sam3Request
 from pipeline.model.segmentation_model import RequestContext, find
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.imaging.choose import Found
 

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from adapters import guard
-from adapters.retry_after import seconds_of
+from adapters.retrying import seconds_of
 from s3_sam3.recordings.messages import Attempt
 from webhooks.replay.targets import is_literal
 
