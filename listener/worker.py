@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from adapters import edge_functions, machine_auth, objects, rest, signed_urls
+from adapters import machine_auth, objects, rest, signed_urls
 from listener import pipeline_client
 from listener.attempt import WorkerContext
 from listener.claim import Capabilities, Claimer
@@ -113,7 +113,8 @@ async def built(
             rest.Rest(url=config.supabase_url, key=_apikey(config))
         )
         store = LeaseStore(database, tokens, worker=name, times=times)
-        yield await _worker(config, tokens, store, stack)
+        task_objects = await _objects(config, tokens, database, stack)
+        yield await _worker(config, tokens, store, task_objects, stack)
 
 
 async def _tokens(
@@ -138,6 +139,7 @@ async def _worker(
     config: ListenerSettings,
     tokens: machine_auth.MachineTokens,
     store: LeaseStore,
+    task_objects: TaskObjects,
     stack: contextlib.AsyncExitStack,
 ) -> Worker:
     wake = Wake()
@@ -146,10 +148,7 @@ async def _worker(
         session, url=config.listener_pipeline_url, api_key=config.api_secret_key.get_secret_value()
     )
     context = WorkerContext(
-        store=store,
-        objects=await _objects(config, tokens, stack),
-        pipeline=pipeline,
-        model=ModelWatch(pipeline),
+        store=store, objects=task_objects, pipeline=pipeline, model=ModelWatch(pipeline)
     )
     capabilities = Capabilities(
         slots=config.listener_concurrency, memory_mb=config.listener_memory_mb
@@ -180,17 +179,14 @@ async def _webhooks(
 async def _objects(
     config: ListenerSettings,
     tokens: machine_auth.MachineTokens,
+    database: rest.Rest,
     stack: contextlib.AsyncExitStack,
 ) -> TaskObjects:
     keys = config.bucket_keys
     if keys is None:
         log.info("objects_by_signed_urls", function=FUNCTION)
-        functions = edge_functions.EdgeFunctions(url=config.supabase_url, key=_apikey(config))
-        return SignedObjects(
-            await stack.enter_async_context(functions),
-            tokens,
-            await stack.enter_async_context(signed_urls.SignedUrls()),
-        )
+        urls = await stack.enter_async_context(signed_urls.SignedUrls())
+        return SignedObjects(database, tokens, urls)
     log.warning(
         "bucket_keys_in_use",
         meaning="this host can change every picture and result; leave R2_* out if it is rented",

@@ -53,11 +53,11 @@ class Told:
     def getexif(self): return {}
 
 if "pipeline.decode.child" in sys.orig_argv:
-    from pipeline.decode import child
     from pipeline.errors import Refused
-    def decode(*_, **__):
+    from s3_sam3.imaging import upright
+    def opened(*_, **__):
         raise Refused(found())
-    child.decode = decode
+    upright.opened = opened
 if "api.upload_check_child" in sys.orig_argv:
     from PIL import PngImagePlugin
     PngImagePlugin.PngImageFile = Told
