@@ -9,7 +9,6 @@ module meets the exceptions of httpx or postgrest.
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
@@ -122,12 +121,7 @@ class Rest:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self._http.aclose()
 
     def table(self, name: str, token: str | None = None) -> AsyncRequestBuilder:

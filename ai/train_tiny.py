@@ -7,7 +7,6 @@ After an interruption it resumes from the last saved state, to the same weights.
 
 import argparse
 import ast
-import dataclasses
 import hashlib
 import inspect
 import json
@@ -25,19 +24,11 @@ import filelock
 import platformdirs
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
 from ai import (
     batches,
     evaluate,
-    forward,
     initialise,
     losses,
     scenes,
@@ -55,7 +46,6 @@ if TYPE_CHECKING:
 #: The modules that decide the weights; a change in their code is a new recipe.
 SOURCES: Final[tuple[ModuleType, ...]] = (
     batches,
-    forward,
     initialise,
     losses,
     scenes,
@@ -168,7 +158,7 @@ def train(recipe: Recipe, folder: Path, *, processes: int = SHARDS, quiet: bool 
     state = folder.with_suffix(".state")
     if not quiet:
         CONSOLE.print(f"Training the demo model, once for this machine ({recipe.steps} steps).")
-    with _bar(quiet=quiet) as bar:
+    with Progress(console=CONSOLE, disable=quiet) as bar:
         line = bar.add_task("training the demo model", total=recipe.steps)
         trainer = workers.train(
             workers.Plan(recipe=recipe, state=state),
@@ -188,16 +178,19 @@ def train(recipe: Recipe, folder: Path, *, processes: int = SHARDS, quiet: bool 
 
 def main(arguments: Iterable[str] | None = None) -> int:
     """Train unless the model is there already."""
-    options = _parser().parse_args(None if arguments is None else list(arguments))
-    recipe = dataclasses.replace(Recipe(), seed=options.seed)
-    if options.steps:
-        recipe = dataclasses.replace(recipe, steps=options.steps)
+    parser = argparse.ArgumentParser(prog="python -m ai.train_tiny", description=__doc__)
+    parser.add_argument("--out", type=Path, help="folder (default: the cache, by recipe)")
+    parser.add_argument("--processes", type=int, choices=(1, SHARDS), default=SHARDS)
+    parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--print-path", action="store_true", help="print the folder at the end")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    recipe = Recipe()
     folder: Path = options.out or tiny_model_dir(recipe)
     folder.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     # When two clones start at once, the second waits and then finds the first one's model.
     with filelock.FileLock(folder.with_suffix(".lock")):
-        if is_complete(folder) and not options.force:
+        if is_complete(folder):
             if not (options.quiet or options.print_path):
                 CONSOLE.print(f"The demo model is there already: {folder}", soft_wrap=True)
         else:
@@ -205,31 +198,6 @@ def main(arguments: Iterable[str] | None = None) -> int:
     if options.print_path:
         print(folder)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ai.train_tiny", description=__doc__)
-    parser.add_argument("--out", type=Path, help="folder (default: the cache, by recipe)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="fewer steps than the recipe's, for a try")
-    parser.add_argument("--processes", type=int, choices=(1, SHARDS), default=SHARDS)
-    parser.add_argument("--force", action="store_true", help="train although it is there")
-    parser.add_argument("--quiet", action="store_true")
-    parser.add_argument("--print-path", action="store_true", help="print the folder at the end")
-    return parser
-
-
-def _bar(*, quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=40),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=CONSOLE,
-        disable=quiet,
-    )
 
 
 if __name__ == "__main__":

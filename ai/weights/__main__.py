@@ -116,7 +116,7 @@ def _fetch_file(folder: Path, file: "RepoFile", url: str, headers: dict[str, str
 
 def _check(part: Path, wanted: str) -> None:
     """Compare a fetched file with the digest that the hub names."""
-    found = verify.digest(part)
+    found = weights.digest(part).hex()
     if found != wanted:
         part.unlink()
         message = (
@@ -189,7 +189,7 @@ def _run_verify(options: argparse.Namespace) -> int:
         return 1
     checkpoint = weights.locate(options.reads)
     noted = verify.noted(checkpoint.folder)
-    found = {path.name: verify.digest(path) for path in checkpoint.files}
+    found = {path.name: weights.digest(path).hex() for path in checkpoint.files}
     if options.note:
         verify.note(checkpoint.folder, found)
     for name, digest in found.items():

@@ -23,14 +23,10 @@ from s3_sam3.contracts.manifest import ModelInfo
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer, Sam3Model
+    from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 #: Strings remembered; one takes 32 x 256 floats, 32 KiB.
 _REMEMBERED: Final = 1024
-
-
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer, Sam3Model
-    from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 #: Feature maps that the detector uses, finest first; the model makes a fourth that it never reads.
 LEVELS: Final = 3

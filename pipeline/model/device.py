@@ -1,6 +1,5 @@
 """The device, its memory, precision, attention and threads; and what torch's errors mean."""
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,30 +87,9 @@ def choose_dtype(name: str, device: torch.device) -> str:
     return name
 
 
-def check_attention(attention: Attention, device: torch.device) -> None:
-    """
-    Refuse attention that *device* cannot compute, before anything large is loaded.
-
-    Raises:
-        SetupFailed: the message names the setting.
-
-    """
-    has_flash = device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None
-    if attention == "flash" and not has_flash:
-        message = (
-            "SAM3_ATTENTION=flash needs a CUDA GPU and the package flash-attn. Install it"
-            " (`pip install flash-attn`), or set SAM3_ATTENTION=auto: torch's own attention has"
-            " the same kernel in bfloat16."
-        )
-        raise SetupFailed(message)
-
-
 def set_attention(attention: Attention, model: "Sam3Model") -> None:
     """Choose the code that computes attention; `auto` is transformers' choice, torch's sdpa."""
-    if attention == "flash":
-        # Vision only: the heads compute in float32 and with a bias, which flash does not support.
-        model.vision_encoder.set_attn_implementation("flash_attention_2")
-    elif attention != "auto":
+    if attention != "auto":
         model.set_attn_implementation(attention)
 
 

@@ -128,7 +128,6 @@ def open_detector(settings: Settings) -> "Detector":
     from pipeline.model import device, hub, self_test, weights
 
     there = device.choose(settings.sam3_device)
-    device.check_attention(settings.sam3_attention, there)
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
     path = settings.sam3_weights_path
     checkpoint = weights.locate(Path(path).expanduser() if path else hub.fetch(token))

@@ -132,12 +132,6 @@ def test_a_machine_that_cannot_compile_says_so(plain: Sam3Detector) -> None:
         detector.warm_up()
 
 
-def test_what_a_cpu_cannot_do_is_refused() -> None:
-    """The sentence names the setting."""
-    with pytest.raises(SetupFailed, match=r"SAM3_ATTENTION=flash.*flash-attn"):
-        device.check_attention("flash", torch.device("cpu"))
-
-
 @pytest.mark.parametrize(("setting", "chosen"), [("eager", "eager"), ("auto", "sdpa")])
 def test_the_setting_chooses_attention(
     checkpoint: Path, make_settings: Callable[..., settings.Settings], setting: str, chosen: str
