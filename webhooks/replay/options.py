@@ -17,10 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from typer.models import OptionInfo
 
 from runtime.durations import moment, per_second, seconds, span
-from s3_sam3.recordings.messages import DeliveryState
+from s3_sam3.messages import DeliveryState
 from webhooks.replay import UsageError
-from webhooks.replay.queues import Order
 from webhooks.replay.selection import Mode, Selection
+from webhooks.replay.sends import Order
 from webhooks.replay.signing import Signing
 
 

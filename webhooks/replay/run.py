@@ -10,13 +10,11 @@ from typing import Any, Final
 
 from yarl import URL
 
-from s3_sam3.recordings.messages import Attempt
-from s3_sam3.recordings.recording import Recording
-from s3_sam3.recordings.redaction import REDACTED
+from s3_sam3.messages import Attempt
+from s3_sam3.recordings import REDACTED, Recording
 from webhooks.replay.checkpoint import Checkpoint
-from webhooks.replay.queues import HostQueues, Order, TaskQueue
 from webhooks.replay.sending import Answer, Sender
-from webhooks.replay.sends import Ending, Outcome, Send
+from webhooks.replay.sends import Ending, HostQueues, Order, Outcome, Send, TaskQueue
 from webhooks.replay.signing import Signer
 
 

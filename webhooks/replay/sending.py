@@ -15,8 +15,8 @@ from yarl import URL
 
 from adapters import guard
 from adapters.retry_after import seconds_of
-from s3_sam3.recordings.messages import Attempt
-from webhooks.replay.targets import is_literal
+from s3_sam3.messages import Attempt
+from webhooks.replay.selection import is_literal
 
 
 ANSWER_BYTES: Final = 16 * 1024

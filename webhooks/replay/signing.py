@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from s3_sam3 import signatures
-from s3_sam3.recordings.messages import Message
-from s3_sam3.recordings.redaction import REDACTED
+from s3_sam3.messages import Message
+from s3_sam3.recordings import REDACTED
 from webhooks.replay import UsageError
 
 

@@ -100,7 +100,7 @@ USER_COMMANDS: Final = (
     Command("login", "s3_sam3.cli.config:login", "Sign in and stay signed in."),
     Command("logout", "s3_sam3.cli.config:logout", "Sign out on this machine and at the service."),
     Command(
-        "listen", "s3_sam3.cli.listen:listen", "Post your tasks' events to a URL of this machine."
+        "listen", "s3_sam3.cli.webhooks:listen", "Post your tasks' events to a URL of this machine."
     ),
     Command(
         "webhooks",

@@ -15,7 +15,7 @@ from s3_sam3.contracts import limits, object_keys
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.manifest import Manifest
 from s3_sam3.exports import Pictured, rasters
-from s3_sam3.imaging import rethreshold as local
+from s3_sam3.imaging import choose
 
 
 class CannotRethreshold(S3Error):
@@ -130,8 +130,8 @@ def _own_threshold(text: str) -> tuple[str, float]:
 
 def _locally(item: Pictured, request: RethresholdRequest) -> Pictured:
     try:
-        return replace(item, manifest=local.rethreshold(item.manifest, request))
-    except local.RethresholdError as error:
+        return replace(item, manifest=choose.rethreshold(item.manifest, request))
+    except choose.RethresholdError as error:
         msg = f"{item.name}: {error}"
         raise CannotRethreshold(msg) from error
 

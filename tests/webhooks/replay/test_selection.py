@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from failing_receiver import message
 
-from s3_sam3.recordings.messages import Attempt, DeliveryState
+from s3_sam3.messages import Attempt, DeliveryState
 from webhooks.replay.selection import Mode, Selection
 
 

@@ -12,7 +12,7 @@ from failing_receiver import SECRET, Receiver, Replay, message
 
 from adapters.rest import Rest
 from devstack.testing import Stack
-from s3_sam3.recordings.messages import DeliveryState
+from s3_sam3.messages import DeliveryState
 from webhooks.replay import UsageError, database
 from webhooks.replay.selection import Mode, Selection
 

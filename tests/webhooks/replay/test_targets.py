@@ -7,7 +7,7 @@ import pytest
 from failing_receiver import Receiver, Replay, message
 
 from webhooks.replay import UsageError
-from webhooks.replay.targets import checked, named
+from webhooks.replay.selection import checked, named
 
 
 @pytest.mark.parametrize(
