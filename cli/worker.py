@@ -244,7 +244,6 @@ def _note(text: str) -> None:
 
 
 def stop_asked() -> asyncio.Event:
-    """Give an event that SIGINT and SIGTERM set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -65,8 +65,6 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Where a janitor works."""
-
     database: Database
     bucket: ObjectStore
 

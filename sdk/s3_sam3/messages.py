@@ -9,8 +9,6 @@ from typing import Any
 
 
 class DeliveryState(StrEnum):
-    """What the last attempt at a message came to."""
-
     OK = "ok"
     FAILED = "failed"
     """An answer other than 2xx, or no answer."""
@@ -38,14 +36,11 @@ class Attempt:
 
     @property
     def summary(self) -> str:
-        """The status, or why there is none."""
         return self.error or "no answer" if self.status is None else str(self.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One webhook."""
-
     id: str
     """What the receiver deduplicates by."""
     type: str

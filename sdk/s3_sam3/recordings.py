@@ -18,7 +18,6 @@ import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import unquote_plus
 
@@ -83,12 +82,7 @@ class Recording:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
     def request(
@@ -113,7 +107,6 @@ class Recording:
         )
 
     def attempt(self, n: str, attempt: Attempt) -> None:
-        """Write the answer to request *n*."""
         self._line({"v": VERSION, "n": n, "attempt": _attempt_document(attempt)})
 
     def _line(self, document: dict[str, Any]) -> None:
@@ -215,8 +208,6 @@ def _attempt_document(attempt: Attempt | None) -> dict[str, Any] | None:
 _LINE_START: Final = b'{"v": 1, "n": '
 """How we write a line; it identifies a first line that is incomplete."""
 
-_BLOCK_BYTES: Final = 64 * 1024
-
 
 def open_recording(path: Path) -> int:
     """A file descriptor that appends whole lines to *path*. Raises: RecordingError."""
@@ -227,16 +218,17 @@ def open_recording(path: Path) -> int:
         msg = f"{path} cannot be written to: {error.strerror}."
         raise RecordingError(msg) from error
     try:
-        _check_is_recording(file, path)
-        _complete_last_line(file)
+        lines = path.read_bytes().split(b"\n")
+        _check_is_recording(lines, path)
+        _complete_last_line(file, lines[-1])
     except BaseException:
         os.close(file)
         raise
     return file
 
 
-def _check_is_recording(file: int, path: Path) -> None:
-    first = _first_line(file)
+def _check_is_recording(lines: list[bytes], path: Path) -> None:
+    first = next((line for line in lines if line.strip()), b"")
     if not first or first.startswith(_LINE_START):
         return
     try:
@@ -248,20 +240,8 @@ def _check_is_recording(file: int, path: Path) -> None:
         raise RecordingError(msg)
 
 
-def _first_line(file: int) -> bytes:
-    """The first line that is not empty."""
-    found, offset = b"", 0
-    while block := os.pread(file, _BLOCK_BYTES, offset):
-        offset += len(block)
-        found = (found + block).lstrip()
-        if b"\n" in found or found.startswith(_LINE_START):
-            break
-    return found.partition(b"\n")[0]
-
-
-def _complete_last_line(file: int) -> None:
+def _complete_last_line(file: int, tail: bytes) -> None:
     """End the last line with a newline, or cut it if it is no whole document."""
-    tail = _after_last_newline(file)
     if not tail.strip():
         return
     try:
@@ -271,12 +251,3 @@ def _complete_last_line(file: int) -> None:
     else:
         # A whole document: some editors write no newline at the end.
         os.write(file, b"\n")
-
-
-def _after_last_newline(file: int) -> bytes:
-    found, offset = b"", os.lseek(file, 0, os.SEEK_END)
-    while offset and b"\n" not in found:
-        start = max(0, offset - _BLOCK_BYTES)
-        found = os.pread(file, offset - start, start) + found
-        offset = start
-    return found.rpartition(b"\n")[2]

@@ -66,7 +66,6 @@ class Webhooks:
         )
 
     async def delete(self, webhook_id: UUID) -> bodies.Deleted:
-        """Delete a webhook and its deliveries."""
         return await self._api.call("DELETE", f"{_PATH}/{webhook_id}", bodies.Deleted)
 
     async def test(self, webhook_id: UUID) -> webhook_bodies.QueuedDelivery:

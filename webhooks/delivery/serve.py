@@ -31,8 +31,6 @@ class DispatcherSettings(settings.ServiceKeySettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How often, how much at once, how long."""
-
     poll_seconds: float = 1.0
     """Between two claims while nothing is due."""
     concurrency: int = 200
@@ -49,7 +47,6 @@ class Limits:
 
 @asynccontextmanager
 async def built(config: DispatcherSettings, limits: Limits) -> AsyncIterator[Dispatcher]:
-    """A dispatcher with its connections."""
     key = config.supabase_service_key.get_secret_value()
     private = config.dispatcher_allow_private
     async with (

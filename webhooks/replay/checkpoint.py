@@ -73,7 +73,6 @@ class Checkpoint:
             self.done.add(send)
 
     def close(self) -> None:
-        """Close the file, which stays."""
         os.close(self._file)
 
 

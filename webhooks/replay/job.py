@@ -68,7 +68,6 @@ def planned(
     gone: int,
     excluded: Mapping[Exclusion, int],
 ) -> Plan:
-    """Count *sends*."""
     messages = {send.message.id: send.message for send in sends}.values()
     by_type: dict[str, Counter[str]] = {}
     for message in messages:
@@ -108,8 +107,6 @@ class ReplaySettings(settings.EnvironmentSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What was asked, ready to be sent."""
-
     options: Options
     messages: list[Message]
     sends: list[Send]
@@ -122,7 +119,6 @@ class Job:
     signer: Signer
 
     def url_of(self, send: Send) -> URL:
-        """Where it goes. Raises: UsageError."""
         if self.options.target:
             return checked(self.options.target, self.options.target_allow)
         if send.message.url is None:

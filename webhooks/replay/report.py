@@ -84,7 +84,6 @@ class Report:
     )
 
     def plan(self, plan: Plan) -> None:
-        """Show what would be sent."""
         if self.as_json:
             return
         table = Table(title=f"replay from {plan.source}", title_justify="left")
@@ -114,7 +113,6 @@ class Report:
             self.out.print(f"[yellow]{plan.left:,} more are over --max, for --resume.[/]")
 
     def outcome(self, outcome: Outcome) -> None:
-        """Print how one send went."""
         self.counts[outcome.ending] += 1
         attempt, before = outcome.attempt, outcome.send.message.last
         diff = compared(before, attempt) if self.diff and before and attempt else None
@@ -165,7 +163,6 @@ class Report:
             self.resumable(plan.run)
 
     def resumable(self, run: str) -> None:
-        """Say how to go on."""
         self.err.print(f"The rest: s3 replay --resume {run} --yes")
 
 

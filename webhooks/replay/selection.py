@@ -26,8 +26,6 @@ _CODE_LENGTH: Final = 3
 
 
 class Mode(StrEnum):
-    """What went wrong before."""
-
     RECOVER = "recover"
     """The last attempt failed."""
     MISSING = "missing"
@@ -55,8 +53,6 @@ class Selection:
     tasks: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     """Exact, or with `*`: `task.*`."""
-    state: DeliveryState | None = None
-    """None: any."""
     code: str | None = None
     """Of the last answer: `503`, `5xx`, or `none` for no answer."""
     limit: int | None = None
@@ -74,7 +70,6 @@ class Selection:
         """Whether every filter but the limit matches."""
         return (
             message.state in _STATES[self.mode]
-            and self.state in {None, message.state}
             and self._in_time(message.created_at)
             and (not self.ids or message.id in self.ids)
             and (not self.tasks or message.key in self.tasks)
@@ -100,8 +95,6 @@ def _code_matches(code: str, message: Message) -> bool:
 
 
 class Exclusion(StrEnum):
-    """Why a selected message is not sent."""
-
     DISABLED = "disabled"
     """Its endpoint was switched off, or answered 410: it wants nothing more."""
     INSIDE = "inside"
@@ -114,26 +107,18 @@ def checked(url: str, allowed: Collection[str]) -> URL:
 
     Raises: UsageError, also for no http URL, or one with a password in it.
     """
-    target = http_url(url)
-    host = target.host or ""
-    if is_this_machine(host) or is_named(host, allowed):
-        return target
-    msg = f"{host} is not this machine. To allow it: --target-allow {host}."
-    raise UsageError(msg)
+    if is_this_machine(http_url(url).host or ""):
+        return http_url(url)
+    return named(url, allowed)
 
 
 def named(url: str, allowed: Collection[str]) -> URL:
-    """
-    A message's own *url*, if its host is in *allowed*; this machine is no exception.
-
-    Raises: UsageError, also for no http URL, or one with a password in it.
-    """
+    """A message's own *url*, if its host is in *allowed*; as `checked`, without its exception."""
     target = http_url(url)
     host = target.host or ""
     if is_named(host, allowed):
         return target
-    whose = "The message's own URL leads to"
-    msg = f"{whose} {host}. To allow it: --target-allow {host}; or give --target."
+    msg = f"{host} is not allowed. To allow it: --target-allow {host}."
     raise UsageError(msg)
 
 

@@ -13,8 +13,6 @@ from s3_sam3.messages import Attempt, Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
-    """One time that a message is to be sent."""
-
     message: Message
     copy: int = 0
     """0 is the message itself, 1 its duplicate."""
@@ -71,8 +69,6 @@ class Faults:
 
 
 class Ending(StrEnum):
-    """How a send ended, or why there was none."""
-
     OK = "ok"
     FAILED = "failed"
     AGAIN = "again"
@@ -84,8 +80,6 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A send and what came of it."""
-
     send: Send
     sent_id: str
     url: URL
@@ -96,8 +90,6 @@ class Outcome:
 
 
 class Order(StrEnum):
-    """What must stay in order."""
-
     KEY = "key"
     """Messages of one task are sent one after the other, and not past one that failed."""
     NONE = "none"
@@ -115,7 +107,6 @@ class TaskQueue:
     """The first one has waited for its own delay already."""
 
     def pop(self) -> None:
-        """Remove the first one."""
         self.sends.popleft()
         self.tries, self.delayed = 0, False
 
@@ -143,7 +134,6 @@ class HostQueues:
 
     @property
     def busy(self) -> int:
-        """How many queues are taken."""
         return self._busy.total()
 
     @property

@@ -27,8 +27,6 @@ CONNECTION_HEADERS: Final = frozenset(
 
 
 class Signing(StrEnum):
-    """How a message is signed."""
-
     FRESH = "fresh"
     """With the secret, now."""
     NONE = "none"
@@ -39,8 +37,6 @@ class Signing(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
-    """Makes the headers of one run's sends."""
-
     run: str
     signing: Signing = Signing.FRESH
     preserve: bool = False

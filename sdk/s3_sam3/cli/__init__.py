@@ -23,8 +23,6 @@ from s3_sam3 import errors
 
 
 class Exit(IntEnum):
-    """Exit codes, the same for every command."""
-
     OK = 0
     REFUSED = 1
     """The API refused the request, or the task failed."""
@@ -56,8 +54,6 @@ def exit_code(error: errors.S3Error) -> Exit:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of `s3`."""
-
     name: str
     target: str
     """`module:function`, or `module:app` for a group of commands."""

@@ -2,18 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 import httpx
 import typer
-from pydantic import BaseModel
 from rich.markup import escape
 from rich.table import Table
 
-from s3_sam3 import S3Client, listening, signatures
+from s3_sam3 import listening, signatures
 from s3_sam3.cli import config, show
 from s3_sam3.contracts import limits, webhook_bodies, webhooks
 from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEvent
@@ -23,13 +22,12 @@ from s3_sam3.recordings import Recording, RecordingError
 app = typer.Typer(help="Have events of your tasks sent to an https address.", no_args_is_help=True)
 
 Which = Annotated[UUID, typer.Argument(help="A webhook, as `s3 webhooks list` names it.")]
-Answer = TypeVar("Answer", bound=BaseModel)
 
 
 @app.command("list")
 def list_all(as_json: show.AsJson = False) -> None:
     """List your webhooks."""
-    found = _call(lambda s3: s3.webhooks.list())
+    found = config.call(lambda s3: s3.webhooks.list())
     if as_json:
         show.as_json(found)
     else:
@@ -48,7 +46,7 @@ def add(
 ) -> None:
     """Add a webhook. Its secret is printed only now."""
     events = tuple(event or DEFAULT_EVENTS)
-    made = _call(lambda s3: s3.webhooks.create(url, events, description=description))
+    made = config.call(lambda s3: s3.webhooks.create(url, events, description=description))
     if as_json:
         show.as_json(made)
         return
@@ -59,13 +57,13 @@ def add(
 @app.command()
 def remove(webhook_id: Which) -> None:
     """Remove a webhook; its pending deliveries are not sent."""
-    _call(lambda s3: s3.webhooks.delete(webhook_id))
+    config.call(lambda s3: s3.webhooks.delete(webhook_id))
 
 
 @app.command("test")
 def try_out(webhook_id: Which, as_json: show.AsJson = False) -> None:
     """Send the event webhook.test."""
-    queued = _call(lambda s3: s3.webhooks.test(webhook_id))
+    queued = config.call(lambda s3: s3.webhooks.test(webhook_id))
     if as_json:
         show.as_json(queued)
         return
@@ -84,7 +82,7 @@ def deliveries(
     as_json: show.AsJson = False,
 ) -> None:
     """List deliveries to a webhook, newest first, with the last answer."""
-    page = _call(
+    page = config.call(
         lambda s3: s3.webhooks.deliveries(webhook_id, limit=limit, status=status, cursor=cursor)
     )
     if as_json:
@@ -103,19 +101,11 @@ def redeliver(
     as_json: show.AsJson = False,
 ) -> None:
     """Send a delivery again, with the same id and body."""
-    queued = _call(lambda s3: s3.webhooks.redeliver(webhook_id, delivery_id))
+    queued = config.call(lambda s3: s3.webhooks.redeliver(webhook_id, delivery_id))
     if as_json:
         show.as_json(queued)
     else:
         show.out.print(queued.delivery_id)
-
-
-def _call(call: Callable[[S3Client], Awaitable[Answer]]) -> Answer:
-    async def called() -> Answer:
-        async with config.client() as s3:
-            return await call(s3)
-
-    return asyncio.run(called())
 
 
 def _webhooks(items: tuple[webhook_bodies.Webhook, ...]) -> Table:

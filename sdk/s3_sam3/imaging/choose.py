@@ -35,7 +35,6 @@ class Found:
     candidates: tuple[Candidate, ...]
 
     def lowest(self, options: SegmentOptions) -> float:
-        """Lowest score of an instance."""
         return options.threshold if self.threshold is None else self.threshold
 
     def floor(self, options: SegmentOptions) -> float:
@@ -228,7 +227,6 @@ def _listed(ids: list[str]) -> str:
 
 
 def _options(old: SegmentOptions, request: RethresholdRequest) -> SegmentOptions:
-    """The options that a new run would be given."""
     changes = request.model_dump(exclude={"thresholds"}, exclude_none=True)
     try:
         return SegmentOptions.model_validate({**old.model_dump(), **changes})

@@ -41,8 +41,6 @@ _Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlayStyle:
-    """How an overlay looks."""
-
     tint: float = 0.4
     """Share of an instance's colour in its pixels, 0..1; 0 leaves the picture as it is."""
     contour: int | None = None

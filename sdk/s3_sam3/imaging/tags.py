@@ -85,7 +85,6 @@ class Pen:
         self._written = np.zeros(self._labels.shape, np.bool_)
 
     def room(self, text: str) -> tuple[float, float]:
-        """Width and height of a tag."""
         left, _, right, _ = self._draw.textbbox((0, 0), text, font=self._font)
         return right - left + 3 * self._pad, self._tall
 
