@@ -20,8 +20,8 @@ from webhooks.replay import UsageError, database
 from webhooks.replay.checkpoint import Checkpoint
 from webhooks.replay.options import OUTBOX, Options
 from webhooks.replay.selection import Exclusion, Selection, checked, exclude, named
+from webhooks.replay.sending import Signer
 from webhooks.replay.sends import Faults, Send, task_queues
-from webhooks.replay.signing import Signer
 
 
 class Plan(BaseModel):

@@ -19,8 +19,8 @@ from typer.models import OptionInfo
 from runtime.durations import moment, per_second, seconds, span
 from webhooks.replay import UsageError
 from webhooks.replay.selection import Mode, Selection
+from webhooks.replay.sending import Signing
 from webhooks.replay.sends import Order
-from webhooks.replay.signing import Signing
 
 
 OUTBOX: Final = "outbox"

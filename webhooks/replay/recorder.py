@@ -20,8 +20,7 @@ from s3_sam3.messages import Attempt
 from s3_sam3.recordings import Recording, message_of, redacted_url
 from webhooks.replay import UsageError
 from webhooks.replay.selection import http_url
-from webhooks.replay.sending import NO_DEFAULT_HEADERS
-from webhooks.replay.signing import CONNECTION_HEADERS
+from webhooks.replay.sending import CONNECTION_HEADERS, NO_DEFAULT_HEADERS
 
 
 MOST_BYTES: Final = 8 * 1024 * 1024

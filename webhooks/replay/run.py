@@ -13,9 +13,8 @@ from yarl import URL
 from s3_sam3.messages import Attempt
 from s3_sam3.recordings import REDACTED, Recording
 from webhooks.replay.checkpoint import Checkpoint
-from webhooks.replay.sending import Answer, Sender
+from webhooks.replay.sending import Answer, Sender, Signer
 from webhooks.replay.sends import Ending, HostQueues, Order, Outcome, Send, TaskQueue
-from webhooks.replay.signing import Signer
 
 
 TRIES: Final = 3

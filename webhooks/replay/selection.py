@@ -17,8 +17,7 @@ from typing import Final
 from yarl import URL
 
 from adapters.guard import is_public
-from s3_sam3.loopback import is_named, is_this_machine
-from s3_sam3.messages import DeliveryState, Message
+from s3_sam3.messages import DeliveryState, Message, is_named, is_this_machine
 from webhooks.replay import UsageError
 
 

@@ -81,7 +81,7 @@ USER_COMMANDS: Final = (
     ),
     Command(
         "rethreshold",
-        "s3_sam3.cli.rethreshold:rethreshold",
+        "s3_sam3.cli.export:rethreshold",
         "Choose a result's instances again, at no price.",
     ),
     Command(
