@@ -14,7 +14,6 @@ from api.problems import Problem
 from api.route import Route
 from s3_sam3.contracts import bodies, webhooks
 from s3_sam3.contracts.errors import ErrorCode
-from s3_sam3.contracts.webhooks import DeliveryStatus
 
 
 _WEBHOOKS: Final = "webhook_endpoints"
@@ -42,7 +41,7 @@ _DELIVERY_ORDER: Final = pages.Order(
 class DeliveriesQuery(pages.PageQuery):
     """One page of a webhook's deliveries, of one status if wanted."""
 
-    status: DeliveryStatus | None = None
+    status: webhooks.DeliveryStatus | None = None
 
 
 async def list_webhooks(request: web.Request) -> web.Response:
@@ -152,7 +151,7 @@ def _webhook(row: dict[str, Any]) -> webhooks.Webhook:
 
 
 def _delivery(row: dict[str, Any]) -> webhooks.Delivery:
-    pending = row["status"] == DeliveryStatus.PENDING
+    pending = row["status"] == webhooks.DeliveryStatus.PENDING
     return webhooks.Delivery.model_validate(
         {
             **row,
