@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from api.problems import Problem
-from s3_sam3.contracts.envelope import Envelope, ErrorBody, Meta
+from s3_sam3.contracts.bodies import Envelope, ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS
 
 
