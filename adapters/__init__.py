@@ -1,1 +1,1 @@
-"""How the services reach the outside: Supabase, the object store, customers' addresses."""
+"""How the services reach the outside: Supabase, the object store, users' webhook addresses."""

@@ -19,7 +19,7 @@ _GRACE_SECONDS: Final = 20.0
 """How long a stop waits for open requests."""
 
 _CLOSING_SECONDS: Final = 2.0
-"""For the last answers to leave, once every handler has ended or is out of time."""
+"""For sending the last answers, once every handler has ended or is out of time."""
 
 
 async def serve(config: ApiSettings) -> None:

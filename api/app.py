@@ -7,6 +7,7 @@ what docs/contracts/api-contracts.md is compared with.
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from typing import Final
 
 import aiohttp
@@ -59,9 +60,7 @@ def build_app(settings: ApiSettings) -> web.Application:
     app[keys.OPEN_REQUESTS] = OpenRequests()
     app[keys.STOPPING] = asyncio.Event()
     app[keys.WITH_TOKEN] = frozenset(one.operation for one in ROUTES if not one.public)
-    app.cleanup_ctx.extend(
-        (_rest, _waits, _objects, _authenticator, _upload_checks, _rethresholder)
-    )
+    app.cleanup_ctx.append(_connections)
     for route in ROUTES:
         if route.method == "GET":  # and HEAD
             app.router.add_get(route.path, route.handler, name=route.operation)
@@ -70,51 +69,30 @@ def build_app(settings: ApiSettings) -> web.Application:
     return app
 
 
-async def _rest(app: web.Application) -> AsyncIterator[None]:
+async def _connections(app: web.Application) -> AsyncIterator[None]:
+    """Open what the handlers use, and close it when the server stops."""
     settings = app[keys.SETTINGS]
-    async with Rest(url=settings.supabase_url, key=settings.supabase_anon_key) as rest:
-        app[keys.REST] = rest
-        yield
-
-
-async def _waits(app: web.Application) -> AsyncIterator[None]:
-    app[keys.WAITS] = waits = Waits(app[keys.REST])
-    yield
-    await waits.close()
-
-
-async def _objects(app: web.Application) -> AsyncIterator[None]:
-    settings = app[keys.SETTINGS]
-    async with ObjectStore(
-        endpoint=settings.r2_endpoint,
-        access_key_id=settings.r2_access_key_id,
-        secret_access_key=settings.r2_secret_access_key.get_secret_value(),
-        bucket=settings.r2_bucket,
-    ) as store:
-        app[keys.OBJECTS] = store
-        yield
-
-
-async def _authenticator(app: web.Application) -> AsyncIterator[None]:
-    settings = app[keys.SETTINGS]
-    issuer = f"{settings.supabase_url}/auth/v1"
     secret = settings.supabase_jwt_secret
-    async with aiohttp.ClientSession() as http:
+    issuer = f"{settings.supabase_url}/auth/v1"
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        rest = await enter(Rest(url=settings.supabase_url, key=settings.supabase_anon_key))
+        http = await enter(aiohttp.ClientSession())
+        app[keys.REST] = rest
+        app[keys.WAITS] = await enter(aclosing(Waits(rest)))
+        app[keys.OBJECTS] = await enter(
+            ObjectStore(
+                endpoint=settings.r2_endpoint,
+                access_key_id=settings.r2_access_key_id,
+                secret_access_key=settings.r2_secret_access_key.get_secret_value(),
+                bucket=settings.r2_bucket,
+            )
+        )
         app[keys.AUTHENTICATOR] = Authenticator(
             jwks=Jwks(http, f"{issuer}/.well-known/jwks.json", settings.supabase_anon_key),
             issuer=issuer,
             secret=None if secret is None else secret.get_secret_value(),
         )
-        yield
-
-
-async def _upload_checks(app: web.Application) -> AsyncIterator[None]:
-    async with UploadChecks() as checks:
-        app[keys.UPLOAD_CHECKS] = checks
-        yield
-
-
-async def _rethresholder(app: web.Application) -> AsyncIterator[None]:
-    async with Rethresholder() as rethresholder:
-        app[keys.RETHRESHOLDER] = rethresholder
+        app[keys.UPLOAD_CHECKS] = await enter(UploadChecks())
+        app[keys.RETHRESHOLDER] = await enter(Rethresholder())
         yield

@@ -32,7 +32,7 @@ class Principal:
     user_id: UUID
     email: str | None
     token: str = field(repr=False)
-    """The access token itself, to be passed on to Supabase and to nobody else."""
+    """The access token itself, for calls to Supabase alone."""
 
 
 class Authenticator:

@@ -1,4 +1,4 @@
-"""The project's public signing keys, fetched as seldom as is safe."""
+"""The project's public signing keys, cached."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ _LIFE_SECONDS: Final = 600.0
 """As long as Supabase's edge keeps the set; a revoked key is unknown here after that."""
 
 _PAUSE_SECONDS: Final = 30.0
-"""Between two fetches that unknown key ids ask for, so that garbage tokens cost nobody a fetch."""
+"""Between two fetches for unknown key ids, so that garbage tokens do not each cause one."""
 
 _ALGORITHMS: Final = {("EC", "P-256"): "ES256", ("RSA", None): "RS256"}
 """Key type -> the one algorithm it may check. A token's own `alg` never chooses."""
@@ -44,7 +44,7 @@ class Jwks:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._tried_at: float | None = None
         self._fetched_at: float | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
         """
@@ -59,7 +59,7 @@ class Jwks:
         return self._keys.get(key_id)
 
     async def _refresh(self, key_id: str) -> None:
-        async with self._turn:
+        async with self._lock:
             known = key_id in self._keys and self._age(self._fetched_at) <= _LIFE_SECONDS
             if known or self._age(self._tried_at) < self._pause:
                 return
@@ -67,7 +67,7 @@ class Jwks:
             try:
                 body = await self._fetch()
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                # The keys at hand stay good: a short outage of Auth signs nobody out.
+                # The known keys stay valid: a short outage of Auth signs nobody out.
                 log.warning("jwks_fetch_failed", error=repr(error))
                 return
             self._keys = _usable(body)
@@ -90,7 +90,7 @@ class Jwks:
 
 
 def _usable(body: Any) -> dict[str, jwt.PyJWK]:
-    """Keep the asymmetric keys we know how to bind; a symmetric key is never public."""
+    """Keep the asymmetric keys of known algorithms; a symmetric key is never public."""
     keys: dict[str, jwt.PyJWK] = {}
     for entry in body.get("keys", []) if isinstance(body, dict) else []:
         algorithm = _ALGORITHMS.get((entry.get("kty"), entry.get("crv")))

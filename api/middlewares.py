@@ -31,8 +31,8 @@ _PREFLIGHT_HEADERS: Final = {
 
 
 @web.middleware
-async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id, its log line and its place in the counters."""
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Name the request, count it and log its answer."""
     offered = request.headers.get(answers.REQUEST_ID_HEADER, "")
     request_id = offered if _REQUEST_ID.fullmatch(offered) else uuid4().hex
     request[answers.REQUEST_ID] = request_id
@@ -87,11 +87,11 @@ async def cors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @web.middleware
-async def in_an_envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def error_envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every failure into an envelope; an unforeseen one is logged in full."""
     try:
         return await handler(request)
-    # Nothing may get past: the caller is promised an envelope whatever happens.
+    # Every failure: the contract promises an envelope.
     except Exception as error:
         problem = problem_of(error)
         if problem.code is ErrorCode.INTERNAL:
@@ -102,7 +102,7 @@ async def in_an_envelope(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 @web.middleware
-async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Check the token, where the route is not public."""
     if request.match_info.route.name in request.app[keys.WITH_TOKEN]:
         header = request.headers.get("Authorization")
@@ -111,11 +111,11 @@ async def authenticated(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 @web.middleware
-async def while_open(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def refuse_while_stopping(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what comes on kept-alive connections after the stop has begun."""
     if request.app[keys.STOPPING].is_set():
         raise Problem(ErrorCode.SHUTTING_DOWN, headers={"Connection": "close"})
     return await handler(request)
 
 
-ALL: Final = (named, cors, in_an_envelope, while_open, authenticated)
+ALL: Final = (observe, cors, error_envelope, refuse_while_stopping, authenticate)

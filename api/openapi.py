@@ -5,12 +5,12 @@ from importlib import metadata
 from typing import Any, Final
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api import answers
 from api.route import Route
 from api.uploads import upload_image
-from s3_sam3.contracts.envelope import ErrorBody, Meta
+from s3_sam3.contracts.bodies import ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.limits import IMAGE_TYPES
 
@@ -51,9 +51,9 @@ def _schemas(routes: Iterable[Route]) -> dict[str, Any]:
     shown: set[type[BaseModel]] = {ErrorBody, Meta}
     shown |= {route.answer for route in routes if route.answer}
     sent: set[type[BaseModel]] = {route.request for route in routes if route.request}
-    modes = [(model, "serialization") for model in shown] + [
-        (model, "validation") for model in sent
-    ]
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "serialization") for model in shown
+    ] + [(model, "validation") for model in sent]
     _, top = models_json_schema(modes, ref_template=_REFERENCE)
     schemas: dict[str, Any] = top["$defs"]
     return dict(sorted(schemas.items()))

@@ -1,8 +1,8 @@
 """
-What goes wrong, and the one table that turns it into an ErrorCode.
+Errors of the API, and the one place that turns foreign errors into an ErrorCode.
 
-Handlers raise a Problem where they know the code. Everything else (the database's and the object
-store's errors, aiohttp's own) is looked up here, by the middleware, and nowhere else.
+Handlers raise a Problem where they know the code. The middleware looks up all others here: those
+of the database, of the object store and of aiohttp.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ _BY_SQLSTATE: Final = {
     "PGRST303": ErrorCode.TOKEN_EXPIRED,
 }
 
-_BY_STATUS: Final = {
+_BY_STATUS: Final[dict[int, ErrorCode]] = {
     HTTPStatus.BAD_REQUEST: ErrorCode.INVALID_REQUEST,
     HTTPStatus.NOT_FOUND: ErrorCode.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: ErrorCode.METHOD_NOT_ALLOWED,

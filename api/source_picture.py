@@ -2,7 +2,7 @@
 The picture behind an `image_url`: is it the caller's upload, how large is it, and do the region
 and the boxes of a request lie on it?
 
-Its size was read when it was uploaded and is kept beside the object, so nothing is decoded again.
+Its size was read at the upload and is kept beside the object, so nothing is decoded again.
 """
 
 import math

@@ -131,52 +131,39 @@ async def delete(rest: Rest, who: Principal, task_id: UUID) -> None:
 
 def task(row: Row, queue_status: Row | None = None) -> bodies.Task:
     """A row as the state of a task, with the answer of `queue_status` while it is pending."""
-    waits = queue_status or {}
-    blocked_by = waits.get("blocked_by")
-    return bodies.Task(
-        **_state(row),
-        queue_position=waits.get("queue_position"),
-        eta_seconds=waits.get("eta_seconds"),
-        blocked_by=None if blocked_by is None else _task_error(blocked_by, None),
-    )
+    waits = dict(queue_status or {})
+    if waits.get("blocked_by") is not None:
+        waits["blocked_by"] = _task_error(waits["blocked_by"], None)
+    return bodies.Task.model_validate({**_state(row), **waits})
 
 
 def result(row: Row) -> bodies.Result:
     """A row as a result: its state, the request, and what was found."""
-    return bodies.Result(**_state(row), **_request(row))
+    return bodies.Result.model_validate(_result(row))
 
 
 def detail(row: Row, **download_urls: str | None) -> bodies.ResultDetail:
     """A result with URLs of its objects."""
-    return bodies.ResultDetail(**_state(row), **_request(row), **download_urls)
+    return bodies.ResultDetail.model_validate({**_result(row), **download_urls})
 
 
 def _state(row: Row) -> Row:
+    """The columns, and those under the contract's names that are called otherwise."""
     return {
+        **row,
         "task_id": row["id"],
-        "status": row["status"],
-        "progress": row["progress"],
         "credits": row["cost"],
         "credits_charged": row["charged"],
-        "attempt_count": row["attempt_count"],
         "error": _error(row),
-        "created_at": row["created_at"],
-        "expires_at": row["expires_at"],
-        "started_at": row["started_at"],
-        "finished_at": row["finished_at"],
     }
 
 
-def _request(row: Row) -> Row:
+def _result(row: Row) -> Row:
     return {
-        "project_id": row["project_id"],
+        **_state(row),
         "image_url": row["source_image_url"],
-        "text_prompt": row["text_prompt"],
-        "prompts": row["prompts"],
-        "options": SegmentOptions.model_validate(row["options"] or {}),
-        "needs": bodies.TaskNeeds.model_validate(row["needs"] or {}),
-        "instance_count": row["instance_count"],
-        "summary": row["summary"],
+        "options": row["options"] or {},
+        "needs": row["needs"] or {},
     }
 
 

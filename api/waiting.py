@@ -55,7 +55,7 @@ class Waits:
         for waits in self._by_token.values():
             _end(waits)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Stop, and end the polls."""
         self.stop()
         for poll in self._polls:

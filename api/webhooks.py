@@ -12,9 +12,8 @@ from pydantic import Field, TypeAdapter
 from api import answers, keys, pages, parsing
 from api.problems import Problem
 from api.route import Route
-from s3_sam3.contracts import bodies, webhook_bodies
+from s3_sam3.contracts import bodies, webhooks
 from s3_sam3.contracts.errors import ErrorCode
-from s3_sam3.contracts.webhooks import DeliveryStatus
 
 
 _WEBHOOKS: Final = "webhook_endpoints"
@@ -42,7 +41,7 @@ _DELIVERY_ORDER: Final = pages.Order(
 class DeliveriesQuery(pages.PageQuery):
     """One page of a webhook's deliveries, of one status if wanted."""
 
-    status: DeliveryStatus | None = None
+    status: webhooks.DeliveryStatus | None = None
 
 
 async def list_webhooks(request: web.Request) -> web.Response:
@@ -50,15 +49,15 @@ async def list_webhooks(request: web.Request) -> web.Response:
     select = _table(request, _WEBHOOKS).select(_WEBHOOK_COLUMNS)
     answer = await select.order("created_at").order("id").execute()
     items = tuple(_webhook(row) for row in answer.data)
-    return answers.ok(request, webhook_bodies.WebhookList(items=items))
+    return answers.ok(request, webhooks.WebhookList(items=items))
 
 
 async def create_webhook(request: web.Request) -> web.Response:
     """Add a webhook; its secret is in this answer and in no other."""
-    body = await parsing.body(request, webhook_bodies.WebhookRequest)
+    body = await parsing.body(request, webhooks.WebhookRequest)
     made = await _call(request, "create_webhook", **body.model_dump(mode="json"))
     shown = _webhook(made["webhook"])
-    webhook = webhook_bodies.NewWebhook(**shown.model_dump(), secret=made["secret"])
+    webhook = webhooks.NewWebhook(**shown.model_dump(), secret=made["secret"])
     headers = {"Location": f"/api/v1/webhooks/{webhook.id}"}
     return answers.ok(request, webhook, status=HTTPStatus.CREATED, headers=headers)
 
@@ -71,7 +70,7 @@ async def get_webhook(request: web.Request) -> web.Response:
 async def change_webhook(request: web.Request) -> web.Response:
     """Change a webhook, and end the pause after failures."""
     webhook_id = parsing.path_id(request)
-    body = await parsing.body(request, webhook_bodies.WebhookChange)
+    body = await parsing.body(request, webhooks.WebhookChange)
     changes = body.model_dump(mode="json", exclude_none=True)
     row = await _call(request, "update_webhook", id=str(webhook_id), **changes)
     return answers.ok(request, _webhook(row))
@@ -94,7 +93,7 @@ async def rotate_webhook_secret(request: web.Request) -> web.Response:
     """Make a new secret, in this answer alone; the one before signs beside it for a day."""
     webhook_id = parsing.path_id(request)
     secret = await _call(request, "rotate_webhook_secret", id=str(webhook_id))
-    return answers.ok(request, webhook_bodies.WebhookSecret(id=webhook_id, secret=secret))
+    return answers.ok(request, webhooks.WebhookSecret(id=webhook_id, secret=secret))
 
 
 async def list_deliveries(request: web.Request) -> web.Response:
@@ -111,7 +110,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
     select = select.limit(_SHOWN_ATTEMPTS, foreign_table="attempts")
     found, next_cursor = await pages.fetch(select, query, _DELIVERY_ORDER)
     items = tuple(_delivery(row) for row in found)
-    return answers.ok(request, webhook_bodies.DeliveryPage(items=items, next_cursor=next_cursor))
+    return answers.ok(request, webhooks.DeliveryPage(items=items, next_cursor=next_cursor))
 
 
 async def redeliver(request: web.Request) -> web.Response:
@@ -138,7 +137,7 @@ async def _call(request: web.Request, function: str, **arguments: Any) -> Any:
     return await request.app[keys.REST].rpc(function, params, request[keys.PRINCIPAL].token)
 
 
-async def _read(request: web.Request, webhook_id: UUID) -> webhook_bodies.Webhook:
+async def _read(request: web.Request, webhook_id: UUID) -> webhooks.Webhook:
     """Read one webhook. Raises: Problem with NOT_FOUND."""
     rest, token = request.app[keys.REST], request[keys.PRINCIPAL].token
     row = await rest.select_one(_WEBHOOKS, token, columns=_WEBHOOK_COLUMNS, id=str(webhook_id))
@@ -147,13 +146,13 @@ async def _read(request: web.Request, webhook_id: UUID) -> webhook_bodies.Webhoo
     return _webhook(row)
 
 
-def _webhook(row: dict[str, Any]) -> webhook_bodies.Webhook:
-    return webhook_bodies.Webhook.model_validate({**row, "paused_until": row["circuit_open_until"]})
+def _webhook(row: dict[str, Any]) -> webhooks.Webhook:
+    return webhooks.Webhook.model_validate({**row, "paused_until": row["circuit_open_until"]})
 
 
-def _delivery(row: dict[str, Any]) -> webhook_bodies.Delivery:
-    pending = row["status"] == DeliveryStatus.PENDING
-    return webhook_bodies.Delivery.model_validate(
+def _delivery(row: dict[str, Any]) -> webhooks.Delivery:
+    pending = row["status"] == webhooks.DeliveryStatus.PENDING
+    return webhooks.Delivery.model_validate(
         {
             **row,
             "webhook_id": row["endpoint_id"],
@@ -163,7 +162,7 @@ def _delivery(row: dict[str, Any]) -> webhook_bodies.Delivery:
 
 
 def _queued(request: web.Request, delivery_id: str) -> web.Response:
-    queued = webhook_bodies.QueuedDelivery(delivery_id=delivery_id)
+    queued = webhooks.QueuedDelivery(delivery_id=delivery_id)
     return answers.ok(request, queued, status=HTTPStatus.ACCEPTED)
 
 
@@ -171,42 +170,40 @@ _ALL: Final = "/api/v1/webhooks"
 _ONE: Final = "/api/v1/webhooks/{id}"
 
 ROUTES: Final = (
-    Route("GET", _ALL, list_webhooks, webhook_bodies.WebhookList),
+    Route("GET", _ALL, list_webhooks, webhooks.WebhookList),
     Route(
         "POST",
         _ALL,
         create_webhook,
-        webhook_bodies.NewWebhook,
+        webhooks.NewWebhook,
         status=HTTPStatus.CREATED,
-        request=webhook_bodies.WebhookRequest,
+        request=webhooks.WebhookRequest,
         errors=(ErrorCode.RATE_LIMITED,),
     ),
-    Route("GET", _ONE, get_webhook, webhook_bodies.Webhook),
-    Route(
-        "PATCH", _ONE, change_webhook, webhook_bodies.Webhook, request=webhook_bodies.WebhookChange
-    ),
+    Route("GET", _ONE, get_webhook, webhooks.Webhook),
+    Route("PATCH", _ONE, change_webhook, webhooks.Webhook, request=webhooks.WebhookChange),
     Route("DELETE", _ONE, delete_webhook, bodies.Deleted),
     Route(
         "POST",
         f"{_ONE}/test",
         test_webhook,
-        webhook_bodies.QueuedDelivery,
+        webhooks.QueuedDelivery,
         status=HTTPStatus.ACCEPTED,
         errors=(ErrorCode.INVALID_REQUEST, ErrorCode.RATE_LIMITED),
     ),
-    Route("POST", f"{_ONE}/rotate-secret", rotate_webhook_secret, webhook_bodies.WebhookSecret),
+    Route("POST", f"{_ONE}/rotate-secret", rotate_webhook_secret, webhooks.WebhookSecret),
     Route(
         "GET",
         f"{_ONE}/deliveries",
         list_deliveries,
-        webhook_bodies.DeliveryPage,
+        webhooks.DeliveryPage,
         query=DeliveriesQuery,
     ),
     Route(
         "POST",
         f"{_ONE}/deliveries/{{delivery_id}}/redeliver",
         redeliver,
-        webhook_bodies.QueuedDelivery,
+        webhooks.QueuedDelivery,
         status=HTTPStatus.ACCEPTED,
     ),
 )

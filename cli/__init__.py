@@ -27,7 +27,7 @@ COMMANDS: Final = (
     ),
     Command("replay", "cli.replay:replay", "Send webhooks again: plan, or --yes."),
     Command("record", "cli.replay:record", "Record webhooks and forward them."),
-    Command("weights", "cli:weights", "Fetch, convert, verify or describe weights.", _PASSED_ON),
+    Command("weights", "cli:weights", "Fetch SAM3's weights, or verify them.", _PASSED_ON),
 )
 
 

@@ -23,10 +23,10 @@ from typing import Any, Final, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from s3_sam3 import signatures
 from listener.wake import Wake, WakeSource
 from runtime import logs, settings
-from s3_sam3.contracts.envelope import Envelope, ErrorBody, Meta
+from s3_sam3 import signatures
+from s3_sam3.contracts.bodies import Envelope, ErrorBody, Meta
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.tasks import TaskStatus
 

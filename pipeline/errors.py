@@ -7,7 +7,7 @@ PipelineError
 ├── NotReady            no model yet, or never
 ├── OutOfMemory         the picture did not fit, even in smaller steps
 ├── ModelFailed         the model raised on this picture
-├── Withdrawn           the caller has gone; nobody reads this
+├── Withdrawn           the caller has gone
 ├── TooLate             the request's own deadline has passed
 ├── ModelDied           the GPU is lost to this process
 └── SetupFailed         no model to serve with, and what to do about it
@@ -30,7 +30,7 @@ class PipelineError(Exception):
 
 
 class Refused(PipelineError):
-    """The request does not fit the contract."""
+    """The request is at fault."""
 
     code = ErrorCode.INVALID_REQUEST
 

@@ -14,7 +14,7 @@ Database = psycopg.AsyncConnection[Any]
 
 
 def new_email() -> str:
-    """An address that nobody has."""
+    """An unused address."""
     return f"{uuid.uuid4().hex[:12]}@example.com"
 
 

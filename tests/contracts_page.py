@@ -10,14 +10,12 @@ from api.app import ROUTES
 from api.route import Route
 from s3_sam3.contracts import (
     bodies,
-    envelope,
     limits,
     manifest,
     notices,
     pipeline,
     prompts,
     tasks,
-    webhook_bodies,
     webhooks,
 )
 from s3_sam3.contracts.errors import FACTS, ErrorCode
@@ -45,19 +43,19 @@ PUBLIC_MODELS: Final = (
     bodies.Me,
     bodies.UsageEntry,
     bodies.UsagePage,
-    webhook_bodies.WebhookRequest,
-    webhook_bodies.WebhookChange,
-    webhook_bodies.Webhook,
-    webhook_bodies.NewWebhook,
-    webhook_bodies.WebhookList,
-    webhook_bodies.WebhookSecret,
-    webhook_bodies.Delivery,
-    webhook_bodies.DeliveryAttempt,
-    webhook_bodies.DeliveryPage,
-    webhook_bodies.QueuedDelivery,
+    webhooks.WebhookRequest,
+    webhooks.WebhookChange,
+    webhooks.Webhook,
+    webhooks.NewWebhook,
+    webhooks.WebhookList,
+    webhooks.WebhookSecret,
+    webhooks.Delivery,
+    webhooks.DeliveryAttempt,
+    webhooks.DeliveryPage,
+    webhooks.QueuedDelivery,
     bodies.Deleted,
-    envelope.ErrorBody,
-    envelope.Meta,
+    bodies.ErrorBody,
+    bodies.Meta,
 )
 INTERNAL_MODELS: Final = (
     pipeline.PredictRequest,
@@ -167,8 +165,8 @@ def _error(code: ErrorCode) -> tuple[str, ...]:
         str(fact.status),
         "yes" if fact.retryable else "no",
         "yes" if fact.task else "no",
-        fact.fault.value,
-        fact.refund.value if fact.task else "",
+        fact.fault,
+        fact.refund if fact.task else "",
         fact.message.replace("|", "\\|"),
     )
 

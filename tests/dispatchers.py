@@ -99,12 +99,12 @@ class Receiver:
 
 
 @dataclass(kw_only=True)
-class PostOffice:
-    """A platform without tasks and deliveries, and what its people do."""
+class Platform:
+    """A platform without tasks and deliveries, and what its users do."""
 
     stack: Stack
     db: psycopg.AsyncConnection[Any]
-    door: Rest
+    rest: Rest
 
     async def webhook(self, user: SignedUpUser, url: str, *events: str) -> tuple[str, str]:
         """Make an endpoint; its id and secret."""
@@ -153,14 +153,14 @@ class PostOffice:
 
     async def ask(self, user: SignedUpUser, function: str, **params: Any) -> Any:
         """Call a function as a user."""
-        return await self.door.rpc(function, params, user.access_token)
+        return await self.rest.rpc(function, params, user.access_token)
 
     async def serve(self, function: str, **params: Any) -> Any:
         """Call a function with the service key."""
-        return await self.door.rpc(function, params, self.stack.service_key)
+        return await self.rest.rpc(function, params, self.stack.service_key)
 
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Rows, past every policy."""
+        """Rows, without row-level security."""
         async with self.db.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), values)
             return await cursor.fetchall() if cursor.description else []

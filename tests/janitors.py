@@ -35,7 +35,7 @@ class Platform:
 
     stack: Stack
     db: psycopg.AsyncConnection[Any]
-    door: Rest
+    rest: Rest
     bucket: ObjectStore
     database: Database
 
@@ -47,7 +47,7 @@ class Platform:
 
     async def pending_task(self, user: SignedUpUser) -> str:
         """Submit a task; its id."""
-        answer = await self.door.rpc(
+        answer = await self.rest.rpc(
             "submit_task",
             {"p_source_image_url": await self.upload(user), "p_prompts": [{"text": "cat"}]},
             user.access_token,
@@ -91,11 +91,11 @@ class Platform:
 
     async def delete_result(self, user: SignedUpUser, task_id: str) -> None:
         """Delete a result as its owner."""
-        await self.door.rpc("delete_result", {"p_id": task_id}, user.access_token)
+        await self.rest.rpc("delete_result", {"p_id": task_id}, user.access_token)
 
     async def service(self, function: str, **params: Any) -> Any:
         """Call a function with the service key."""
-        return await self.door.rpc(function, params, self.stack.service_key)
+        return await self.rest.rpc(function, params, self.stack.service_key)
 
     async def keys(self, owner: SignedUpUser | None = None) -> set[str]:
         """Every object of the bucket, or of one user."""
@@ -107,7 +107,7 @@ class Platform:
         return found
 
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Rows, past every policy."""
+        """Rows, without row-level security."""
         async with self.db.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query.encode(), values)
             return await cursor.fetchall() if cursor.description else []

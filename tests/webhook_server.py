@@ -12,7 +12,7 @@ import aiohttp
 from listener.wake import Wake, WakeSource
 from listener.webhooks import PATH, Secrets, WebhookServer
 from s3_sam3 import signatures
-from s3_sam3.contracts.envelope import Envelope
+from s3_sam3.contracts.bodies import Envelope
 
 
 SECRET, OTHER = "whsec_" + "b3Vycw" * 4, "whsec_" + "dGhlaXJz" * 4

@@ -1,1 +1,1 @@
-"""Customers' webhooks: delivery sends them, replay sends them again."""
+"""The users' webhooks: delivery sends them, replay sends them again."""

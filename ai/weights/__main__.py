@@ -1,16 +1,16 @@
 """
-Fetch, convert, verify and describe weights: ``python -m ai.weights``, or ``s3 weights``.
+Fetch and verify weights: ``python -m ai.weights``, or ``s3 weights``.
 
 Exit codes: 0 done, 1 refused or faulty, 2 usage.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ai.weights import fetch, sums
+from ai.weights import fetch, verify
+from ai.weights.verify import SUMS_FILE
 from pipeline.errors import PipelineError
 from pipeline.model import hub, torchvision_fallback, weights
 
@@ -38,25 +38,17 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("folder", type=Path)
     one.add_argument("--repository", default=hub.REPOSITORY)
     one.add_argument("--revision", default="main", help="branch, tag or commit")
-    one.add_argument("--meta", action="store_true", help="Meta's sam3.pt, as `convert` reads it")
+    one.add_argument("--meta", action="store_true", help="Meta's sam3.pt")
     one.set_defaults(run=_fetch)
-
-    one = commands.add_parser("convert", help="Meta's sam3.pt <-> a folder in transformers' layout")
-    one.add_argument("reads", metavar="source", type=Path, help="sam3.pt, or a folder")
-    one.add_argument("target", type=Path, help="a new folder, or a new *.pt")
-    one.set_defaults(run=_convert)
 
     one = commands.add_parser("verify", help="digest, names, shapes, types, numbers, tokenizer")
     one.add_argument("reads", metavar="path", type=Path)
     one.add_argument(
-        "--note", action="store_true", help=f"note the digests in {sums.FILE} if nothing is wrong"
+        "--note",
+        action="store_true",
+        help=f"note the digests in {SUMS_FILE} if nothing is wrong",
     )
     one.set_defaults(run=_verify)
-
-    one = commands.add_parser("info", help="kind, parameters, type, revision, size, licence")
-    one.add_argument("reads", metavar="path", type=Path)
-    one.add_argument("--json", action="store_true")
-    one.set_defaults(run=_info)
     return parser
 
 
@@ -77,46 +69,24 @@ def _fetch(options: argparse.Namespace) -> int:
     return 0
 
 
-def _convert(options: argparse.Namespace) -> int:
-    from ai.weights import convert
-
-    written = convert.convert(options.reads, options.target)
-    print(f"Wrote {written} ({written.stat().st_size:,} bytes) and its digest in {sums.FILE}.")
-    return 0
-
-
 def _verify(options: argparse.Namespace) -> int:
     """Print each fault, or what is right."""
-    from ai.weights import verify
-
     faults = list(verify.faults(options.reads))
     for fault in faults:
         print(f"wrong: {fault}")
     if faults:
         return 1
     checkpoint = weights.locate(options.reads)
-    noted = sums.read(checkpoint.folder)
+    noted = verify.noted(checkpoint.folder)
+    found = {path.name: verify.digest(path) for path in checkpoint.files}
     if options.note:
-        sums.write(checkpoint.folder, {path.name: sums.digest(path) for path in checkpoint.files})
-    for path in checkpoint.files:
-        against = (
-            f"as {sums.FILE} says" if path.name in noted else "nothing to compare with: --note"
+        verify.note(
+            checkpoint.folder, {path.name: verify.digest(path) for path in checkpoint.files}
         )
-        print(f"right: {path.name}, sha256 {noted.get(path.name) or sums.digest(path)} ({against})")
+    for name, digest in found.items():
+        against = f"as {SUMS_FILE} says" if name in noted else "nothing to compare with: --note"
+        print(f"right: {name}, sha256 {digest} ({against})")
     print("right: names, shapes, types, numbers, tokenizer")
-    return 0
-
-
-def _info(options: argparse.Namespace) -> int:
-    from ai.weights import contents
-
-    facts = contents.describe(weights.locate(options.reads))
-    if options.json:
-        print(json.dumps(facts, indent=2))
-        return 0
-    for name, value in facts.items():
-        told = f"{value:,}" if type(value) is int else value
-        print(f"{name.replace('_', ' '):>12}  {told}")
     return 0
 
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ai.weights import sums
+from ai.weights import verify
 from pipeline.errors import WeightsUnavailable
 from pipeline.model import hub
 
@@ -88,7 +88,7 @@ def _fetch_file(folder: Path, file: "RepoFile", url: str, headers: dict[str, str
     target = folder / file.path
     wanted = file.lfs.sha256 if file.lfs else None
     complete = target.is_file() and target.stat().st_size == file.size
-    if complete and wanted in {None, sums.read(folder).get(file.path)}:
+    if complete and wanted in {None, verify.noted(folder).get(file.path)}:
         return
     part = target.with_name(target.name + _PART)
     with part.open("ab") as stream:
@@ -104,13 +104,14 @@ def _fetch_file(folder: Path, file: "RepoFile", url: str, headers: dict[str, str
         )
     if wanted is not None:
         _check(part, wanted)
-        sums.write(folder, {file.path: wanted})
     part.replace(target)
+    if wanted is not None:
+        verify.note(folder, {file.path: wanted})
 
 
 def _check(part: Path, wanted: str) -> None:
     """Compare a fetched file with the digest that the hub names."""
-    found = sums.digest(part)
+    found = verify.digest(part)
     if found != wanted:
         part.unlink()
         message = (

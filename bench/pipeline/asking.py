@@ -1,4 +1,4 @@
-"""Requests that have the same answers on every side: as many objects as were asked for."""
+"""Requests with the same answers from every server: thresholds choose the number of objects."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Final
 from PIL import Image
 
 from bench.pipeline import pictures
-from bench.pipeline.contenders import Bytes, Door
+from bench.pipeline.contenders import Bytes, Server
 from bench.pipeline.plain import opened
 from s3_sam3.contracts.pipeline import PredictRequest
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 
 
 OPTIONS: Final = SegmentOptions(floor=1)
-"""No candidates below the threshold: the others do not outline any."""
+"""No candidates below the threshold: the others make none."""
 
 
 Scores = Callable[[Image.Image, Prompt], list[float]]
@@ -29,7 +29,7 @@ class Question:
     prompts: tuple[Prompt, ...]
 
     def request(self, number: int, *, drawn: bool = False) -> PredictRequest:
-        """As ours is asked. A scope of its own keeps each request from the memory of pictures."""
+        """A request to our server; its own scope keeps it from remembered features."""
         return PredictRequest(
             prompts=self.prompts, options=OPTIONS, scope=str(number), pictures=drawn
         )
@@ -38,7 +38,7 @@ class Question:
 def questions(
     scores: Scores, *, count: int, prompts: int, objects: int, side: int, seed: int
 ) -> list[Question]:
-    """Draw *count* pictures, each with texts of its own; *scores* tell where to cut."""
+    """Draw *count* pictures, each with texts of its own; *scores* give the thresholds."""
     found = []
     for number in range(count):
         image = pictures.photo(side, seed + number)
@@ -53,16 +53,16 @@ def questions(
 
 
 def bodies(
-    door: Door, asked: Sequence[Question], *, count: int, first: int, drawn: bool = False
+    server: Server, asked: Sequence[Question], *, count: int, first: int, drawn: bool = False
 ) -> list[Bytes]:
-    """Write *count* requests, going round the questions; *first* makes their scopes unique."""
+    """Write *count* requests, cycling through the questions; *first* makes their scopes unique."""
     return [
-        door.write(one.image, one.request(number, drawn=drawn))
+        server.write(one.image, one.request(number, drawn=drawn))
         for number, one in ((n, asked[n % len(asked)]) for n in range(first, first + count))
     ]
 
 
 def _threshold(scores: list[float], objects: int) -> float:
-    """Between the last object's score and the next one's."""
+    """Give a threshold between the last object's score and the next one's."""
     below = scores[objects] if objects < len(scores) else 0.0
     return (scores[objects - 1] + below) / 2

@@ -1,4 +1,4 @@
-"""The model alone: prepared squares and read texts in, raw answers out, batched as ours is."""
+"""The model alone: squares and encoded texts in, raw answers out, in batches of our size."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,7 +18,7 @@ VIEWS: Final = {"cuda": 4, "cpu": 1}
 
 
 class Bare:
-    """What no pipeline can be faster than."""
+    """The model without a pipeline: the upper bound of any."""
 
     def __init__(self, loaded: Loaded, *, dtype: str) -> None:
         device = loaded.model.device

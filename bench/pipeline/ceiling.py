@@ -1,4 +1,4 @@
-"""What a device does at most, and how much of it the model gets."""
+"""The most operations a device can do, and the share of them that the model reaches."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ def matmul_tflops(device: torch.device, dtype: torch.dtype) -> float:
 
 def achieved(bare: Bare, squares: torch.Tensor, texts: Sequence[str]) -> dict[str, float]:
     """
-    Count the model's operations over *squares* and *texts*, time them, hold them to the ceiling.
+    Count and time the model's operations over *squares* and *texts*; compare with the ceiling.
 
     On a CPU torch counts no operations of fused attention; the count is too low there.
     """

@@ -1,4 +1,4 @@
-"""The servers as processes of their own, each behind the same small door."""
+"""The servers as processes of their own, each behind the same interface."""
 
 import asyncio
 import base64
@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ Bytes = tuple[bytes, dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class Server:
     """A running server: where to post, and how a request is written for it."""
 
     name: str
@@ -74,30 +73,28 @@ def litserve_body(image: bytes, request: PredictRequest) -> Bytes:
 
 
 @contextlib.asynccontextmanager
-async def ours(weights: Path, device: str) -> AsyncIterator[Door]:
+async def ours(weights: Path, device: str) -> AsyncIterator[Server]:
     """Serve with `python -m pipeline`."""
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="s3-bench-") as cache:
-        settings = {
-            "API_SECRET_KEY": KEY,
-            "PIPELINE_PORT": str(port),
-            "SAM3_WEIGHTS_PATH": str(weights),
-            "SAM3_DEVICE": device,
-            "S3_CACHE_DIR": cache,
-            "S3_LOG_FORMAT": "json",
-            # A random model finds no circle.
-            "SAM3_SELF_TEST": "finite",
-        }
-        async with _process("pipeline", settings=settings) as process:
-            await _until(process, f"http://127.0.0.1:{port}/health", _is_ready)
-            url = f"http://127.0.0.1:{port}/api/v1/predict"
-            yield Door(name="ours", url=url, pid=process.pid, write=ours_body)
+    settings = {
+        "API_SECRET_KEY": KEY,
+        "PIPELINE_PORT": str(port),
+        "SAM3_WEIGHTS_PATH": str(weights),
+        "SAM3_DEVICE": device,
+        "S3_LOG_FORMAT": "json",
+        # A random model finds no circle.
+        "SAM3_SELF_TEST": "finite",
+    }
+    async with _process("pipeline", settings=settings) as process:
+        await _until(process, f"http://127.0.0.1:{port}/health", _is_ready)
+        url = f"http://127.0.0.1:{port}/api/v1/predict"
+        yield Server(name="ours", url=url, pid=process.pid, write=ours_body)
 
 
 @contextlib.asynccontextmanager
 async def litserve(
     weights: Path, device: str, *, workers: int, batch: int, threads: int
-) -> AsyncIterator[Door]:
+) -> AsyncIterator[Server]:
     """Serve the plain example with LitServe."""
     port = free_port()
     arguments = (port, weights, device, workers, batch, threads)
@@ -105,7 +102,7 @@ async def litserve(
         await _until(process, f"http://127.0.0.1:{port}/health", lambda status, _: status == 200)
         url = f"http://127.0.0.1:{port}/predict"
         name = f"LitServe, {workers} workers, batches of {batch}"
-        yield Door(name=name, url=url, pid=process.pid, write=litserve_body)
+        yield Server(name=name, url=url, pid=process.pid, write=litserve_body)
 
 
 def _is_ready(status: int, body: str) -> bool:
@@ -116,7 +113,7 @@ def _is_ready(status: int, body: str) -> bool:
 async def _process(
     module: str, *arguments: str, settings: dict[str, str] | None = None
 ) -> AsyncIterator[Process]:
-    """Run a module until the end of the block. What it logs is written and thrown away."""
+    """Run a module until the end of the block. Its logs are discarded."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
         env={**os.environ, **(settings or {})},
@@ -131,7 +128,7 @@ async def _process(
 
 
 async def _end(process: Process) -> None:
-    """End it and its children; LitServe's outlive it, so the whole group goes."""
+    """End its whole process group: LitServe's children outlive it."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:

@@ -88,17 +88,17 @@ async def _turns(
     theirs: list[Lap] = []
     drawn: list[Lap] = []
     async with rivals.both(weights, device, choice, threads=1) as (ours, litserve):
-        for door in (ours, litserve):
-            await load.drive(door, asking.bodies(door, asked, count=16, first=0), clients=4)
+        for server in (ours, litserve):
+            await load.drive(server, asking.bodies(server, asked, count=16, first=0), clients=4)
         for turn in range(1, rounds + 1):
             first = turn * 10 * count
-            for door, drawing, laps in (
+            for server, drawing, laps in (
                 (ours, False, mine),
                 (litserve, False, theirs),
                 (ours, True, drawn),
             ):
-                some = asking.bodies(door, asked, count=count, first=first, drawn=drawing)
-                laps.append(await load.drive(door, some, clients=rivals.CLIENTS))
+                some = asking.bodies(server, asked, count=count, first=first, drawn=drawing)
+                laps.append(await load.drive(server, some, clients=rivals.CLIENTS))
                 first += count
     return mine, theirs, drawn
 

@@ -1,8 +1,8 @@
 """
-Whether our masks are the stock ones: random pictures, random prompts, every way there is through.
+Whether our masks are the stock ones: random pictures and prompts, through every path.
 
 Each group of requests goes through the model together, so that rows of several requests share
-batches; then again, so that what was seen is remembered; and its masks are outlined in chunks of
+batches; then again, so that what was seen is remembered; and its masks are traced in chunks of
 whatever size the segmenter was given. The stock answers come from `plain`, one by one.
 """
 
@@ -48,7 +48,7 @@ _SIDES: Final = (60, 520)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RandomRequest:
     """One random request."""
 
     picture: Image.Image
@@ -57,7 +57,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One prompt's answer, held against the stock one."""
+    """One prompt's answer, compared with the stock one."""
 
     kind: str
     """What the prompt consisted of."""
@@ -72,7 +72,7 @@ class Compared:
 
 
 def segmenter(loaded: Loaded, *, chunk_bytes: int = 2**28, dtype: str = "float32") -> Sam3Segmenter:
-    """Ours around a model in memory, without a server."""
+    """Our `Sam3Segmenter` around a model in memory, without a server."""
     info = ModelInfo(
         name="sam3",
         revision="random",
@@ -85,7 +85,7 @@ def segmenter(loaded: Loaded, *, chunk_bytes: int = 2**28, dtype: str = "float32
     return Sam3Segmenter(detector=detector, chunk_bytes=chunk_bytes)
 
 
-def random_requests(count: int, seed: int = 0) -> list[Asked]:
+def random_requests(count: int, seed: int = 0) -> list[RandomRequest]:
     """Draw *count* pictures with one to four prompts each: texts, boxes of both kinds, both."""
     random = np.random.default_rng(seed)
     asked = []
@@ -96,12 +96,14 @@ def random_requests(count: int, seed: int = 0) -> list[Asked]:
             for _ in range(int(random.integers(1, _MOST_PROMPTS + 1)))
         )
         picture = pictures.picture((width, height), seed + number)
-        asked.append(Asked(picture=picture, prompts=prompts))
+        asked.append(RandomRequest(picture=picture, prompts=prompts))
     return asked
 
 
-def compare(ours: Sam3Segmenter, plain: Plain, asked: Sequence[Asked]) -> Iterator[Compared]:
-    """Ask all of *asked* twice, some requests at a time, and hold each answer against plain's."""
+def compare(
+    ours: Sam3Segmenter, plain: Plain, asked: Sequence[RandomRequest]
+) -> Iterator[Compared]:
+    """Ask all of *asked* twice, in groups, and compare the answers with the plain example's."""
     for start in range(0, len(asked), TOGETHER):
         group = asked[start : start + TOGETHER]
         right = [[expected(plain, one.picture, prompt) for prompt in one.prompts] for one in group]
@@ -122,14 +124,14 @@ class Expected:
 
 
 def expected(plain: Plain, picture: Image.Image, prompt: Prompt) -> Expected:
-    """Ask plainly; a pixel is firm when a slightly other threshold gives the same."""
+    """Ask the plain example; a pixel is firm when a slightly different threshold gives the same."""
     cut = DEFAULT_MASK_THRESHOLD
     stock, lower, higher = plain.cut_at(picture, prompt, cut, cut - MARGIN, cut + MARGIN)
     return Expected(stock=stock, firm=lower["masks"] == higher["masks"])
 
 
-def together(ours: Sam3Segmenter, group: Sequence[Asked]) -> list[tuple[PromptResult, ...]]:
-    """Take several requests through the model at once, as the executor does."""
+def together(ours: Sam3Segmenter, group: Sequence[RandomRequest]) -> list[tuple[PromptResult, ...]]:
+    """Run several requests together, as the executor does."""
     requests: list[Sam3Request] = [
         ours.prepare(one.picture, one.prompts, EVERYTHING, RequestContext()) for one in group
     ]
@@ -206,7 +208,7 @@ def _random_box(random: np.random.Generator, width: int, height: int) -> Box:
 
 
 def measure(loaded: Loaded, *, count: int) -> Part:
-    """Compare *count* pictures with masks outlined at once, and some of them in least chunks."""
+    """Compare *count* pictures with masks traced at once, and some of them one by one."""
     plain = Plain(loaded)
     asked = random_requests(count)
     compared = [

@@ -2,7 +2,7 @@
 Part of `--full-size`: the servers side by side at SAM3's own size.
 
 On a CPU, where a pass takes many seconds, four cases and one request of each; on a GPU the whole
-grid. Where to cut for a known number of objects is told by ours, which sees a picture once.
+grid. Ours finds the threshold for a known number of objects, since it sees a picture once.
 """
 
 import tempfile
@@ -55,6 +55,6 @@ class _Scores:
         self._segmenter = equality.segmenter(loaded)
 
     def __call__(self, picture: Image.Image, prompt: Prompt) -> list[float]:
-        asked = equality.Asked(picture=picture, prompts=(prompt,))
+        asked = equality.RandomRequest(picture=picture, prompts=(prompt,))
         [[found]] = equality.together(self._segmenter, [asked])
         return [instance.score for instance in found.instances]

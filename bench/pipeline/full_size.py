@@ -2,8 +2,8 @@
 `--full-size`: the same with SAM3's own 840 million parameters, random, once.
 
 Ours is the real server in this process, asked over HTTP about one picture with sixteen prompts. The
-plain example is asked two of them and scaled to sixteen, for it does the same for each; those two
-answers are the ones whose masks are compared. Then the servers stand side by side (full_grid.py).
+plain example is asked two of them and scaled to sixteen, since it repeats the same work for each;
+the masks of those two answers are compared. Then the servers stand side by side (full_grid.py).
 """
 
 import time
@@ -37,7 +37,7 @@ _OPTIONS: Final = SegmentOptions(threshold=0, max_instances=200)
 
 
 async def measure(device: str) -> AsyncIterator[tuple[str, Part]]:
-    """Build the model, and measure; each part as it is done, for all take half an hour on a CPU."""
+    """Build the model and yield each part when it is done; all take half an hour on a CPU."""
     loaded = full_size(device)
     dtype = "bfloat16" if device == "cuda" else "float32"
     image = pictures.photo(640, 11)
@@ -51,7 +51,7 @@ async def measure(device: str) -> AsyncIterator[tuple[str, Part]]:
     plainly = (time.perf_counter() - begun) / ASKED_PLAINLY * len(prompts)
     yield "prompts, full size", _prompts(seconds, plainly, dtype)
     yield "overhead, full size", _overhead(manifest)
-    asked = equality.Asked(picture=picture, prompts=prompts[:ASKED_PLAINLY])
+    asked = equality.RandomRequest(picture=picture, prompts=prompts[:ASKED_PLAINLY])
     stock = [equality.expected(plain, picture, prompt) for prompt in asked.prompts]
     served = manifest.prompts[:ASKED_PLAINLY]
     if dtype == "float32":
@@ -140,7 +140,7 @@ def _prompts(ours: float, plain: float, dtype: str) -> Part:
 
 def _overhead(manifest: Manifest) -> Part:
     """
-    All that is not the model's, of one request alone.
+    Measure the time outside of the model, for one request alone.
 
     A figure without a target: every query is an object of noise, 3,200 of them, and nothing
     overlaps with another request. `overhead` holds the throughput against its target.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.pipeline import asking, load
-from bench.pipeline.contenders import Door
+from bench.pipeline.contenders import Server
 from bench.pipeline.load import Lap
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, new_table
@@ -61,8 +61,8 @@ class Effort:
 
 async def measure(
     plain: Plain,
-    ours: Door,
-    litserve: Door,
+    ours: Server,
+    litserve: Server,
     *,
     cases: Sequence[Case],
     effort: Effort,
@@ -86,18 +86,18 @@ async def measure(
             seed=case.prompts,
         )
         laps: dict[str, Lap] = {}
-        for name, door, drawn in (
+        for name, server, drawn in (
             ("ours", ours, False),
             ("ours with pictures", ours, True),
             ("LitServe", litserve, False),
         ):
             if effort.warm:
-                warm = asking.bodies(door, asked, count=case.clients, first=first, drawn=drawn)
-                await load.drive(door, warm, clients=case.clients)
+                warm = asking.bodies(server, asked, count=case.clients, first=first, drawn=drawn)
+                await load.drive(server, warm, clients=case.clients)
                 first += case.clients
-            bodies = asking.bodies(door, asked, count=requests, first=first, drawn=drawn)
+            bodies = asking.bodies(server, asked, count=requests, first=first, drawn=drawn)
             first += requests
-            laps[name] = await load.drive(door, bodies, clients=case.clients)
+            laps[name] = await load.drive(server, bodies, clients=case.clients)
         laps["plain example"] = _plainly(plain, asked, max(1, requests // 2))
         columns = ("ours", "ours with pictures", "plain example", "LitServe")
         ratio = laps["ours"].rate / laps["LitServe"].rate

@@ -28,7 +28,7 @@ BATCH_SECONDS: Final = 0.005
 _ROWS: Final = 16
 """Rows in one pass, of however many requests."""
 
-Asked = tuple[Image.Image, list[Prompt]]
+Question = tuple[Image.Image, list[Prompt]]
 
 
 class PlainSam3(litserve.LitAPI):  # type: ignore[misc] # untyped
@@ -46,8 +46,8 @@ class PlainSam3(litserve.LitAPI):  # type: ignore[misc] # untyped
         self._plain = Plain(load(self._weights, device))
 
     @override
-    def decode_request(self, request: Request) -> Asked:
-        """Read one request; by this annotation LitServe hands over the body's JSON."""
+    def decode_request(self, request: Request) -> Question:
+        """Read one request; the annotation makes LitServe pass the body's JSON."""
         asked = cast("dict[str, Any]", request)
         prompts = [Prompt.model_validate(prompt) for prompt in asked["prompts"]]
         return opened(base64.b64decode(asked["image"])), prompts
@@ -58,10 +58,10 @@ class PlainSam3(litserve.LitAPI):  # type: ignore[misc] # untyped
         return self._many(x) if isinstance(x, list) else self._one(*x)
 
     def _one(self, picture: Image.Image, prompts: list[Prompt]) -> list[str]:
-        """As the example does: prompt by prompt."""
+        """Answer prompt by prompt, as the example does."""
         return [self._plain.rows([(picture, prompt)])[0] for prompt in prompts]
 
-    def _many(self, asked: list[Asked]) -> list[list[str]]:
+    def _many(self, asked: list[Question]) -> list[list[str]]:
         """All rows of the batch, sixteen in one full pass."""
         rows = [(picture, prompt) for picture, prompts in asked for prompt in prompts]
         parts = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
@@ -70,7 +70,7 @@ class PlainSam3(litserve.LitAPI):  # type: ignore[misc] # untyped
 
     @override
     def encode_response(self, output: list[str]) -> Response:
-        """Write what is JSON already; FastAPI's own encoder is several times slower."""
+        """Pass JSON text on; FastAPI's own encoder is several times slower."""
         return Response(f"[{','.join(output)}]", media_type="application/json")
 
 

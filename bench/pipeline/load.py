@@ -1,4 +1,4 @@
-"""Clients that keep a server busy, and what they saw."""
+"""Clients that keep a server busy, and what they measure."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from bench import report
-from bench.pipeline.contenders import Bytes, Door
+from bench.pipeline.contenders import Bytes, Server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Lap:
         }
 
 
-async def drive(door: Door, bodies: Sequence[Bytes], *, clients: int) -> Lap:
+async def drive(server: Server, bodies: Sequence[Bytes], *, clients: int) -> Lap:
     """Send every body once, *clients* at a time; each waits for its answer before its next."""
     left = iter(bodies)
     waits: list[float] = []
@@ -48,7 +48,7 @@ async def drive(door: Door, bodies: Sequence[Bytes], *, clients: int) -> Lap:
             nonlocal refused
             for body in left:
                 begun = time.perf_counter()
-                while not await _answered(http, door, body):
+                while not await _answered(http, server, body):
                     refused += 1
                 waits.append(1000 * (time.perf_counter() - begun))
 
@@ -58,15 +58,15 @@ async def drive(door: Door, bodies: Sequence[Bytes], *, clients: int) -> Lap:
     return Lap(seconds=seconds, waits=tuple(waits), refused=refused)
 
 
-async def _answered(http: aiohttp.ClientSession, door: Door, body: Bytes) -> bool:
-    """Whether the answer came; else the server asked to come back, and that time is over."""
+async def _answered(http: aiohttp.ClientSession, server: Server, body: Bytes) -> bool:
+    """Whether the answer came; if the server was busy, wait as long as it says first."""
     data, headers = body
-    async with http.post(door.url, data=data, headers=headers) as answer:
+    async with http.post(server.url, data=data, headers=headers) as answer:
         content = await answer.read()
         if answer.status == 503 and "Retry-After" in answer.headers:
             await asyncio.sleep(float(answer.headers["Retry-After"]))
             return False
         if answer.status != 200:
-            msg = f"{door.name} answered {answer.status}: {content[:500]!r}"
+            msg = f"{server.name} answered {answer.status}: {content[:500]!r}"
             raise RuntimeError(msg)
         return True

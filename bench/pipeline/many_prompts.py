@@ -6,7 +6,7 @@ from typing import Final
 
 from bench import report
 from bench.pipeline import asking, load
-from bench.pipeline.contenders import Door
+from bench.pipeline.contenders import Server
 from bench.pipeline.plain import Plain
 from bench.pipeline.section import Part, cell, new_table, spread
 from s3_sam3.contracts.limits import MAX_PROMPTS_PER_TASK
@@ -16,7 +16,9 @@ OBJECTS: Final = 10
 LIMIT: Final = 4.0
 
 
-async def measure(plain: Plain, door: Door, *, name: str, rounds: int, has_target: bool) -> Part:
+async def measure(
+    plain: Plain, server: Server, *, name: str, rounds: int, has_target: bool
+) -> Part:
     """Take a new picture and new texts each round, so that neither side remembers anything."""
     asked = asking.questions(
         plain.scores,
@@ -29,7 +31,7 @@ async def measure(plain: Plain, door: Door, *, name: str, rounds: int, has_targe
     mine: list[float] = []
     theirs: list[float] = []
     for number, one in enumerate(asked):
-        lap = await load.drive(door, [door.write(one.image, one.request(number))], clients=1)
+        lap = await load.drive(server, [server.write(one.image, one.request(number))], clients=1)
         begun = time.perf_counter()
         plain.answer(one.image, one.prompts)
         if number:  # the first warms both

@@ -22,7 +22,7 @@ STOCK_INSTANCES: Final = 5
 KINDS: Final = {
     "blobs": "blobs of 3 to 15 % of the side",
     "full": "each mask covers everything",
-    "noise": "noise in every cell, the most outline there can be",
+    "noise": "noise in every cell, the longest contours there can be",
 }
 _REPEATS: Final = 3
 _GIB: Final = 2**30

@@ -40,7 +40,7 @@ def logits(kind: str, count: int) -> torch.Tensor:
     line = torch.arange(_CELLS) + 0.5
     middle = torch.rand(count, 2, 1, 1) * _CELLS
     y, x = line[:, None] - middle[:, 0], line[None, :] - middle[:, 1]
-    # 3 to 15 % of the side across, with a wavy outline that is sharp to a cell or two.
+    # 3 to 15 % of the side across, with a wavy edge that is sharp to a cell or two.
     radius = _CELLS * (0.015 + 0.06 * torch.rand(count, 1, 1))
     waves = torch.randint(2, 9, (count, 1, 1))
     edge = radius * (1 + 0.25 * torch.sin(torch.atan2(y, x) * waves))
@@ -48,7 +48,7 @@ def logits(kind: str, count: int) -> torch.Tensor:
 
 
 def ours(masks: torch.Tensor) -> Callable[[], list[float]]:
-    """Cap, outline, choose: as the server does it."""
+    """Keep, trace and choose, as the server does."""
     count = len(masks)
     everywhere = torch.cat([masks, masks.new_full((_QUERIES - count, _CELLS, _CELLS), -8.0)])
     scores = torch.cat([torch.full((count,), 4.0), torch.full((_QUERIES - count,), -8.0)])
@@ -80,7 +80,7 @@ def ours(masks: torch.Tensor) -> Callable[[], list[float]]:
 
 
 def stock(masks: torch.Tensor) -> Callable[[], list[float]]:
-    """Run transformers' post-processing of so many instances that pass."""
+    """Run transformers' post-processing with so many instances over the threshold."""
     post_process = stock_post_process()
     count = len(masks)
     raw = types.SimpleNamespace(
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def _forget_peak() -> int:
-    """Start the high-water mark anew (Linux); the memory in use."""
+    """Reset the high-water mark (Linux); give the memory in use."""
     Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
 

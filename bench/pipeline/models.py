@@ -71,7 +71,7 @@ def load(folder: Path, device: str) -> Loaded:
 
 
 def full_size(device: str, *, seed: int = 0) -> Loaded:
-    """SAM3's own 840 million parameters, random, nowhere but in memory (3.4 GB)."""
+    """SAM3's own 840 million parameters, random, in memory only (3.4 GB)."""
     import torch
     from transformers import Sam3Config, Sam3Model
 

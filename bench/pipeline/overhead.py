@@ -57,16 +57,18 @@ async def measure(folder: Path, device: str, *, count: int, rounds: int) -> Part
     served: list[load.Lap] = []
     alone: list[_Alone] = []
     busy: list[float] = []
-    async with contenders.ours(folder, device) as door:
-        await load.drive(door, asking.bodies(door, asked, count=CLIENTS, first=0), clients=CLIENTS)
+    async with contenders.ours(folder, device) as server:
+        await load.drive(
+            server, asking.bodies(server, asked, count=CLIENTS, first=0), clients=CLIENTS
+        )
         bare.run(squares[:1], texts)
         for turn in range(1, rounds + 1):
             if turn % 2:
                 alone.append(_alone(bare, squares, texts))
-            bodies = asking.bodies(door, asked, count=count, first=turn * 1000)
-            before = processor.seconds(door.pid) + processor.seconds_below(door.pid)
-            served.append(await load.drive(door, bodies, clients=CLIENTS))
-            after = processor.seconds(door.pid) + processor.seconds_below(door.pid)
+            bodies = asking.bodies(server, asked, count=count, first=turn * 1000)
+            before = processor.seconds(server.pid) + processor.seconds_below(server.pid)
+            served.append(await load.drive(server, bodies, clients=CLIENTS))
+            after = processor.seconds(server.pid) + processor.seconds_below(server.pid)
             busy.append((after - before) / count)
             if not turn % 2:
                 alone.append(_alone(bare, squares, texts))
@@ -75,7 +77,7 @@ async def measure(folder: Path, device: str, *, count: int, rounds: int) -> Part
 
 
 def _alone(bare: Bare, squares: torch.Tensor, texts: list[str]) -> _Alone:
-    """Give the model its turn."""
+    """Measure the model alone once."""
     begun, busy = time.perf_counter(), time.process_time()
     bare.run(squares, texts)
     return _Alone(

@@ -1,4 +1,4 @@
-"""Pictures to look at, and the requests about them."""
+"""Pictures, and texts of requests about them."""
 
 from io import BytesIO
 from typing import Final
@@ -12,7 +12,7 @@ SIZES: Final = {640: (640, 480), 2048: (2048, 1536), 4032: (4032, 3024)}
 
 
 def photo(side: int, seed: int) -> bytes:
-    """Draw a JPEG with something to see at every place."""
+    """Draw a JPEG with details everywhere."""
     return jpeg(picture(SIZES[side], seed))
 
 
@@ -24,14 +24,14 @@ def picture(size: tuple[int, int], seed: int) -> Image.Image:
 
 
 def jpeg(image: Image.Image) -> bytes:
-    """Encode as a telephone does."""
+    """Encode as phones do."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=92)
     return buffer.getvalue()
 
 
 def words(count: int, seed: int) -> tuple[str, ...]:
-    """Give *count* texts that nobody asked before, so that no memory of texts helps."""
+    """Give *count* new texts, so that no memory of texts helps."""
     random = np.random.default_rng(seed)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     return tuple("".join(random.choice(letters, 6)) for _ in range(count))

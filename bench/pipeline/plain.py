@@ -72,7 +72,7 @@ class Plain:
         return self._cut(self.forward([(picture, prompt)]), [(picture, prompt)])[0]
 
     def cut_at(self, picture: Image.Image, prompt: Prompt, *cuts: float) -> list[Stock]:
-        """One prompt's answer at several mask thresholds."""
+        """Answer one prompt at several mask thresholds."""
         rows = [(picture, prompt)]
         raw = self.forward(rows)
         return [self._cut(raw, rows, mask_threshold=cut)[0] for cut in cuts]

@@ -1,5 +1,5 @@
 """
-The servers of a run, side by side, and which settings of LitServe's do best.
+The servers of a run, side by side, and which settings of LitServe are fastest.
 
 LitServe is tried with one and two workers, with batches and without, under the same load as it is
 measured with afterwards; the fastest stays. Its queue is the fast one (ZeroMQ), its timeout is off.
@@ -14,7 +14,7 @@ from typing import Final
 
 from bench.pipeline import asking, contenders, load
 from bench.pipeline.asking import Question
-from bench.pipeline.contenders import Door
+from bench.pipeline.contenders import Server
 
 
 CLIENTS: Final = 32
@@ -41,10 +41,10 @@ async def best(
     for workers, batch in _SETTINGS[device]:
         async with contenders.litserve(
             weights, device, workers=workers, batch=batch, threads=threads
-        ) as door:
-            await load.drive(door, asking.bodies(door, asked, count=16, first=0), clients=4)
-            many = asking.bodies(door, asked, count=trial, first=0)
-            rates[workers, batch] = (await load.drive(door, many, clients=CLIENTS)).rate
+        ) as server:
+            await load.drive(server, asking.bodies(server, asked, count=16, first=0), clients=4)
+            many = asking.bodies(server, asked, count=trial, first=0)
+            rates[workers, batch] = (await load.drive(server, many, clients=CLIENTS)).rate
     workers, batch = max(rates, key=lambda settings: rates[settings])
     return Choice(
         workers=workers,
@@ -56,7 +56,7 @@ async def best(
 @contextlib.asynccontextmanager
 async def both(
     weights: Path, device: str, choice: Choice, *, threads: int
-) -> AsyncIterator[tuple[Door, Door]]:
+) -> AsyncIterator[tuple[Server, Server]]:
     """Ours and LitServe, both running and warm; only one is asked at a time."""
     async with (
         contenders.ours(weights, device) as mine,

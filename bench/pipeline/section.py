@@ -1,4 +1,4 @@
-"""What a section of the benchmark gives, and ratios that were taken several times."""
+"""The result of a benchmark section, and figures measured several times."""
 
 import statistics
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def new_table(title: str, *columns: str) -> Table:
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
-    """Median, least and most: of few rounds, all that can be said."""
+    """Median, least and most, which is what a few rounds allow."""
     return {
         "median": round(statistics.median(values), digits),
         "min": round(min(values), digits),

@@ -1,4 +1,4 @@
-"""Section `stages`: where one picture's time goes, each stage alone, one after the other."""
+"""Section `stages`: the time of each stage of one picture, one after the other."""
 
 import asyncio
 import statistics
@@ -69,7 +69,7 @@ async def _lap(ours: Any, pool: DecodePool, one: asking.Question) -> dict[str, f
         lambda: ours.prepare(picture, one.prompts, asking.OPTIONS, RequestContext()),
     )
     timed("model: texts, vision, heads", lambda: find(ours, request))
-    results = timed("outline: masks to run lengths", lambda: ours.trace(request))
+    results = timed("trace: masks to run lengths", lambda: ours.trace(request))
     width, height = picture.size
     manifest = Manifest(
         image=ImageSize(width=width, height=height, frames=frames),

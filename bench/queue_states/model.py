@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bench.queue_states.model_rows import Attempt, Task
-from s3_sam3.contracts.errors import FACTS, ErrorCode, Refund
+from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.contracts.tasks import FINAL_STATUSES, ReleaseReason, TaskStatus
 
 
@@ -213,7 +213,7 @@ class QueueModel:
             self._wait(task, task.attempt_count)
             return
         task.code = code
-        self._settle(task, TaskStatus.FAILED, 0 if fact.refund is Refund.ALL else task.computed)
+        self._settle(task, TaskStatus.FAILED, 0 if fact.refund == "all" else task.computed)
 
     def _send_back(self, task: Task) -> None:
         task.status = TaskStatus.PENDING

@@ -1,1 +1,1 @@
-"""Webhooks to customers: what the log, the signature and the lease cost over a plain loop."""
+"""Webhooks to users: what the log, the signature and the lease cost over a plain loop."""

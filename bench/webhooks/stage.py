@@ -1,4 +1,4 @@
-"""Everything a run needs: a devstack, customers with endpoints, a receiver, a dispatcher."""
+"""Everything a run needs: a devstack, users with endpoints, a receiver, a dispatcher."""
 
 import asyncio
 import contextlib
@@ -21,12 +21,12 @@ from cli.local import free_port
 from devstack import testing
 
 
-CUSTOMERS = 4
+USERS = 4
 ENDPOINTS = 10
-"""Each customer's; the most there may be."""
+"""Each user's; the most that is allowed."""
 
 CONCURRENCY = 160
-"""Of the plain loop; as many as the dispatcher may have open, four at each of forty endpoints."""
+"""Of the plain loop: as many as the dispatcher has open, four for each of forty endpoints."""
 
 _MESSAGES = """
     insert into public.webhook_deliveries (endpoint_id, user_id, event, task_id, body)
@@ -84,7 +84,7 @@ class Stage:
         pid = self.dispatcher.pid
         before = [processor.seconds(pid), *self._platform()]
         begun = time.perf_counter()
-        rows = await (await self.db.execute(_MESSAGES, [count, CUSTOMERS * ENDPOINTS])).fetchall()
+        rows = await (await self.db.execute(_MESSAGES, [count, USERS * ENDPOINTS])).fetchall()
         while await self._open():  # noqa: ASYNC110 - the database wakes nobody here
             await asyncio.sleep(0.02)
         seconds = time.perf_counter() - begun
@@ -145,8 +145,8 @@ async def staged() -> AsyncIterator[Stage]:
             stack = await asyncio.to_thread(devstack.wait_ready)
             http = await ends.enter_async_context(aiohttp.ClientSession())
             receiver = await _receiver(ends, http)
-            for _ in range(CUSTOMERS):
-                await _customer(http, stack, receiver)
+            for _ in range(USERS):
+                await _user(http, stack, receiver)
             db = await ends.enter_async_context(
                 await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True)
             )
@@ -193,7 +193,7 @@ async def _process(
     return process
 
 
-async def _customer(http: aiohttp.ClientSession, stack: testing.Stack, receiver: str) -> None:
+async def _user(http: aiohttp.ClientSession, stack: testing.Stack, receiver: str) -> None:
     headers = {"apikey": stack.anon_key}
     body = {"email": f"{secrets.token_hex(6)}@example.org", "password": secrets.token_hex(16)}
     async with http.post(f"{stack.url}/auth/v1/signup", json=body, headers=headers) as answer:

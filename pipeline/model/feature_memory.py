@@ -82,11 +82,6 @@ class FeatureMemory:
             copied = features if self._device.type == "cpu" else _pinned_copy(features)
             self._host.put(key, copied)
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._gpu.clear()
-        self._host.clear()
-
     def make_room(self) -> None:
         """Forget what is on the device; on a GPU, what is on the host takes no room there."""
         self._gpu.clear()

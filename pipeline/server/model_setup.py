@@ -31,7 +31,7 @@ def open_segmenter(settings: Settings) -> SegmentationModel:
     if settings.sam3_weights_path == fake_model.PATH:
         return fake_model.FakeSegmenter()
     # Read when torch loads. Its threads would spin while they wait, and take the cores away from
-    # those that decode and outline.
+    # those that decode and trace.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from pipeline.model.sam3 import Sam3Segmenter
 

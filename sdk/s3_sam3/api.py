@@ -9,7 +9,7 @@ import tenacity
 from pydantic import BaseModel
 
 from s3_sam3 import errors
-from s3_sam3.contracts.envelope import Envelope
+from s3_sam3.contracts.bodies import Envelope
 from s3_sam3.contracts.errors import FACTS, ErrorCode
 from s3_sam3.session import Session
 

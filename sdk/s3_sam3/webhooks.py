@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from s3_sam3.api import Api
-from s3_sam3.contracts import bodies, webhook_bodies
+from s3_sam3.contracts import bodies, webhooks
 from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEvent
 
 
@@ -29,20 +29,20 @@ class Webhooks:
         events: Sequence[WebhookEvent | str] = DEFAULT_EVENTS,
         *,
         description: str | None = None,
-    ) -> webhook_bodies.NewWebhook:
+    ) -> webhooks.NewWebhook:
         """Send *events* to *url* (https); keep the answer's `secret`."""
         webhook = {"url": url, "events": list(events), "description": description}
         # Repeated after a lost answer it would make a second webhook, whose secret nobody has seen.
         return await self._api.call(
-            "POST", _PATH, webhook_bodies.NewWebhook, json=webhook, repeatable=False
+            "POST", _PATH, webhooks.NewWebhook, json=webhook, repeatable=False
         )
 
-    async def list(self) -> webhook_bodies.WebhookList:
+    async def list(self) -> webhooks.WebhookList:
         """All webhooks, oldest first."""
-        return await self._api.call("GET", _PATH, webhook_bodies.WebhookList)
+        return await self._api.call("GET", _PATH, webhooks.WebhookList)
 
-    async def get(self, webhook_id: UUID) -> webhook_bodies.Webhook:
-        return await self._api.call("GET", f"{_PATH}/{webhook_id}", webhook_bodies.Webhook)
+    async def get(self, webhook_id: UUID) -> webhooks.Webhook:
+        return await self._api.call("GET", f"{_PATH}/{webhook_id}", webhooks.Webhook)
 
     async def change(
         self,
@@ -52,7 +52,7 @@ class Webhooks:
         events: Sequence[WebhookEvent | str] | None = None,
         description: str | None = None,
         enabled: bool | None = None,
-    ) -> webhook_bodies.Webhook:
+    ) -> webhooks.Webhook:
         """Change the fields that are not None, and end a pause after failures."""
         fields: dict[str, Any] = {
             "url": url,
@@ -61,20 +61,18 @@ class Webhooks:
             "enabled": enabled,
         }
         change = {name: value for name, value in fields.items() if value is not None}
-        return await self._api.call(
-            "PATCH", f"{_PATH}/{webhook_id}", webhook_bodies.Webhook, json=change
-        )
+        return await self._api.call("PATCH", f"{_PATH}/{webhook_id}", webhooks.Webhook, json=change)
 
     async def delete(self, webhook_id: UUID) -> bodies.Deleted:
         return await self._api.call("DELETE", f"{_PATH}/{webhook_id}", bodies.Deleted)
 
-    async def test(self, webhook_id: UUID) -> webhook_bodies.QueuedDelivery:
+    async def test(self, webhook_id: UUID) -> webhooks.QueuedDelivery:
         """Queue a delivery of the event `webhook.test`."""
         return await self._api.call(
-            "POST", f"{_PATH}/{webhook_id}/test", webhook_bodies.QueuedDelivery, repeatable=False
+            "POST", f"{_PATH}/{webhook_id}/test", webhooks.QueuedDelivery, repeatable=False
         )
 
-    async def rotate_secret(self, webhook_id: UUID) -> webhook_bodies.WebhookSecret:
+    async def rotate_secret(self, webhook_id: UUID) -> webhooks.WebhookSecret:
         """
         Make a new secret; the one before it also signs for 24 hours.
 
@@ -83,7 +81,7 @@ class Webhooks:
         return await self._api.call(
             "POST",
             f"{_PATH}/{webhook_id}/rotate-secret",
-            webhook_bodies.WebhookSecret,
+            webhooks.WebhookSecret,
             repeatable=False,
         )
 
@@ -94,19 +92,19 @@ class Webhooks:
         limit: int = 20,
         cursor: str | None = None,
         status: DeliveryStatus | None = None,
-    ) -> webhook_bodies.DeliveryPage:
+    ) -> webhooks.DeliveryPage:
         """One page of deliveries, sent and pending, newest first, with each attempt."""
         return await self._api.call(
             "GET",
             f"{_PATH}/{webhook_id}/deliveries",
-            webhook_bodies.DeliveryPage,
+            webhooks.DeliveryPage,
             params={"limit": limit, "cursor": cursor, "status": status},
         )
 
-    async def redeliver(self, webhook_id: UUID, delivery_id: str) -> webhook_bodies.QueuedDelivery:
+    async def redeliver(self, webhook_id: UUID, delivery_id: str) -> webhooks.QueuedDelivery:
         """Send a delivery again, with the same id and body and a new schedule of retries."""
         return await self._api.call(
             "POST",
             f"{_PATH}/{webhook_id}/deliveries/{delivery_id}/redeliver",
-            webhook_bodies.QueuedDelivery,
+            webhooks.QueuedDelivery,
         )

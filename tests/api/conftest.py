@@ -43,7 +43,7 @@ class Server:
             self.process.kill()
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it has logged."""
+        """Its log, line by line."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
@@ -57,7 +57,7 @@ class Reply:
 
     @property
     def data(self) -> Any:
-        """What was answered."""
+        """The data of the answer."""
         return self.envelope["data"]
 
     @property
@@ -73,10 +73,10 @@ class Worker:
     rest: Rest
     store: ObjectStore
     in_hand: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Claimed beside the one that was sought, and not yet asked for."""
+    """Tasks that were claimed beside the wanted one, by id."""
 
     async def claim(self, task_id: str) -> dict[str, Any]:
-        """Claim tasks until that one is in hand; others belong to tests that have ended."""
+        """Claim tasks until that one is among them; others belong to tests that have ended."""
         asked = {"p_worker": "test", "p_limit": 10}
         for _ in range(200):
             if task_id in self.in_hand:
@@ -108,7 +108,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Somebody who talks to the API; every answer to them must be an envelope."""
+    """A client of the API; every answer to it must be an envelope."""
 
     http: aiohttp.ClientSession
     user: testing.SignedUpUser | None
@@ -235,7 +235,7 @@ def draw() -> Callable[..., bytes]:
 
 @pytest.fixture
 def start(stack: testing.Stack, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start an API of one's own: `start(API_CORS_ORIGINS="*")`; stopped at the end."""
+    """Start another API: `start(API_CORS_ORIGINS="*")`; it is stopped at the end."""
     running: list[Server] = []
 
     def begin(**environ: str) -> Server:

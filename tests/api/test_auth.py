@@ -1,4 +1,4 @@
-"""Who is let in: one good token, and every way to forge one, each a single step away from it."""
+"""Authentication: good tokens, and forged ones that each differ from a good one in one thing."""
 
 import base64
 import time
@@ -152,7 +152,7 @@ BAD: dict[str, tuple[Callable[[], str], ErrorCode]] = {
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_good_token_names_its_user(make: Make, name: str) -> None:
-    """A token of this project for a signed-in user is let in, whatever key type signed it."""
+    """A token of this project for a signed-in user is accepted, whatever key type signed it."""
     token = GOOD[name]()
 
     principal = await make().principal(f"Bearer {token}")
@@ -162,7 +162,7 @@ async def test_a_good_token_names_its_user(make: Make, name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 async def test_a_bad_token_is_refused(make: Make, name: str) -> None:
-    """Each forgery is one step from a good token, and each step is noticed."""
+    """Each forged token differs from a good one in one thing, and is refused for it."""
     make_token, code = BAD[name]
 
     with pytest.raises(Problem) as refusal:
@@ -173,7 +173,7 @@ async def test_a_bad_token_is_refused(make: Make, name: str) -> None:
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic abc", "Token {good}", "{good}"])
 async def test_only_the_bearer_scheme_counts(make: Make, header: str | None) -> None:
-    """A good token under another scheme, or no header at all, is nobody."""
+    """A good token under another scheme, or no header at all, is unauthenticated."""
     sent = None if header is None else header.format(good=es256())
 
     with pytest.raises(Problem) as refusal:
@@ -183,7 +183,7 @@ async def test_only_the_bearer_scheme_counts(make: Make, header: str | None) -> 
 
 
 async def test_without_a_secret_no_shared_secret_counts(make: Make) -> None:
-    """A project without a legacy secret accepts no HS256 token, not even one of an empty key."""
+    """A project without a legacy secret accepts no HS256 token, not even one with an empty key."""
     for token in (hs256(), by_hand({"alg": "HS256"}, b"")):
         with pytest.raises(Problem) as refusal:
             await make(secret=None).principal(f"Bearer {token}")
@@ -191,7 +191,7 @@ async def test_without_a_secret_no_shared_secret_counts(make: Make) -> None:
 
 
 async def test_a_published_symmetric_key_is_not_used(make: Make, project: Project) -> None:
-    """A key set that contains a shared secret does not make that secret sign anybody in."""
+    """A shared secret in the published key set verifies no token."""
     known = base64.urlsafe_b64encode(b"k" * 32).rstrip(b"=").decode()
     project.keys = [{"kty": "oct", "kid": "oct", "k": known, "alg": "HS256"}]
 
@@ -260,7 +260,7 @@ async def test_without_any_keys_the_fault_is_ours(make: Make, project: Project) 
 
 
 def test_the_token_is_not_in_the_principals_repr() -> None:
-    """A principal that gets logged by accident gives nothing away."""
+    """A principal that is logged by accident reveals no token."""
     from api.auth import Principal
 
     principal = Principal(user_id=uuid4(), email=None, token="very secret")

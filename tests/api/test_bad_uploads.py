@@ -59,7 +59,7 @@ def half(data: bytes) -> bytes:
 async def test_what_is_no_sound_picture_is_refused(
     caller: Any, draw: Callable[..., bytes], what: str, *, as_form: bool
 ) -> None:
-    """Each bad file gets its code, as a raw body and in a form with a lying name."""
+    """Each bad file gets its code, as a raw body and in a form with a false name."""
     make, code = UPLOADS[what]
     body, content_type = form(make(draw)) if as_form else (make(draw), "image/png")
 

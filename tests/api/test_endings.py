@@ -1,4 +1,4 @@
-"""How a task ends, and what it costs then: withdrawn, failed, expired, deleted."""
+"""How a task ends, and what it costs then: cancelled, failed, expired, deleted."""
 
 from collections.abc import Callable
 from typing import Any
@@ -137,7 +137,7 @@ async def test_an_expired_task_says_so_and_costs_nothing(
 async def test_a_deleted_results_objects_are_noted_and_not_touched(
     caller: Any, draw: Draw, worker: Any, db: psycopg.AsyncConnection[Any]
 ) -> None:
-    """The row is gone at once; its folder stands in the outbox, and the API deletes no object."""
+    """The row is gone at once; its folder is in the outbox, and the API deletes no object."""
     task = await queued(caller, draw)
     prefix = await worker.complete(await worker.claim(task))
 
@@ -157,7 +157,7 @@ async def test_a_deleted_results_objects_are_noted_and_not_touched(
 async def test_a_url_handed_out_before_a_deletion_ends_with_its_object(
     caller: Any, draw: Draw, worker: Any
 ) -> None:
-    """It cannot be called back: it reads the object until that is gone, and nothing after."""
+    """It reads the object until that is deleted, and nothing afterwards."""
     task = await queued(caller, draw)
     prefix = await worker.complete(await worker.claim(task))
     url = (await caller.ask("GET", f"/api/v1/results/{task}")).data["mask_download_url"]

@@ -10,8 +10,8 @@ from api import source_picture
 from api.problems import Problem
 from api.source_picture import Size
 from pipeline.errors import Refused
-from pipeline.model.segmentation_model import clip_box
 from pipeline.model.views import views
+from pipeline.model.work_items import clip_box
 from s3_sam3.contracts.bodies import SegmentRequest
 from s3_sam3.contracts.prompts import Box
 
@@ -56,7 +56,7 @@ def rectangles(draw: st.DrawFn) -> tuple[float, float, float, float]:
 
 @given(st.none() | rectangles(), st.lists(rectangles(), max_size=2))
 def test_both_refuse_the_same(region: Any, boxes: list[Any]) -> None:
-    """Whatever is asked, nobody pays for what the worker then refuses."""
+    """A request that the worker would refuse is refused before it is paid."""
     request = asked(region, *boxes)
 
     assert refuses(request) == pipeline_refuses(request)
@@ -77,7 +77,7 @@ def test_both_refuse_the_same(region: Any, boxes: list[Any]) -> None:
 def test_what_hangs_out_is_taken_and_what_lies_beside_is_not(
     region: Any, boxes: list[Any], *, wrong: bool
 ) -> None:
-    """Something has to be left when the rest is cut off."""
+    """Parts that hang out are cut off, and something has to be left."""
     assert refuses(asked(region, *boxes)) is wrong
 
 
@@ -87,7 +87,7 @@ def test_a_picture_of_unknown_size_is_left_to_the_pipeline() -> None:
 
 
 def test_the_details_say_which_box_and_what_is_looked_at() -> None:
-    """The place of the prompt, the place of the box, and the rectangle it should meet."""
+    """The prompt's index, the box's index, and the rectangle that it should overlap."""
     with pytest.raises(Problem) as refusal:
         source_picture.check_geometry(asked((0, 0, 9.5, 9), (0, 0, 1, 1), (20, 20, 21, 21)), SIZE)
 

@@ -105,7 +105,7 @@ async def test_the_same_key_with_another_request_is_a_conflict(
 async def test_a_key_belongs_to_its_user(
     new_caller: Callable[[], Awaitable[Any]], draw: Draw
 ) -> None:
-    """Another user's key is no oracle: the same key makes each their own task."""
+    """The same key of two users is two tasks, so it reveals nothing of the other's."""
     headers = {"Idempotency-Key": "shared"}
     replies = []
     for _ in range(2):

@@ -67,7 +67,7 @@ async def test_the_ledger_tells_where_credits_went(caller: Any, draw: Draw) -> N
 
 
 async def test_projects_are_kept_by_their_owner(new_caller: Callable[[], Awaitable[Any]]) -> None:
-    """Made, read, renamed, listed, deleted; to anybody else they are not there."""
+    """Made, read, renamed, listed, deleted; for another user they do not exist."""
     me, them = await new_caller(), await new_caller()
     made = await me.ask("POST", "/api/v1/projects", json={"name": "one"})
     path = made.headers["Location"]
@@ -84,7 +84,7 @@ async def test_projects_are_kept_by_their_owner(new_caller: Callable[[], Awaitab
 
 @pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": "x" * 121}, {"name": "a", "id": "b"}])
 async def test_a_bad_project_is_refused(caller: Any, body: dict[str, str]) -> None:
-    """A name has 1 to 120 characters, and there is nothing else to say."""
+    """A name has 1 to 120 characters, and there is no other field."""
     assert (await caller.ask("POST", "/api/v1/projects", json=body)).code == "invalid_request"
 
 

@@ -1,4 +1,4 @@
-"""The API is killed after the database committed and before its caller heard of it."""
+"""The API is killed after the database has committed and before its caller gets the answer."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ SUBMIT = "/rest/v1/rpc/submit_task"
 
 
 class Between:
-    """A proxy in front of Supabase that can keep the answer of a committed submit to itself."""
+    """A proxy in front of Supabase that can hold back the answer of a committed submit."""
 
     def __init__(self, supabase_url: str) -> None:
         self._supabase_url = supabase_url
@@ -28,7 +28,7 @@ class Between:
         self.url = ""
 
     async def pass_on(self, request: web.Request) -> web.Response:
-        """Forward a request; hold a submit's answer for as long as the asker lives."""
+        """Forward a request; hold a submit's answer back for as long as the API lives."""
         headers = {
             name: value
             for name, value in request.headers.items()

@@ -37,7 +37,7 @@ async def test_readiness_names_what_is_missing(start: Callable[..., Any]) -> Non
 
 
 async def test_a_database_that_is_gone_is_a_503(start: Callable[..., Any], caller: Any) -> None:
-    """An outage below is answered as one, in an envelope, and is retryable."""
+    """An outage of the database is a 503 in an envelope, and retryable."""
     gone = start(R2_ENDPOINT="http://127.0.0.1:9")
     headers = {"Authorization": f"Bearer {caller.user.access_token}"}
     body = {"image_url": f"uploads/{caller.user.id}/x.png", "text_prompt": "cat"}
@@ -64,7 +64,7 @@ async def test_metrics_count_operations(nobody: Any, server: Any) -> None:
     ("offered", "taken"), [("abc-123", True), ("x" * 65, False), ("a b", False), ("é", False)]
 )
 async def test_a_request_keeps_its_name(nobody: Any, offered: str, *, taken: bool) -> None:
-    """A decent X-Request-Id comes back; anything else is replaced, so logs cannot be forged."""
+    """A well-formed X-Request-Id comes back; others are replaced, so logs cannot be forged."""
     reply = await nobody.ask("GET", "/health", headers={"X-Request-Id": offered})
 
     assert (reply.envelope["meta"]["request_id"] == offered) is taken
@@ -79,7 +79,7 @@ async def test_a_missing_token_is_named(nobody: Any) -> None:
 
 
 async def test_every_private_route_wants_a_token(nobody: Any) -> None:
-    """No route under /api/ answers a stranger."""
+    """No route under /api/ answers without a token."""
     from api.app import ROUTES
 
     for route in ROUTES:
@@ -110,7 +110,7 @@ async def test_pages_of_any_origin_may_ask(nobody: Any) -> None:
 
 
 async def test_origins_can_be_narrowed(start: Callable[..., Any]) -> None:
-    """With a list of origins only theirs is let, and caches are told that it matters."""
+    """With a list of origins only those are allowed, and caches are told that it matters."""
     server = start(API_CORS_ORIGINS="https://one.example, https://two.example")
     async with aiohttp.ClientSession(base_url=server.url) as http:
         allowed = {}

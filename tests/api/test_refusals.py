@@ -229,7 +229,7 @@ async def test_405_says_what_is_allowed(caller: Any) -> None:
 async def test_another_users_task_is_not_there(
     new_caller: Callable[[], Awaitable[Any]], draw: Callable[..., bytes]
 ) -> None:
-    """A foreign id and an unknown id cannot be told apart, and change nothing."""
+    """Another user's id and an unknown id get the same answer, and change nothing."""
     me, them = await new_caller(), await new_caller()
     task = (await me.submit(await me.upload(draw()))).data["task_id"]
 

@@ -1,4 +1,4 @@
-"""A result cut anew through the public door: no GPU, no queue, nothing charged."""
+"""Other thresholds for a stored result: no GPU, no queue, nothing charged."""
 
 import gzip
 import json
@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from process_table import gone
+from task_queue import until
 from typing_extensions import override
 
 from adapters import objects
@@ -41,7 +42,7 @@ def square(left: int, top: int, side: int, score: float) -> manifest.Candidate:
 
 
 def found(name: str, *candidates: manifest.Candidate) -> Found:
-    """What a prompt found."""
+    """The result of a prompt."""
     return Found(
         id=name, text=name, presence=1, threshold=None, more=False, candidates=tuple(candidates)
     )
@@ -64,7 +65,7 @@ MANIFEST = manifest.Manifest(
 )
 """Cat: two instances and a candidate. Dog: two instances, one nearly where the second cat is."""
 
-CUTS: list[tuple[dict[str, Any], list[int]]] = [
+CASES: list[tuple[dict[str, Any], list[int]]] = [
     ({}, [2, 2]),
     ({"threshold": 0.25}, [3, 2]),
     ({"threshold": 0.65}, [1, 1]),
@@ -85,31 +86,31 @@ async def done(caller: Any, draw: Draw, worker: Any) -> str:
 
 
 def path(task: str) -> str:
-    """Where a result is cut anew."""
+    """The address of a re-threshold."""
     return f"/api/v1/results/{task}/rethreshold"
 
 
-async def cut(caller: Any, task: str, **body: Any) -> Any:
-    """Ask for a cut."""
+async def rethreshold(caller: Any, task: str, **body: Any) -> Any:
+    """Ask for a re-threshold."""
     return await caller.ask("POST", path(task), json=body)
 
 
-async def test_a_result_is_cut_anew(caller: Any, done: str) -> None:
-    """Each option decides anew which candidates are instances; absent ones stay as asked first."""
-    for body, counts in CUTS:
-        reply = await cut(caller, done, **body)
+async def test_each_option_is_applied(caller: Any, done: str) -> None:
+    """Each option decides which candidates are instances; absent ones stay as in the task."""
+    for body, counts in CASES:
+        reply = await rethreshold(caller, done, **body)
         assert reply.status == 200, reply.envelope
         assert reply.data["task_id"] == done
-        anew = manifest.Manifest.model_validate(reply.data["manifest"])
-        assert [len(prompt.instances) for prompt in anew.prompts] == counts, body
+        decided = manifest.Manifest.model_validate(reply.data["manifest"])
+        assert [len(prompt.instances) for prompt in decided.prompts] == counts, body
 
 
-async def test_a_cut_changes_and_costs_nothing(caller: Any, done: str) -> None:
-    """The row, the balance and the ledger are as before, so the next cut starts from the same."""
+async def test_a_rethreshold_changes_and_costs_nothing(caller: Any, done: str) -> None:
+    """Row, balance and ledger are as before, so the next re-threshold starts from the same."""
     before = (await caller.ask("GET", f"/api/v1/results/{done}")).data, await caller.ledger()
 
-    await cut(caller, done, threshold=0.9)
-    again = await cut(caller, done)
+    await rethreshold(caller, done, threshold=0.9)
+    again = await rethreshold(caller, done)
 
     after = (await caller.ask("GET", f"/api/v1/results/{done}")).data, await caller.ledger()
     urls = [name for name in before[0] if name.endswith("_download_url")]
@@ -132,7 +133,7 @@ async def test_what_the_manifest_does_not_hold_is_refused(
     caller: Any, done: str, body: dict[str, Any], word: str
 ) -> None:
     """Below the floor nothing was kept, and no prompt has that name: the reason says so."""
-    reply = await cut(caller, done, **body)
+    reply = await rethreshold(caller, done, **body)
 
     assert (reply.status, reply.code) == (400, "invalid_request")
     assert word in reply.envelope["error"]["details"]["reason"]
@@ -150,10 +151,8 @@ async def test_what_the_manifest_does_not_hold_is_refused(
         (b'{"tiles": 2}', "invalid_request", "tiles"),
     ],
 )
-async def test_a_body_that_is_no_cut_is_refused(
-    caller: Any, raw: bytes, code: str, field: str | None
-) -> None:
-    """Field by field, before anything is read."""
+async def test_a_bad_body_is_refused(caller: Any, raw: bytes, code: str, field: str | None) -> None:
+    """Each wrong field is named, before anything is read."""
     reply = await caller.ask("POST", path(str(uuid4())), data=raw)
 
     assert reply.code == code
@@ -161,12 +160,12 @@ async def test_a_body_that_is_no_cut_is_refused(
         assert [fault["field"] for fault in reply.envelope["error"]["details"]["fields"]] == [field]
 
 
-async def test_a_task_that_is_not_done_has_nothing_to_cut(caller: Any, draw: Draw) -> None:
+async def test_a_task_that_is_not_done_has_no_result(caller: Any, draw: Draw) -> None:
     """409 with the status: first pending, then cancelled."""
     task = (await caller.submit(await caller.upload(draw()))).data["task_id"]
-    waiting = await cut(caller, task)
+    waiting = await rethreshold(caller, task)
     await caller.ask("DELETE", f"/api/v1/tasks/{task}")
-    ended = await cut(caller, task)
+    ended = await rethreshold(caller, task)
 
     assert [(reply.status, reply.code) for reply in (waiting, ended)] == [(409, "not_done")] * 2
     told = [reply.envelope["error"]["details"]["status"] for reply in (waiting, ended)]
@@ -176,29 +175,29 @@ async def test_a_task_that_is_not_done_has_nothing_to_cut(caller: Any, draw: Dra
 async def test_another_users_result_is_not_there(
     new_caller: Callable[[], Awaitable[Any]], nobody: Any, done: str
 ) -> None:
-    """Whoever is not its owner learns nothing of it; without a token nobody gets this far."""
-    stranger = await cut(await new_caller(), done)
-    unknown = await cut(await new_caller(), str(uuid4()))
-    anonymous = await cut(nobody, done)
+    """Another user's result and a missing one get the same answer; without a token it is 401."""
+    stranger = await rethreshold(await new_caller(), done)
+    unknown = await rethreshold(await new_caller(), str(uuid4()))
+    anonymous = await rethreshold(nobody, done)
 
     assert stranger.envelope["error"] == unknown.envelope["error"]
     assert (stranger.code, anonymous.code) == ("not_found", "unauthenticated")
 
 
 async def test_a_manifest_that_is_gone_is_not_found(caller: Any, done: str, worker: Any) -> None:
-    """Between the row and its objects a deletion may come."""
+    """Its objects may be deleted after the row was read."""
     async for page in worker.store.pages(f"results/{caller.user.id}/{done}/"):
         await worker.store.delete_many([item.key for item in page])
 
-    assert (await cut(caller, done)).code == "not_found"
+    assert (await rethreshold(caller, done)).code == "not_found"
 
 
 async def test_a_manifest_that_is_none_is_our_fault(caller: Any, draw: Draw, worker: Any) -> None:
-    """What cannot be read ends one child; the next cut has another."""
+    """What cannot be read ends one child; the next request has another."""
     task = (await caller.submit(await caller.upload(draw()))).data["task_id"]
     await worker.complete(await worker.claim(task), b"no manifest")
 
-    assert [(await cut(caller, task)).code for _ in range(3)] == ["internal"] * 3
+    assert [(await rethreshold(caller, task)).code for _ in range(3)] == ["internal"] * 3
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ async def test_the_answer_is_compressed_for_who_takes_that(
 
 
 class Crowded(objects.ObjectStore):
-    """A store whose manifests are all larger than anybody reads."""
+    """A store whose manifests are all over the limit."""
 
     def __init__(self) -> None:
         """Open nothing."""
@@ -235,7 +234,7 @@ class Crowded(objects.ObjectStore):
 
 @pytest.fixture
 async def rethresholder() -> AsyncIterator[rethresholding.Rethresholder]:
-    """One of its own, with its first child started."""
+    """A pool of its own, with its first child started."""
     async with rethresholding.Rethresholder() as one:
         yield one
 
@@ -243,7 +242,7 @@ async def rethresholder() -> AsyncIterator[rethresholding.Rethresholder]:
 async def test_a_manifest_over_the_limit_is_not_read(
     rethresholder: rethresholding.Rethresholder,
 ) -> None:
-    """Memory is bounded before anything of it is there."""
+    """A manifest over the limit is refused before it takes memory."""
     with pytest.raises(Problem) as refusal:
         await rethresholder.rethreshold(Crowded(), "key", uuid4(), RethresholdRequest())
 
@@ -257,10 +256,12 @@ def environment_of(process: int) -> bytes:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what a child holds")
 async def test_the_child_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What reads a manifest of a rented host has the search path in its environment, no secret."""
+    """The environment of a child that reads manifests holds the search path and no secret."""
     monkeypatch.setenv("R2_SECRET_ACCESS_KEY", "a-secret")
     async with rethresholding.Rethresholder() as one:
         pids = one.pids
+        # The kernel has it only when the program is loaded.
+        await until(lambda: environment_of(pids[0]))
         environ = environment_of(pids[0])
 
     assert b"PATH=" in environ

@@ -1,4 +1,4 @@
-"""A task's way through the public door: submitted, watched, done."""
+"""A task as its user sees it: submitted, watched, done."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ async def test_a_done_task_has_urls_that_work(caller: Any, draw: Draw, worker: A
 
 
 async def test_no_object_key_of_a_result_is_shown(caller: Any, draw: Draw, worker: Any) -> None:
-    """Of all keys only image_url leaves; the lists carry no URL of a result at all."""
+    """The only key in an answer is image_url; the lists carry no URL of a result."""
     task = (await caller.submit(await caller.upload(draw()))).data["task_id"]
     await worker.complete(await worker.claim(task))
 
@@ -102,7 +102,7 @@ async def test_wait_answers_as_soon_as_the_task_is_final(
 
 
 async def test_wait_gives_up_when_its_time_is_up(caller: Any, draw: Draw) -> None:
-    """A task that nobody works on is answered as it is, with 202."""
+    """A task that no worker claims is answered as it is, with 202."""
     body = {"image_url": await caller.upload(draw()), "text_prompt": "cat"}
     started = time.monotonic()
 

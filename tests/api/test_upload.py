@@ -1,4 +1,4 @@
-"""Uploads: what is kept, what is said of it, and what it costs the server."""
+"""Uploads: what is stored, what is answered, and what they cost the server."""
 
 import asyncio
 import hashlib
@@ -46,7 +46,7 @@ FORMATS = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp"}
 async def test_the_very_bytes_are_kept(
     caller: Any, draw: Draw, bucket: Callable[[str], tuple[bytes, str]], format_name: str
 ) -> None:
-    """What was sent lies under its hash, with the type its bytes have, whatever was claimed."""
+    """The bytes are stored under their hash, with the type that they have, whatever was claimed."""
     data = draw(format_name)
 
     reply = await caller.ask(
@@ -82,7 +82,7 @@ async def test_a_form_is_as_good_as_a_raw_body(caller: Any, draw: Draw) -> None:
 async def test_two_users_never_share_an_object(
     new_caller: Callable[[], Awaitable[Any]], draw: Draw
 ) -> None:
-    """The same picture of two users lies twice."""
+    """The same picture of two users is stored twice."""
     assert await (await new_caller()).upload(draw()) != await (await new_caller()).upload(draw())
 
 
@@ -116,7 +116,7 @@ async def test_a_phones_picture_with_a_preview_is_a_jpeg(caller: Any, draw: Draw
 
 
 async def test_of_moving_pictures_the_first_frame_counts(caller: Any) -> None:
-    """An animation is let in as the picture it begins with."""
+    """An animation is taken as its first frame."""
     import io
 
     from PIL import Image
@@ -159,7 +159,7 @@ async def test_the_limit_holds_while_streaming(
 async def test_a_declared_length_over_the_limit_is_refused_unread(
     start: Callable[..., Any], caller: Any
 ) -> None:
-    """Nobody has to send what would not be taken."""
+    """The answer comes before the body is sent."""
     server = start()
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))

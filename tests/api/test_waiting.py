@@ -84,7 +84,7 @@ async def waits(rest: FakeRest) -> AsyncIterator[Waits]:
     """The waits of one process."""
     one = Waits(rest)  # type: ignore[arg-type]
     yield one
-    await one.close()
+    await one.aclose()
 
 
 REQUEST: Any = SimpleNamespace(transport=object())

@@ -1,4 +1,4 @@
-"""What a waiting task tells: its place, how long still, what it lacks, until when it waits."""
+"""What a pending task tells: its position, how long still, what it lacks, until when it waits."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -18,7 +18,7 @@ MUCH = {"memory_mb": 1_000_000}
 
 
 async def test_a_later_task_stands_behind_an_earlier_one(caller: Any, draw: Draw) -> None:
-    """The place counts the tasks in front; a task that ended has none."""
+    """The position counts the tasks in front; a task that ended has none."""
     image_url = await caller.upload(draw())
     tasks = [(await caller.submit(image_url)).data["task_id"] for _ in range(2)]
 
@@ -48,7 +48,7 @@ async def test_an_eta_is_told_where_it_is_known(caller: Any, draw: Draw, worker:
 
 
 async def test_a_task_that_nobody_online_can_do_says_so(caller: Any, draw: Draw) -> None:
-    """It waits, names what it waits for, and promises no time; its price is held meanwhile."""
+    """It waits, says what it waits for, and has no ETA; its price is held meanwhile."""
     image_url = await caller.upload(draw())
 
     reply = await caller.segment(image_url=image_url, needs=MUCH)
@@ -78,7 +78,7 @@ async def test_a_deadline_is_counted_from_the_submission(caller: Any, draw: Draw
 
 
 async def test_a_result_tells_what_was_needed(caller: Any, draw: Draw) -> None:
-    """What was asked for stands there, and the pixels that the upload was seen to have."""
+    """The result has the needs of the request, and the pixels of the upload."""
     image_url = await caller.upload(draw(size=(64, 48)))
     asked = {"memory_mb": 2048, "dtype": "bf16"}
     task = (await caller.segment(image_url=image_url, needs=asked)).data["task_id"]
@@ -91,7 +91,7 @@ async def test_a_result_tells_what_was_needed(caller: Any, draw: Draw) -> None:
 async def test_an_upload_without_its_size_is_taken_too(
     caller: Any, draw: Draw, worker: Any
 ) -> None:
-    """An upload from before sizes were noted asks for no pixels."""
+    """An upload without a noted size needs no pixels."""
     key = f"uploads/{caller.user.id}/{'0' * 64}.png"
     await worker.store.put(key, draw(), "image/png")
 
@@ -120,7 +120,7 @@ async def test_a_turned_picture_has_the_same_pixels(caller: Any, draw: Draw, wor
     [{}, {"width": "4"}, {"width": "x", "height": "4"}, {"width": "-1", "height": "4"}],
 )
 def test_a_size_that_is_none_is_no_size(metadata: dict[str, str]) -> None:
-    """Whatever lies there, a picture is not refused for it."""
+    """A picture is not refused because its size is not noted."""
     assert source_picture.noted_size(metadata) is None
 
 

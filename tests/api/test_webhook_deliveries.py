@@ -1,4 +1,4 @@
-"""Deliveries by REST: what was told, what was answered, and once more."""
+"""Deliveries by REST: what was sent, what was answered, and sending it again."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ Settle = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 def settle(worker: Any) -> Settle:
-    """Send one delivery: claim until it is in hand, and say what the receiver answered."""
+    """Send one delivery: claim it, and say what the receiver answered."""
 
     async def send(delivery_id: str, status: int | None, **answer: Any) -> None:
         """Settle it."""
@@ -148,7 +148,7 @@ async def test_a_redelivery_is_pending_again(caller: Any, webhook: str, settle: 
 async def test_an_unknown_delivery_is_not_there(
     caller: Any, webhook: str, delivery_id: str
 ) -> None:
-    """404, whatever it looks like."""
+    """404, in whatever form the id is."""
     reply = await caller.ask("POST", f"{webhook}/deliveries/{delivery_id}/redeliver")
 
     assert (reply.status, reply.code) == (404, "not_found")

@@ -124,14 +124,14 @@ async def test_a_bad_webhook_is_refused(caller: Any, body: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("body", [{}, {"url": None}, {"url": "http://receiver.example"}])
 async def test_a_change_of_nothing_or_to_nonsense_is_refused(caller: Any, body: Any) -> None:
-    """A PATCH names something, and something that can be."""
+    """A PATCH has at least one field, and each is valid."""
     path = f"{PATH}/{(await make(caller))['id']}"
 
     assert (await caller.ask("PATCH", path, json=body)).code == "invalid_request"
 
 
 async def test_plain_http_is_for_the_same_machine(caller: Any) -> None:
-    """Loopback is taken for development; whether it is sent to is the dispatcher's word."""
+    """Loopback is accepted for development; the dispatcher decides whether it sends there."""
     made = await make(caller, url="http://127.0.0.1:8080/hooks")
 
     assert made["url"] == "http://127.0.0.1:8080/hooks"

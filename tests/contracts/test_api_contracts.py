@@ -18,7 +18,7 @@ SAID = tables_of(PAGE.read_text())
 
 @pytest.mark.parametrize("heading", expected())
 def test_each_table_is_what_the_code_says(heading: str) -> None:
-    """Routes, codes, statuses, limits, topics and every model's fields stand there as they are."""
+    """Routes, codes, statuses, limits, topics and models' fields are on the page as they are."""
     assert SAID[heading] == expected()[heading]
 
 

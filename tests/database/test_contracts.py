@@ -41,8 +41,8 @@ async def test_error_codes_are_equal(operator: Any) -> None:
     assert found == {
         code.value: {
             "retryable": fact.retryable,
-            "fault": fact.fault.value,
-            "refund": fact.refund.value,
+            "fault": fact.fault,
+            "refund": fact.refund,
             "message": fact.message,
         }
         for code, fact in facts.items()

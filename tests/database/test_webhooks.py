@@ -7,7 +7,7 @@ import pydantic
 import pytest
 from database.webhook_calls import add_webhook, deliveries_of, endpoint_row, settle, take
 
-from s3_sam3.contracts import limits, webhook_bodies, webhooks
+from s3_sam3.contracts import limits, webhooks
 
 
 TABLES = ("webhook_endpoints", "webhook_deliveries", "webhook_attempts")
@@ -94,7 +94,7 @@ URLS = [
 async def test_both_sides_judge_urls_alike(owner: Any, refused: Any, url: str) -> None:
     """The API's model and the database take the same addresses."""
     try:
-        webhook_bodies.WebhookRequest(url=url)
+        webhooks.WebhookRequest(url=url)
     except pydantic.ValidationError:
         with refused("PT400", "invalid_request"):
             await add_webhook(owner, url=url)

@@ -26,7 +26,7 @@ from devstack.functions import deno
 DELIVERING = Path(__file__).parents[2] / "supabase/functions/deliver-webhooks"
 
 NAME = "receiver.example"
-"""It has no address anywhere, so who reaches it was told the address."""
+"""It has no address anywhere, so a connection to it used the given address."""
 
 NewUser = Callable[..., Awaitable[testing.SignedUpUser]]
 
@@ -122,14 +122,14 @@ async def test_a_name_is_called_at_the_address_that_was_checked(
 async def test_the_certificate_must_be_the_names(
     tmp_path: Path, certificate: Path, secured: int, host: str
 ) -> None:
-    """Who answers at the address for another name gets nothing."""
+    """A server with a certificate for another name gets nothing."""
     code = POST.replace("HOST", f"{host}:{secured}")
 
     assert await said(tmp_path, code, "127.0.0.1", DENO_CERT=str(certificate)) == "NoTls"
 
 
 async def test_a_strangers_certificate_is_refused(tmp_path: Path, secured: int) -> None:
-    """So it is when nobody trusted vouches for it."""
+    """The same for a certificate that no trusted authority signed."""
     code = POST.replace("HOST", f"{NAME}:{secured}")
 
     assert await said(tmp_path, code, "127.0.0.1") == "NoTls"
@@ -160,7 +160,7 @@ console.log(JSON.stringify(fate.error));
 
 
 async def test_a_name_that_changes_its_address_gains_nothing(tmp_path: Path) -> None:
-    """The name leads to this machine by now; only the address that was checked is tried."""
+    """The name leads to this machine meanwhile; only the checked address is tried."""
     async with counted() as (port, came):
         code = REBIND.replace("PORT", str(port))
         error = await said(tmp_path, code, "127.0.0.1", "localhost")
@@ -191,7 +191,7 @@ console.log(JSON.stringify([fate.status, fate.text, led.status]));
 
 
 async def test_a_redirect_is_an_answer_and_nothing_else(tmp_path: Path) -> None:
-    """It is not followed; as a negative control the platform's own client is led on by it."""
+    """It is not followed; negative control: the platform's own client follows it."""
     asked: list[str] = []
 
     async def take(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What TypeScript spells out is what Python's contracts say."""
+"""The TypeScript contract equals Python's."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def test_result_files_are_the_same(spelled: dict[str, Any]) -> None:
 
 
 def test_errors_are_the_same(spelled: dict[str, Any]) -> None:
-    """A function's codes have the status, hope and sentence of contracts/errors.py."""
+    """A function's codes have the status, retryability and sentence of contracts/errors.py."""
     for code, fact in spelled["ERRORS"].items():
         ours = FACTS[ErrorCode(code)]
 

@@ -85,7 +85,7 @@ async def door(functional: testing.Stack) -> AsyncIterator[rest.Rest]:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """Somebody who takes webhooks."""
+    """A receiver of webhooks."""
     kept = Receiver()
     app = web.Application()
     app.router.add_post("/hook", kept.take)
@@ -104,7 +104,7 @@ async def notify(http: aiohttp.ClientSession, secret: str, body: Any = NEWS) -> 
 async def test_a_database_webhook_reaches_each_listener_signed(
     http: aiohttp.ClientSession, door: rest.Rest, receiver: Receiver
 ) -> None:
-    """Each registered listener gets ids, signed with its own secret; nothing a person wrote."""
+    """Each registered listener gets ids, signed with its own secret, and no user data."""
     name = uuid.uuid4().hex
     secret = await door.rpc("register_wake_target", {"p_name": name, "p_url": receiver.url})
 
@@ -146,7 +146,7 @@ async def test_only_who_knows_the_secret_may_notify(
 
 @pytest.mark.parametrize("body", [[], {"table": "other"}, {"table": "segmentation_results"}])
 async def test_what_is_no_news_of_a_task_is_refused(http: aiohttp.ClientSession, body: Any) -> None:
-    """A webhook on another table is a mistake in the dashboard, and is told so."""
+    """A webhook on another table is a mistake in the dashboard, and the answer says so."""
     assert await notify(http, SHARED_SECRET, body) == 400
 
 
@@ -164,7 +164,7 @@ class Webhook:
         return str(await self.door.rpc("test_webhook", {"p_id": self.id}, self.token))
 
     async def delivery(self, delivery: str) -> dict[str, Any]:
-        """How a delivery stands."""
+        """A delivery's state."""
         row = await self.door.select_one(
             "webhook_deliveries",
             self.token,
@@ -273,7 +273,7 @@ async def test_only_operators_may_deliver(
     deliver: Callable[..., Awaitable[Any]],
     functional: testing.Stack,
 ) -> None:
-    """The database decides by the caller's own token; nothing is sent for others."""
+    """The database decides by the caller's own token; other callers send nothing."""
     await webhook.test()
     answers = [await deliver(key) for key in (functional.anon_key, webhook.token, "nonsense")]
 

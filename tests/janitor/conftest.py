@@ -24,7 +24,7 @@ from janitor.health import State
 async def platform(stack: Stack, db: psycopg.AsyncConnection[Any]) -> AsyncIterator[Platform]:
     """No user, no task, no object, no line in the outbox."""
     async with (
-        Rest(url=stack.url, key=stack.anon_key) as door,
+        Rest(url=stack.url, key=stack.anon_key) as rest,
         Rest(url=stack.url, key=stack.service_key) as service,
         ObjectStore(
             endpoint=stack.r2_endpoint,
@@ -40,7 +40,7 @@ async def platform(stack: Stack, db: psycopg.AsyncConnection[Any]) -> AsyncItera
         yield Platform(
             stack=stack,
             db=db,
-            door=door,
+            rest=rest,
             bucket=bucket,
             database=Database(service, lease_seconds=1),
         )
@@ -89,7 +89,7 @@ async def spawn(environment: Callable[..., dict[str, str]]) -> AsyncIterator[Spa
         async def begin(
             schedule: dict[str, float] | None = None, *arguments: str, **changed: str
         ) -> JanitorProcess:
-            """With a *schedule* it is not quite the product's own program."""
+            """With a *schedule* it is tests/quick_janitor.py."""
             own = ["janitor"]
             program = own if schedule is None else ["tests.quick_janitor", json.dumps(schedule)]
             process = await asyncio.create_subprocess_exec(

@@ -101,7 +101,7 @@ async def test_a_kill_at_any_point_is_made_up_for(
     database_proxy: TcpProxy,
     point: str,
 ) -> None:
-    """After kill -9 amid a user's deletion: the next janitor ends it, and no more."""
+    """After kill -9 during a user's deletion the next janitor finishes it, and no more."""
     await platform.done_task(user)
     await platform.done_task(stranger)
     theirs = await platform.keys(stranger)

@@ -78,7 +78,7 @@ async def test_old_deliveries_go_with_their_attempts(
     platform: Platform, user: SignedUpUser, state: State
 ) -> None:
     """Webhook deliveries that ended 30 days ago go; younger ones and pending ones stay."""
-    made = await platform.door.rpc(
+    made = await platform.rest.rpc(
         "create_webhook",
         {"p_url": "https://example.org", "p_events": ["task.done"]},
         user.access_token,
@@ -112,7 +112,7 @@ async def test_old_deliveries_go_with_their_attempts(
 async def test_a_right_ledger_is_not_reported(
     platform: Platform, user: SignedUpUser, state: State
 ) -> None:
-    """After a task's whole way there is no mismatch."""
+    """After a whole task there is no mismatch."""
     await platform.done_task(user)
 
     await jobs.check_ledger(platform.database, state)

@@ -61,7 +61,7 @@ async def test_a_fault_is_kept_and_forgotten_after_a_good_round(
 
 
 async def test_one_jobs_fault_does_not_end_another() -> None:
-    """While one always fails, another goes on to its end."""
+    """While one always fails, another goes on."""
     stop, state = asyncio.Event(), State()
 
     async def always_fails() -> bool:

@@ -1,4 +1,4 @@
-"""With no listener alive the queue still keeps its promises about time."""
+"""Without a listener late tasks still expire and silent attempts still end."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from janitor.health import State
 
 
 async def status(platform: Platform, task_id: str) -> tuple[Any, Any]:
-    """What the row says of itself."""
+    """Status and error code of a task."""
     (row,) = await platform.rows(
         "select status::text, error_code from segmentation_results where id = %s", task_id
     )

@@ -1,4 +1,4 @@
-"""The sweep takes what no row needs, and nothing else."""
+"""The sweep deletes what no row needs, and nothing else."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -104,7 +104,7 @@ async def test_a_dry_run_deletes_nothing(platform: Platform, user: SignedUpUser)
 async def test_what_is_young_is_left_alone(
     platform: Platform, user: SignedUpUser, how: SweepPlan, gone: int
 ) -> None:
-    """Results and uploads are swept from an age of their own on."""
+    """Results and uploads each have their own least age."""
     await zombie(platform, user)
     await platform.upload(user, "1")
     before = await platform.keys()
@@ -154,7 +154,7 @@ class CallsAllOrphans(Database):
     """A database that calls every key an orphan, as an empty one would."""
 
     def __init__(self) -> None:
-        """Know nobody."""
+        """No connection is needed."""
 
     @override
     async def orphans(self, keys: Sequence[str]) -> set[str]:
@@ -166,7 +166,7 @@ class CallsAllOrphans(Database):
 
 
 async def test_what_is_not_ours_stays_even_if_the_database_is_wrong(platform: Platform) -> None:
-    """The janitor's own check: a key of another shape is not deleted whatever is said of it."""
+    """The janitor's own check: a key of another shape stays, whatever the database says."""
     strange = ["results/readme.txt", "uploads/x/y.png"]
     await write(platform, strange)
 

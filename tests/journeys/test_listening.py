@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,10 @@ from pictures import shapes
 from s3_sam3 import S3Client, signatures
 from s3_sam3.cli import config as kept
 from s3_sam3.contracts.webhooks import TaskEvent
+
+
+#: Headers and bodies of requests.
+Came = list[tuple[dict[str, str], bytes]]
 
 
 @pytest.fixture
@@ -31,14 +35,10 @@ def environment(
     return {**service.environment(folder), "XDG_STATE_HOME": str(tmp_path / "state")}
 
 
-async def test_events_come_to_the_machine_and_can_be_replayed(
-    s3: S3Client,
-    environment: dict[str, str],
-    tmp_path: Path,
-    eventually: Callable[..., Awaitable[None]],
-) -> None:
-    """A task that ends is posted, signed with the printed secret; `s3 replay` repairs a failure."""
-    came: list[tuple[dict[str, str], bytes]] = []
+@pytest.fixture
+async def hook() -> AsyncIterator[tuple[str, Came]]:
+    """The address of a receiver that fails at the first request, and what came to it."""
+    came: Came = []
 
     async def handle(request: web.Request) -> web.Response:
         came.append((dict(request.headers), await request.read()))
@@ -49,8 +49,20 @@ async def test_events_come_to_the_machine_and_can_be_replayed(
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook", came
+    await runner.cleanup()
+
+
+async def test_events_come_to_the_machine_and_can_be_replayed(
+    s3: S3Client,
+    hook: tuple[str, Came],
+    environment: dict[str, str],
+    tmp_path: Path,
+    eventually: Callable[..., Awaitable[None]],
+) -> None:
+    """A task that ends is posted, signed with the printed secret; `s3 replay` repairs a failure."""
+    url, came = hook
     log = tmp_path / "log.ndjson"
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
     listening = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "s3_sam3.cli", "listen", "--forward-to", url, "--record", str(log)),
         env=environment,
@@ -63,7 +75,7 @@ async def test_events_come_to_the_machine_and_can_be_replayed(
         while not (secret := re.search(rb"whsec_\S+", said)):
             said += await listening.stderr.readline()
         task = await s3.submit((await s3.upload(shapes())).image_url, "red circle")
-        await eventually(lambda: len(came) == 1, 30)
+        await eventually(lambda: log.read_bytes().endswith(b"\n"), 30)
     finally:
         listening.terminate()
         await listening.wait()
@@ -87,7 +99,6 @@ async def test_events_come_to_the_machine_and_can_be_replayed(
     for headers, body in came:
         signatures.verify([secret[0].decode()], headers, body, time.time())
     assert came[0][0]["webhook-id"] == came[1][0]["webhook-id"]
-    await runner.cleanup()
 
 
 def test_the_command_is_the_tool(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Shared batches: what fails together is tried in halves, and only who fails alone is blamed."""
+"""Shared batches: what fails together is tried in halves; only one that fails alone is blamed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Masks between the model and their outlines: bounded, off the GPU when it is full, let go."""
+"""Masks that wait for tracing: bounded, moved off a full GPU, dropped when unwanted."""
 
 import subprocess
 import sys
@@ -62,7 +62,7 @@ def test_masks_that_wait_take_no_more_than_their_setting() -> None:
 @pytest.mark.parametrize("mask_bytes", [1, 3 * ROW_BYTES])
 def test_with_little_room_the_answers_are_the_same(mask_bytes: int) -> None:
     """
-    Where the model outlines before it goes on, everything is found that is found with room.
+    Where the model's thread traces before it goes on, it finds the same as with room.
 
     Negative control: its passes are smaller.
     """
@@ -82,9 +82,9 @@ def test_memory_that_runs_out_moves_masks_of_closed_orders_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    A request that the model is done with, and nobody has outlined, leaves the GPU as well.
+    Masks of a request that the model is done with leave the GPU too, if they still wait.
 
-    Negative control: one whose masks are outlined has none to move.
+    Negative control: one whose masks are traced has none to move.
     """
     moved: list[str] = []
 
@@ -94,21 +94,21 @@ def test_memory_that_runs_out_moves_masks_of_closed_orders_too(
 
     monkeypatch.setattr(postprocess, "on_cpu", on_cpu)
     segmenter, detector = wide(2**40)
-    outlined, waits = prepared(segmenter, 1, "outlined"), prepared(segmenter, 2, "waits")
-    for request in (outlined, waits):
+    done, waits = prepared(segmenter, 1, "done"), prepared(segmenter, 2, "waits")
+    for request in (done, waits):
         find(segmenter, request)
-    segmenter.trace(outlined)
+    segmenter.trace(done)
     detector.most = 1
     find(segmenter, prepared(segmenter, 2, "new"))
     assert moved == ["waits0", "waits1"]
 
 
 @pytest.mark.parametrize("end", [OutOfMemory, Withdrawn])
-def test_masks_that_nobody_wants_are_let_go(end: type[PipelineError]) -> None:
+def test_unwanted_masks_are_dropped(end: type[PipelineError]) -> None:
     """
-    Of a request that failed or was abandoned, what waits is dropped, and not outlined.
+    Masks of a request that failed or was abandoned are dropped, not traced.
 
-    Negative control: one that is wanted is outlined.
+    Negative control: those of one that is wanted are traced.
     """
     segmenter, _ = wide(2**40)
     gone, stays = prepared(segmenter, 17), prepared(segmenter, 1)
@@ -172,7 +172,7 @@ def kept(rows: int = 1) -> Kept:
 
 
 def nothing(one: Kept) -> TracedView:
-    """Outline nothing."""
+    """Trace nothing."""
     return TracedView(
         id=one.id,
         text=one.text,
@@ -212,7 +212,7 @@ def test_the_model_waits_for_those_who_are_at_the_last_masks() -> None:
     model.join()
 
 
-def test_masks_are_outlined_once_whoever_asks() -> None:
+def test_masks_are_traced_once_by_any_thread() -> None:
     """A helper, the model and the one who wants the result: one of them does it."""
     room, done = ContourQueue(0), []
 
@@ -230,8 +230,8 @@ def test_masks_are_outlined_once_whoever_asks() -> None:
     assert (len(done), room.bytes) == (1, 0)
 
 
-def test_an_outline_that_fails_gives_its_room_back_and_says_so_once_asked() -> None:
-    """Whoever outlined it goes on; whoever wants the result hears what was wrong, in our words."""
+def test_tracing_that_fails_frees_its_room_and_raises_at_the_result() -> None:
+    """The thread that traced goes on; the one that wants the result gets a pipeline error."""
     room = ContourQueue(0)
 
     def work(_: Kept) -> TracedView:

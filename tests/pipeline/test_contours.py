@@ -1,4 +1,4 @@
-"""Outlines equal upsampled masks, wherever they lie, and take little memory and few steps."""
+"""Traced masks equal upsampled ones, in any view, and take little memory and few steps."""
 
 from itertools import product
 
@@ -53,7 +53,7 @@ SIDES = [1, 2, 7, 30, 31, 100, 333]
 
 
 @pytest.mark.parametrize(("width", "height"), list(product(SIDES, SIDES)))
-def test_outlines_are_the_upsampled_masks(width: int, height: int) -> None:
+def test_traced_masks_are_the_upsampled_masks(width: int, height: int) -> None:
     """Run lengths and areas are equal, for pictures smaller and larger than the mask."""
     logits = noise(3, 30, 30, seed=width * height)
     assert ours(logits, whole(width, height)) == plain(logits, whole(width, height), 0.5)
@@ -67,7 +67,7 @@ def test_the_comparison_sees_a_wrong_threshold() -> None:
 
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.93])
 @pytest.mark.parametrize("view", [View(0, 0, 90, 80), View(13, 7, 90, 80), View(110, 40, 90, 80)])
-def test_a_view_is_outlined_in_its_place(view: View, cut: float) -> None:
+def test_a_views_masks_are_traced_in_its_place(view: View, cut: float) -> None:
     """Also at the picture's ends, where runs go from one column to the next."""
     logits, canvas = noise(4, 20, 24) + 1, Canvas(200, 120, view)
     assert ours(logits, canvas, cut) == plain(logits, canvas, cut)
@@ -82,7 +82,7 @@ def test_full_and_empty_masks_are_one_run() -> None:
     assert rle.flips(empty).tolist() == []
 
 
-def test_no_masks_are_no_outlines() -> None:
+def test_no_masks_give_no_run_lengths() -> None:
     """Nothing found, nothing done."""
     assert ours(noise(0, 9, 9), whole(50, 40)) == []
 
@@ -94,7 +94,7 @@ def test_chunks_change_nothing(chunk: int) -> None:
     assert ours(logits, whole(300, 200), chunk=chunk) == ours(logits, whole(300, 200))
 
 
-def test_outlines_of_a_smooth_mask_are_found_without_looking_at_its_pixels() -> None:
+def test_a_smooth_mask_is_traced_without_looking_at_its_pixels() -> None:
     """
     A disc on 4032 x 4032 pixels is decided at a few thousand places.
 
@@ -123,7 +123,7 @@ class Crowded(module._Edges):
 
 
 def test_without_room_masks_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven masks where two fit: halves, then halves of these, and the same outlines."""
+    """Seven masks where two fit: halves, then halves of these, and the same run lengths."""
     logits, canvas = noise(7, 20, 20), whole(60, 50)
     expected = ours(logits, canvas)
     monkeypatch.setattr(module, "_Edges", Crowded)

@@ -1,4 +1,4 @@
-"""One thread in front of the model: oldest first, together, and nobody's end is another's."""
+"""The model's one thread: oldest first, in shared batches, and one request's end is its own."""
 
 import asyncio
 import threading

@@ -105,11 +105,11 @@ def test_the_figures_tell_hits_misses_and_bytes() -> None:
 
 
 def test_what_is_forgotten_is_gone() -> None:
-    """After `clear` nothing is there, and no byte is counted."""
+    """On a CPU `make_room` leaves nothing, and no byte is counted."""
     kept = memory(1, 1)
     kept.put(b"0", features(0))
     kept.put(b"1", features(1))
-    kept.clear()
+    kept.make_room()
     assert len(kept) == 0
     assert (kept._gpu.currsize, kept._host.currsize) == (0, 0)
 
@@ -186,7 +186,7 @@ def test_what_comes_off_the_gpu_is_what_lay_there(
 
 def test_memory_that_runs_out_takes_from_the_device_alone(pinned: Pinned) -> None:
     """
-    What lies beside a GPU stays: to forget it would free nothing there.
+    Entries on the host stay: forgetting them would free nothing on the GPU.
 
     Negative control: on a CPU, where it is the same memory, it is forgotten.
     """

@@ -45,14 +45,16 @@ def served(checkpoint: Path, cache: Path, **bounds: int) -> Iterator[tuple[str, 
     started = command(decoders=DECODERS, side_threads=4, **bounds)
     with subprocess.Popen(started, env=environ, stderr=subprocess.PIPE, text=True) as process:
         log = Log(process)
-        log.line("setup_done")
-        yield log.line("pipeline_listening")["url"], process.pid
-        process.terminate()
+        try:
+            log.line("setup_done")
+            yield log.line("pipeline_listening")["url"], process.pid
+        finally:
+            process.terminate()
 
 
 async def ask(session: aiohttp.ClientSession, url: str, data: bytes) -> int:
     """Have a picture drawn; the status."""
-    # A random model finds noise; to outline that is no matter of pictures.
+    # A random model finds noise; tracing it would take memory of its own.
     request = contract.PredictRequest(
         prompts=(Prompt(text="nothing", threshold=1),), options=SegmentOptions(floor=1)
     )

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from meta_layout import to_meta
 
-from ai.weights.to_meta import to_meta
 from pipeline.errors import WeightsUnavailable
 from pipeline.model import meta_checkpoint, weights
 

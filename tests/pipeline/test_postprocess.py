@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ def test_chunks_change_nothing() -> None:
 
 
 def test_a_view_is_a_picture_of_its_own_in_its_place() -> None:
-    """In a view masks and boxes are those of a picture of its size, moved to where it lies."""
+    """In a view masks and boxes are those of a picture of its size, moved to its place."""
     raw, view = outputs(12), View(40, 30, 200, 120)
     alone = ours(raw, (120, 200))
     placed = ours(raw, (300, 500), view=view)
@@ -150,7 +151,7 @@ def test_an_object_that_two_views_show_is_one() -> None:
     raw, whole = outputs(6), View(0, 0, 300, 200)
     options = SegmentOptions()
     twice = (kept(raw, whole, options), kept(raw, whole, options))
-    size = {"width": 300, "height": 200, "options": options, "chunk_bytes": CHUNK}
+    size: dict[str, Any] = {"width": 300, "height": 200, "options": options, "chunk_bytes": CHUNK}
     [merged] = postprocess.trace((twice,), **size)
     first, second = postprocess.trace((twice[:1], twice[1:]), **size)
     assert merged.instances == first.instances
@@ -252,7 +253,7 @@ def test_labels_run_over_all_prompts() -> None:
     assert labels == list(range(1, len(labels) + 1))
 
 
-def test_extreme_pictures_are_outlined() -> None:
+def test_masks_of_extreme_pictures_are_traced() -> None:
     """A single pixel and a single line have masks of their own size."""
     for width, height in ((1, 1), (3000, 1), (1, 3000)):
         result = ours(outputs(2), (height, width))

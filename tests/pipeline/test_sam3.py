@@ -1,4 +1,4 @@
-"""The real classes, with random weights: sharing, batching, limits, and what happens on failure."""
+"""The real classes with random weights: shared passes, batches, limits, failures."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -179,7 +179,7 @@ def test_torchs_errors_are_told_apart(
         look(segmenter, picture, Prompt(text="a"))
 
 
-def test_outlining_survives_a_full_gpu(segmenter: Sam3Segmenter, picture: Image.Image) -> None:
+def test_tracing_survives_a_full_gpu(segmenter: Sam3Segmenter, picture: Image.Image) -> None:
     """Found masks are dropped nowhere: the three steps hand over what the model gave."""
     request = segmenter.prepare(picture, (Prompt(text="a"),), EVERYTHING, RequestContext())
     find(segmenter, request)

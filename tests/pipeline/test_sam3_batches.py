@@ -1,4 +1,4 @@
-"""Requests that share SAM3's passes: the same answers, fewer passes, nobody else's failures."""
+"""Requests that share SAM3's passes: the same answers, fewer passes, failures of their own only."""
 
 from typing import Any
 

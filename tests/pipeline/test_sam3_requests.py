@@ -63,7 +63,7 @@ def test_pictures_that_take_turns_are_forgotten_between(
 def test_what_was_seen_for_one_user_is_not_used_for_another(
     segmenter: Sam3Segmenter, picture: Image.Image
 ) -> None:
-    """Whoever sends a picture learns nothing, not even by the clock, of who else sent it."""
+    """Users learn nothing about what others sent, not even from the time it takes."""
     seen = passes(segmenter, "vision_encoder")
     for scope in ("anna", "ben", ""):
         ask_for(segmenter, picture, RequestContext(scope=scope), "a")

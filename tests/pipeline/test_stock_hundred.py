@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.pipeline import equality, models
-from bench.pipeline.equality import Asked
+from bench.pipeline.equality import RandomRequest
 from bench.pipeline.plain import Plain
 
 
@@ -21,12 +21,12 @@ def loaded(checkpoint: Path) -> models.Loaded:
 
 
 @pytest.fixture(scope="module")
-def asked() -> list[Asked]:
+def asked() -> list[RandomRequest]:
     """Always the same ones, so that a failure can be looked at."""
     return equality.random_requests(PICTURES)
 
 
-def test_the_random_requests_are_of_every_kind(asked: list[Asked]) -> None:
+def test_the_random_requests_are_of_every_kind(asked: list[RandomRequest]) -> None:
     """Texts, boxes to find and to leave out, and texts with either: or less is proven below."""
     kinds = [equality.kind(prompt) for one in asked for prompt in one.prompts]
     for kind in ("text", "positive", "negative", "text and positive", "text and negative"):
@@ -37,7 +37,7 @@ def test_the_random_requests_are_of_every_kind(asked: list[Asked]) -> None:
 
 @pytest.mark.parametrize("chunk_bytes", [2**28, 1], ids=["at once", "in the smallest chunks"])
 def test_batched_shared_and_remembered_masks_are_the_stock_ones(
-    loaded: models.Loaded, asked: list[Asked], chunk_bytes: int
+    loaded: models.Loaded, asked: list[RandomRequest], chunk_bytes: int
 ) -> None:
     """
     Each request shares batches with three others, and is asked twice.
@@ -56,7 +56,9 @@ def test_batched_shared_and_remembered_masks_are_the_stock_ones(
     assert ours.figures["heads_rows_total"] > 1.5 * ours.figures["heads_passes_total"]
 
 
-def test_another_model_fails_the_comparison(loaded: models.Loaded, asked: list[Asked]) -> None:
+def test_another_model_fails_the_comparison(
+    loaded: models.Loaded, asked: list[RandomRequest]
+) -> None:
     """Negative control: heads changed by a hundredth give masks that do not pass for equal."""
     other = copy.deepcopy(loaded.model)
     with torch.no_grad():

@@ -61,7 +61,7 @@ def said(error: Exception) -> type[PipelineError]:
 
 @pytest.mark.parametrize("who", FULL)
 def test_memory_that_ran_out_is_known_by_each_of_its_names(who: str) -> None:
-    """Whoever had none left, the request is out of memory; the process lives."""
+    """Where any library ran out, the request is out of memory, and the process lives."""
     assert said(FULL[who]) is OutOfMemory
 
 
@@ -80,9 +80,11 @@ def test_what_torch_says_on_this_machine_is_known() -> None:
 
 
 @pytest.mark.parametrize("who", FULL)
-def test_masks_are_halved_whoever_had_no_memory(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_are_halved_when_any_library_has_no_memory(
+    who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    ContourTrace four masks where one fits gives the outlines of one by one.
+    Tracing four masks where one fits gives the run lengths of one by one.
 
     Negative control: any other error is not tried again.
     """

@@ -45,7 +45,7 @@ async def test_changes_reach_those_who_may_read_the_row(
     """A change of A's row is told to exactly those whom the matrix lets select it."""
     heard = await listen(sockets, table)
     row = accounts.row_of(table, database)
-    # Realtime keeps a table's order, so whoever hears B's later row has had A's chance.
+    # Realtime keeps a table's order: a role that hears B's later row would have heard A's.
     await asyncio.wait_for(heard.arrival(Role.OWNER, row), WAIT_SECONDS)
     await heard.settle(accounts, sockets)
 

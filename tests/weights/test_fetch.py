@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from fake_hub import GOOD, UNAPPROVED, FakeHub, fake_hub
+from meta_layout import to_meta
+from safetensors.torch import load_file
 from weights_command import s3_weights
 
 from ai.weights.__main__ import main
@@ -84,14 +87,14 @@ def test_without_weights_nothing_is_fetched(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_metas_file_is_fetched_and_converted(saved: Path, tmp_path: Path) -> None:
+def test_metas_file_is_fetched_alone(saved: Path, tmp_path: Path) -> None:
     """
-    `--meta` brings what `convert` reads, the tokenizer included, and no other weights.
+    `--meta` brings Meta's file and the tokenizer, and no other weights.
 
     The token is that of the hub's login, which no variable names.
     """
     source = Path(shutil.copytree(saved, tmp_path / "hub"))
-    assert main(["convert", str(saved), str(source / "sam3.pt")]) == 0
+    torch.save(to_meta(load_file(saved / "model.safetensors")), source / "sam3.pt")
     login = tmp_path / "login"
     login.write_text(GOOD)
     with fake_hub(FakeHub(repository="facebook/sam3", folder=source)) as hub:
@@ -103,8 +106,7 @@ def test_metas_file_is_fetched_and_converted(saved: Path, tmp_path: Path) -> Non
         )
     assert done.returncode == 0, done.stderr
     assert not list((tmp_path / "meta").glob("*.safetensors"))
-    assert main(["convert", str(tmp_path / "meta"), str(tmp_path / "back")]) == 0
-    assert main(["verify", str(tmp_path / "back")]) == 0
+    assert main(["verify", str(tmp_path / "meta")]) == 0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from random_sam3_lite_text import save_lite_text
 from safetensors.torch import load_file, save_file
 
-from ai.weights import sums
+from ai.weights import verify
 from ai.weights.__main__ import main
 from ai.weights.verify import faults
 
@@ -30,7 +30,7 @@ def test_whole_weights_pass(
 ) -> None:
     """Exit code 0; `--note` writes what the next look holds the files against."""
     assert main(["verify", str(folder), "--note"]) == 0
-    assert "held against nothing" in capsys.readouterr().out
+    assert "nothing to compare with" in capsys.readouterr().out
     assert main(["verify", str(folder)]) == 0
     assert "as SHA256SUMS says" in capsys.readouterr().out
     assert list(faults(save_lite_text(tmp_path / "lite"))) == []
@@ -40,16 +40,16 @@ def test_one_byte_flipped_is_seen(folder: Path, capsys: pytest.CaptureFixture[st
     """
     Deep inside the numbers, where no reader notices.
 
-    Without a digest to hold it against nobody can tell, and nothing is claimed.
+    Without a digest to compare with, no fault is claimed.
     """
     path = folder / "model.safetensors"
-    sums.write(folder, {path.name: sums.digest(path)})
+    verify.note(folder, {path.name: verify.digest(path)})
     content = bytearray(path.read_bytes())
     content[-1000] ^= 1
     path.write_bytes(content)
     assert main(["verify", str(folder)]) == 1
     assert "changed or damaged" in capsys.readouterr().out
-    (folder / sums.FILE).unlink()
+    (folder / verify.SUMS_FILE).unlink()
     assert list(faults(folder)) == []
 
 
@@ -101,29 +101,3 @@ def test_a_tokenizer_of_another_model_is_seen(folder: Path) -> None:
     assert [fault for fault in faults(folder) if "tokenizer cannot be read" in fault]
     (folder / "tokenizer.json").unlink()
     assert [fault for fault in faults(folder) if "holds no tokenizer" in fault]
-
-
-def test_info_tells_the_facts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As a table and as JSON; nothing is loaded for it."""
-    assert main(["info", str(folder), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["model_type"] == "sam3"
-    assert told["parameters"] == sum(
-        one.numel() for one in load_file(folder / "model.safetensors").values()
-    )
-    assert told["dtype"] == "float32"
-    assert told["revision"] == sums.digest(folder / "model.safetensors")[:12]
-    assert "SAM License" in told["licence"]
-    assert told["picture_side"] == 112
-    assert main(["info", str(folder)]) == 0
-    assert f"{told['parameters']:,}" in capsys.readouterr().out
-
-
-def test_info_of_nothing_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Exit code 1 and what to do."""
-    assert main(["info", str(tmp_path / "nowhere")]) == 1
-    told = capsys.readouterr().err
-    assert "nowhere does not exist" in told
-    assert "SAM3_WEIGHTS_PATH" not in told

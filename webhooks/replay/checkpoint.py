@@ -22,7 +22,6 @@ from webhooks.replay import UsageError
 
 
 VERSION: Final = 1
-_SUFFIX: Final = ".ndjson"
 
 
 class Checkpoint:
@@ -77,10 +76,7 @@ class Checkpoint:
 
 
 def path_of(folder: Path, run: str) -> Path:
-    """The file of a run, or *run* itself if it is a path."""
-    if os.sep in run or run.endswith(_SUFFIX):
-        return Path(run)
-    return folder / f"{run}{_SUFFIX}"
+    return folder / f"{run}.ndjson"
 
 
 def new_run() -> str:

@@ -19,7 +19,7 @@ from s3_sam3.recordings import REDACTED
 from webhooks.replay import UsageError, database
 from webhooks.replay.checkpoint import Checkpoint
 from webhooks.replay.options import OUTBOX, Options
-from webhooks.replay.selection import Exclusion, Selection, checked, exclude, named
+from webhooks.replay.selection import Exclusion, Selection, checked, exclude
 from webhooks.replay.sending import Signer
 from webhooks.replay.sends import Faults, Send, task_queues
 
@@ -120,14 +120,14 @@ class Job:
 
     def url_of(self, send: Send) -> URL:
         if self.options.target:
-            return checked(self.options.target, self.options.target_allow)
+            return checked(self.options.target, self.options.target_allow, typed=True)
         if send.message.url is None:
             msg = f"Nobody knows where {send.message.id} was sent. Give --target."
             raise UsageError(msg)
         if REDACTED in send.message.url:
             msg = f"The URL of {send.message.id} was recorded without its secrets. Give --target."
             raise UsageError(msg)
-        return named(send.message.url, self.options.target_allow)
+        return checked(send.message.url, self.options.target_allow, typed=False)
 
     @property
     def plan(self) -> Plan:
@@ -155,11 +155,13 @@ async def prepare(options: Options, run: str, before: Checkpoint | None) -> Job:
     selection = options.selection if before is None else Selection(ids=before.ids)
     signer = signer_of(options, run)
     async with contextlib.AsyncExitStack() as stack:
-        rest = await _database(stack) if options.from_database else None
+        rest = None
+        if options.from_database:
+            rest = await stack.enter_async_context(database.connected())
         found = await _read(options, rest, selection)
         selected = dataclasses.replace(selection, limit=None).of(found)
         if rest is None and not options.target and _needs_endpoints(signer, selected):
-            rest = await _database(stack)
+            rest = await stack.enter_async_context(database.connected())
             selected = await database.with_endpoints(rest, selected)
         messages, excluded = _excluded(options, selected)
         messages = messages[: selection.limit]
@@ -206,10 +208,6 @@ def signer_of(options: Options, run: str) -> Signer:
         otherwise=otherwise or None,
         extra_headers=options.headers,
     )
-
-
-async def _database(stack: contextlib.AsyncExitStack) -> Rest:
-    return await stack.enter_async_context(database.connected())
 
 
 async def _read(options: Options, rest: Rest | None, selection: Selection) -> list[Message]:

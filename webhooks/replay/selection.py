@@ -100,24 +100,20 @@ class Exclusion(StrEnum):
     """Its endpoint's URL is an address of this machine or its network."""
 
 
-def checked(url: str, allowed: Collection[str]) -> URL:
+def checked(url: str, allowed: Collection[str], *, typed: bool) -> URL:
     """
-    The operator's own *url*, if it is on this machine or its host is in *allowed*.
+    *url*, if its host is in *allowed*, or is this machine and the operator *typed* it.
 
     Raises: UsageError, also for no http URL, or one with a password in it.
     """
-    if is_this_machine(http_url(url).host or ""):
-        return http_url(url)
-    return named(url, allowed)
-
-
-def named(url: str, allowed: Collection[str]) -> URL:
-    """A message's own *url*, if its host is in *allowed*; as `checked`, without its exception."""
     target = http_url(url)
     host = target.host or ""
-    if is_named(host, allowed):
+    if is_named(host, allowed) or (typed and is_this_machine(host)):
         return target
-    msg = f"{host} is not allowed. To allow it: --target-allow {host}."
+    if typed:
+        msg = f"{host} is not this machine. To allow it: --target-allow {host}."
+    else:
+        msg = f"A message's own URL leads to {host}. Give --target-allow {host}, or --target."
     raise UsageError(msg)
 
 

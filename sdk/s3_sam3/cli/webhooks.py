@@ -14,7 +14,7 @@ from rich.table import Table
 
 from s3_sam3 import listening, signatures
 from s3_sam3.cli import config, show
-from s3_sam3.contracts import limits, webhook_bodies, webhooks
+from s3_sam3.contracts import limits, webhooks
 from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEvent
 from s3_sam3.recordings import Recording, RecordingError
 
@@ -108,7 +108,7 @@ def redeliver(
         show.out.print(queued.delivery_id)
 
 
-def _webhooks(items: tuple[webhook_bodies.Webhook, ...]) -> Table:
+def _webhooks(items: tuple[webhooks.Webhook, ...]) -> Table:
     table = Table()
     for column in ("id", "url", "events", "state", "age"):
         table.add_column(column, no_wrap=column == "id")
@@ -120,13 +120,13 @@ def _webhooks(items: tuple[webhook_bodies.Webhook, ...]) -> Table:
     return table
 
 
-def _state(webhook: webhook_bodies.Webhook) -> str:
+def _state(webhook: webhooks.Webhook) -> str:
     if not webhook.enabled:
         return f"off ({webhook.disabled_reason or 'owner'})"
     return f"on, {webhook.failures} failures" if webhook.failures else "on"
 
 
-def _deliveries(items: tuple[webhook_bodies.Delivery, ...]) -> Table:
+def _deliveries(items: tuple[webhooks.Delivery, ...]) -> Table:
     table = Table()
     for column in ("id", "event", "status", "attempts", "last answer", "age"):
         table.add_column(column, no_wrap=column == "id")
@@ -143,7 +143,7 @@ def _deliveries(items: tuple[webhook_bodies.Delivery, ...]) -> Table:
     return table
 
 
-def _answer(attempt: webhook_bodies.DeliveryAttempt) -> str:
+def _answer(attempt: webhooks.DeliveryAttempt) -> str:
     if attempt.status_code is None:
         return f"none: {attempt.error or 'no reason given'}"
     return f"{attempt.status_code} in {attempt.latency_ms} ms"

@@ -1,7 +1,7 @@
-"""The public bodies: what the API takes and answers, shared with the SDK."""
+"""The public bodies of requests and answers, shared with the SDK."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,16 +13,47 @@ from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.contracts.tasks import MediaKind, TaskStatus, UsageAction, UserTier
 
 
-class _Answer(BaseModel):
-    # Unknown fields are ignored, so that an old client reads a newer server.
-    model_config = ConfigDict(frozen=True, from_attributes=True)
+Data = TypeVar("Data")
 
 
-class _Request(BaseModel):
+class Answer(BaseModel):
+    """What the API sends. Unknown fields are ignored: an old client can read a newer server."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Request(BaseModel):
+    """What a client sends. Unknown fields are refused, so a misspelt one is noticed."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Upload(_Answer):
+class ErrorBody(Answer):
+    """What went wrong, for a program (`code`) and for a person (`message`)."""
+
+    code: ErrorCode
+    message: str
+    details: dict[str, Any] | None = None
+    retryable: bool
+
+
+class Meta(Answer):
+    """What every answer carries; quote `request_id` when you report a fault."""
+
+    request_id: str
+    timestamp: datetime
+
+
+class Envelope(Answer, Generic[Data]):
+    """`success` decides which of `data` and `error` is there."""
+
+    success: bool
+    data: Data | None = None
+    error: ErrorBody | None = None
+    meta: Meta = Field(description="Who answered, when.")
+
+
+class Upload(Answer):
     """An uploaded picture."""
 
     image_url: str = Field(description="The object's key; give it to `POST /api/v1/segment`.")
@@ -34,8 +65,8 @@ class Upload(_Answer):
     sha256: str
 
 
-class Needs(_Request):
-    """What a machine must have to be given the task; nothing asked for: any machine."""
+class Needs(Request):
+    """What a machine must have to be given the task; by default nothing."""
 
     # A model_* name is a plain field here, not pydantic's namespace.
     model_config = ConfigDict(protected_namespaces=())
@@ -58,7 +89,7 @@ class Needs(_Request):
 
 
 class TaskNeeds(Needs):
-    """What was asked for, and what the service found out itself."""
+    """The needs of the request, and what the service found out itself."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -76,7 +107,7 @@ class SegmentRequest(SegmentOptions):
         default=None,
         ge=1,
         le=limits.MAX_DEADLINE_SECONDS,
-        description="Not begun after so long: `cancelled` with `expired`, nothing charged.",
+        description="Not begun after that: `cancelled` with `expired`, nothing charged.",
     )
     needs: Needs | None = None
 
@@ -92,15 +123,15 @@ class SegmentRequest(SegmentOptions):
 
     @property
     def all_prompts(self) -> tuple[Prompt, ...]:
-        """The prompts, whichever form they came in."""
+        """The prompts in their long form."""
         return self.prompts or (Prompt(text=self.text_prompt),)
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class RethresholdRequest(_Request):
-    """How to cut a result anew, without the model; what is absent stays as it was asked first."""
+class RethresholdRequest(Request):
+    """Other thresholds for a stored result. An absent field keeps the value of the task."""
 
     threshold: float | None = Field(
         default=None, ge=0, le=1, description="Lowest score kept; at least the task's `floor`."
@@ -114,18 +145,18 @@ class RethresholdRequest(_Request):
     max_instances: int | None = Field(default=None, ge=1, le=limits.MAX_INSTANCES_TILED)
     min_area: int | None = Field(default=None, ge=0, le=limits.MAX_IMAGE_PIXELS)
     nms: float | None = Field(
-        default=None, gt=0, le=1, description="As in `SegmentOptions`; absent: as asked first."
+        default=None, gt=0, le=1, description="As in `SegmentOptions`; absent: as in the task."
     )
 
 
-class Rethresholded(_Answer):
-    """A result cut anew. The stored one stays as it is."""
+class Rethresholded(Answer):
+    """A result under other thresholds. The stored one stays as it is."""
 
     task_id: UUID
     manifest: Manifest
 
 
-class TaskError(_Answer):
+class TaskError(Answer):
     """Why a task failed, expired or waits."""
 
     code: ErrorCode
@@ -133,7 +164,7 @@ class TaskError(_Answer):
     retryable: bool
 
 
-class Task(_Answer):
+class Task(Answer):
     """A task's state."""
 
     task_id: UUID
@@ -141,18 +172,18 @@ class Task(_Answer):
     progress: float = Field(ge=0, le=1)
     queue_position: int | None = Field(
         default=None,
-        description="Tasks in front of it while pending, counted up to 1,000; 0 is next.",
+        description="While pending: tasks in front of it, counted up to 1,000; 0 is next.",
     )
     eta_seconds: int | None = Field(
         default=None,
-        description="About so long until it ends, while pending; null: nobody can say.",
+        description="While pending: about how long until it ends; null: not known.",
     )
     blocked_by: TaskError | None = Field(
-        default=None, description="Why it cannot be started now; it waits for that to pass."
+        default=None, description="While pending: why no machine can start it now."
     )
-    credits: int = Field(description="Its price: credits held for it until it is final.")
+    credits: int = Field(description="Its price, held until it is final.")
     credits_charged: int | None = Field(
-        default=None, description="Credits kept when it became final; the rest came back."
+        default=None, description="Credits that it cost in the end; the rest came back."
     )
     attempt_count: int
     error: TaskError | None = Field(
@@ -160,14 +191,14 @@ class Task(_Answer):
     )
     created_at: datetime
     expires_at: datetime | None = Field(
-        default=None, description="Still waiting by then: cancelled, nothing charged."
+        default=None, description="Still pending by then: `cancelled`, nothing charged."
     )
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
 
 class Result(Task):
-    """A task with what was asked and, when `done`, where the masks are."""
+    """A task with its request and, when `done`, what was found."""
 
     project_id: UUID | None = None
     image_url: str
@@ -190,7 +221,7 @@ class ResultDetail(Result):
     overlay_download_url: str | None = None
 
 
-class ResultPage(_Answer):
+class ResultPage(Answer):
     """A page of results, newest first."""
 
     items: tuple[Result, ...]
@@ -199,13 +230,13 @@ class ResultPage(_Answer):
     )
 
 
-class ProjectRequest(_Request):
+class ProjectRequest(Request):
     """A project's name."""
 
     name: str = Field(min_length=1, max_length=120)
 
 
-class Project(_Answer):
+class Project(Answer):
     """A folder for results."""
 
     id: UUID
@@ -214,39 +245,41 @@ class Project(_Answer):
     updated_at: datetime
 
 
-class ProjectList(_Answer):
+class ProjectList(Answer):
     """All projects of the caller, newest first."""
 
     items: tuple[Project, ...]
 
 
-class Me(_Answer):
-    """Who is asking, and what they have."""
+class Me(Answer):
+    """The caller, with tier and credits."""
 
     user_id: UUID
     email: str | None = None
     tier: UserTier
-    credits: int = Field(description="Free to spend; credits on hold are not in it.")
+    credits: int = Field(description="Free to spend, without those on hold.")
 
 
-class UsageEntry(_Answer):
+class UsageEntry(Answer):
     """One row of the credit ledger."""
 
     id: int
     action: UsageAction
-    credits_used: int = Field(description="Never negative; the action says which way they go.")
+    credits_used: int = Field(
+        description="Never negative; the action says whether they come or go."
+    )
     result_id: UUID | None = None
     created_at: datetime
 
 
-class UsagePage(_Answer):
+class UsagePage(Answer):
     """A page of the ledger, newest first."""
 
     items: tuple[UsageEntry, ...]
     next_cursor: str | None = None
 
 
-class Deleted(_Answer):
+class Deleted(Answer):
     """What was deleted."""
 
     id: UUID

@@ -1,22 +1,19 @@
 """
 Every error code of S3: whose fault it is, whether to try again, what it costs, what to tell.
 
-A code is part of the contract: it never changes its meaning. "May it be retried?" is a fact of the
-code, not a decision of whoever catches it. The task codes stand in Postgres too
-(`segmentation.error_codes`), and a test keeps the two equal.
+A code never changes its meaning. Whether it may be retried is a fact of the code, never decided
+where it is caught. The codes of tasks stand in Postgres too (`segmentation.error_codes`), and a
+test keeps the two equal.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
-
-
-_FIRST_OF_OURS: Final = 500
-"""HTTP statuses from here on say that the server is at fault."""
+from http import HTTPStatus
+from typing import Final, Literal
 
 
 class ErrorCode(StrEnum):
-    """The spelling of an error on the wire."""
+    """The spelling of an error in JSON."""
 
     # A request that could not be taken.
     UNAUTHENTICATED = "unauthenticated"
@@ -54,21 +51,6 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-class Fault(StrEnum):
-    """Who has to do something about an error."""
-
-    USER = "user"
-    OURS = "ours"
-
-
-class Refund(StrEnum):
-    """What of a task's hold is given back when the task ends with a code."""
-
-    ALL = "all"
-    UNCOMPUTED = "uncomputed"
-    """All but what was computed already."""
-
-
 @dataclass(frozen=True, slots=True)
 class ErrorFact:
     """What is always true of one code."""
@@ -83,14 +65,14 @@ class ErrorFact:
     """Whether a task's row may carry it (then it stands in `segmentation.error_codes` too)."""
 
     @property
-    def fault(self) -> Fault:
-        """The user's, when sending the same thing again can never help; else ours."""
-        return Fault.OURS if self.status >= _FIRST_OF_OURS else Fault.USER
+    def fault(self) -> Literal["user", "ours"]:
+        """Who has to do something about it."""
+        return "ours" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "user"
 
     @property
-    def refund(self) -> Refund:
-        """Our faults cost nothing; the user's cost what was computed."""
-        return Refund.ALL if self.fault is Fault.OURS else Refund.UNCOMPUTED
+    def refund(self) -> Literal["all", "uncomputed"]:
+        """The credits that a task which ends with it gives back: our faults cost nothing."""
+        return "all" if self.fault == "ours" else "uncomputed"
 
 
 FACTS: Final[dict[ErrorCode, ErrorFact]] = {

@@ -80,6 +80,3 @@ MAX_WEBHOOK_URL_CHARACTERS: Final = 2048
 
 MAX_WEBHOOK_DESCRIPTION_CHARACTERS: Final = 500
 """Characters of a webhook's description."""
-
-WEBHOOK_PROGRESS_SECONDS: Final = 5
-"""Between two `task.progress` of one task to one webhook, at least."""

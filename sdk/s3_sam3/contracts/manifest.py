@@ -104,7 +104,9 @@ class Manifest(_Frozen):
     image: ImageSize
     model: ModelInfo
     timings: Timings
-    options: SegmentOptions = Field(default=SegmentOptions(), description="How the answer was cut.")
+    options: SegmentOptions = Field(
+        default=SegmentOptions(), description="The options that were applied."
+    )
     prompts: tuple[PromptResult, ...]
 
     @property

@@ -1,7 +1,7 @@
 """
 Realtime topics and events.
 
-A notice is a hint: it carries ids, never work. Losing, doubling or reordering notices is harmless.
+A notice is a hint to look again: it carries ids, never work. It may be lost, doubled or reordered.
 """
 
 from typing import Final
@@ -19,5 +19,5 @@ TASK_CHANGED: Final = "task_changed"
 
 
 def user_topic(user_id: UUID | str) -> str:
-    """Private topic of one user; nobody else may join it."""
+    """Private topic of one user, whom alone it admits."""
     return f"user:{user_id}"

@@ -1,8 +1,8 @@
 """
-Where objects lie in the bucket.
+Keys of objects in the bucket.
 
-Result keys carry the attempt's fencing token, so a worker that lost its lease writes only where
-nobody reads; the row names the winner.
+Keys of results hold the attempt's fencing token, so a worker that lost its lease overwrites
+nothing: the row names the attempt that counts.
 """
 
 from typing import Final

@@ -1,37 +1,42 @@
-"""What may be asked of a picture."""
+"""Prompts, and the options of a segmentation."""
 
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from s3_sam3.contracts import limits
 
 
+_XYXY = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+
+
+def _has_area(xyxy: _XYXY) -> _XYXY:
+    left, top, right, bottom = xyxy
+    if not (0 <= left < right and 0 <= top < bottom):
+        msg = "must be left < right and top < bottom, all at least 0"
+        raise ValueError(msg)
+    return xyxy
+
+
+Rectangle = Annotated[_XYXY, AfterValidator(_has_area)]
+"""Left, top, right, bottom in pixels of the upright original picture."""
+
+
 class BoxLabel(StrEnum):
-    """Whether a box shows an example of the concept or of what it is not."""
+    """Whether a box shows an example of the concept, or of what to leave out."""
 
     POSITIVE = "positive"
     NEGATIVE = "negative"
 
 
 class Box(BaseModel):
-    """An exemplar: a box around one example, in pixels of the upright original picture."""
+    """An exemplar: a box around one example."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    xyxy: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] = Field(
-        description="Left, top, right, bottom; pixels of the upright original."
-    )
+    xyxy: Rectangle = Field(description="Left, top, right, bottom; pixels of the upright original.")
     label: BoxLabel = BoxLabel.POSITIVE
-
-    @model_validator(mode="after")
-    def _has_area(self) -> Self:
-        left, top, right, bottom = self.xyxy
-        if not (0 <= left < right and 0 <= top < bottom):
-            msg = "xyxy must be left < right and top < bottom, all at least 0"
-            raise ValueError(msg)
-        return self
 
 
 class Prompt(BaseModel):
@@ -52,11 +57,8 @@ class Prompt(BaseModel):
     )
 
 
-_Region = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
-
-
 class SegmentOptions(BaseModel):
-    """How the answer is cut; the same on the public and on the internal border."""
+    """What is searched and kept; the same in the public and in the internal contract."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -88,15 +90,15 @@ class SegmentOptions(BaseModel):
         description="Overlap (IoU of masks) from which the worse of two instances is dropped,"
         " whichever prompts found them. Null: off.",
     )
-    region: _Region | None = Field(
+    region: Rectangle | None = Field(
         default=None,
-        description="xyxy, pixels of the upright original: only this part is looked at.",
+        description="xyxy, pixels of the upright original: only this part is searched.",
     )
     tiles: int = Field(
         default=1,
         ge=1,
         le=limits.MAX_TILES,
-        description="n > 1: also look at n x n overlapping tiles, for small or very many objects."
+        description="n > 1: also search n x n overlapping tiles, for small or very many objects."
         " Each prompt then costs n x n + 1 credits.",
     )
     floor: float = Field(
@@ -106,32 +108,22 @@ class SegmentOptions(BaseModel):
         description="Lowest score of candidates that the manifest keeps for a re-threshold.",
     )
 
-    @field_validator("region")
-    @classmethod
-    def _region_has_area(cls, region: _Region | None) -> _Region | None:
-        if region is not None:
-            left, top, right, bottom = region
-            if not (0 <= left < right and 0 <= top < bottom):
-                msg = "region must be left < right and top < bottom, all at least 0"
-                raise ValueError(msg)
-        return region
-
     @model_validator(mode="after")
     def _many_need_tiles(self) -> Self:
         if self.tiles == 1 and self.max_instances > limits.MAX_INSTANCES:
-            msg = f"max_instances over {limits.MAX_INSTANCES} needs tiles: one look finds no more"
+            msg = f"max_instances over {limits.MAX_INSTANCES} needs tiles: one pass finds no more"
             raise ValueError(msg)
         return self
 
     @property
     def passes(self) -> int:
-        """Times that the model looks at the picture: once, or at each tile and at the whole."""
+        """Passes of the model over the picture: one, or one for each tile and one for the whole."""
         return 1 if self.tiles == 1 else self.tiles**2 + 1
 
 
 def with_ids(prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
-    """Give each prompt without an id the name of its place: `p0`, `p1`, …"""
+    """Name each prompt without an id by its index: `p0`, `p1`, …"""
     return tuple(
-        prompt if prompt.id else prompt.model_copy(update={"id": f"p{place}"})
-        for place, prompt in enumerate(prompts)
+        prompt if prompt.id else prompt.model_copy(update={"id": f"p{index}"})
+        for index, prompt in enumerate(prompts)
     )

@@ -1,4 +1,4 @@
-"""A task's statuses, and which of them are final."""
+"""A task's statuses, what worker functions answer, tiers and actions of the ledger."""
 
 from enum import StrEnum
 from typing import Final
@@ -23,7 +23,7 @@ FINAL_STATUSES: Final = frozenset({TaskStatus.DONE, TaskStatus.FAILED, TaskStatu
 
 
 class Settlement(StrEnum):
-    """What a worker function answers about a write that names a fencing token."""
+    """What a worker function answers to a write that names a fencing token."""
 
     OK = "ok"
     """The write took effect now."""
@@ -37,13 +37,13 @@ class ReleaseReason(StrEnum):
     """Why a worker gives a task back; what `release_task` takes."""
 
     STOPPING = "stopping"
-    """The worker leaves: due at once, never counted."""
+    """The worker leaves. The task is due at once, and nothing is counted."""
     UNABLE = "unable"
-    """Its pipeline cannot do it now: due after a pause, and counted from the eleventh on."""
+    """Its pipeline cannot do it now. The task is due after a pause; ten are not counted."""
 
 
 class MediaKind(StrEnum):
-    """What kind of source a task reads."""
+    """The kind of a task's source."""
 
     IMAGE = "image"
 

@@ -1,4 +1,4 @@
-// The one shape of every answer (s3_sam3/contracts/envelope.py).
+// The one shape of every answer (s3_sam3/contracts/bodies.py).
 
 import { type ErrorCode, ERRORS } from "./contract.ts";
 

@@ -12,24 +12,24 @@ from typing import Any
 import dispatchers
 import psycopg
 import pytest
-from dispatchers import DispatcherProcess, Dispatching, PostOffice, Receiver, Spawn
+from dispatchers import DispatcherProcess, Dispatching, Platform, Receiver, Spawn
 
 from adapters.rest import Rest
 from devstack.testing import SignedUpUser, Stack
 
 
 @pytest.fixture
-async def office(stack: Stack, db: psycopg.AsyncConnection[Any]) -> AsyncIterator[PostOffice]:
-    """Nobody, no task, no webhook."""
+async def platform(stack: Stack, db: psycopg.AsyncConnection[Any]) -> AsyncIterator[Platform]:
+    """No user, no task, no webhook."""
     # Claims are global, so one test's deliveries must not be another's.
     await db.execute("truncate auth.users cascade")
-    async with Rest(url=stack.url, key=stack.anon_key) as door:
-        yield PostOffice(stack=stack, db=db, door=door)
+    async with Rest(url=stack.url, key=stack.anon_key) as rest:
+        yield Platform(stack=stack, db=db, rest=rest)
 
 
 @pytest.fixture
 async def user(
-    office: PostOffice, new_user: Callable[..., Awaitable[SignedUpUser]]
+    platform: Platform, new_user: Callable[..., Awaitable[SignedUpUser]]
 ) -> SignedUpUser:
     """A user with 100 credits."""
     return await new_user()
@@ -70,7 +70,7 @@ async def spawn(stack: Stack) -> AsyncIterator[Spawn]:
         async def begin(
             limits: dict[str, float] | None = None, **changed: str
         ) -> DispatcherProcess:
-            """With *limits* it is not quite the product's own program."""
+            """With *limits* it is tests/quick_dispatcher.py."""
             own = ["webhooks.delivery"]
             program = own if limits is None else ["tests.quick_dispatcher", json.dumps(limits)]
             process = await asyncio.create_subprocess_exec(

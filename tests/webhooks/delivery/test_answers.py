@@ -1,4 +1,4 @@
-"""What is read from an answer, whatever a receiver writes there."""
+"""What is read from an answer, whatever the receiver wrote."""
 
 import json
 from datetime import datetime

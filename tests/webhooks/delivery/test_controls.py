@@ -1,4 +1,4 @@
-"""Negative controls: each guard of an attempt taken out in turn, and what it held back happens."""
+"""Negative controls: without each guard of an attempt, what it prevents happens."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from dispatchers import Dispatching, PostOffice, Receiver, status
+from dispatchers import Dispatching, Platform, Receiver, status
 
 from devstack.testing import SignedUpUser
 from webhooks.delivery import sending
@@ -38,22 +38,22 @@ async def test_a_client_that_follows_would_be_led_on(
 
 
 async def test_a_retry_after_that_nobody_reads_counts_for_nothing(
-    office: PostOffice,
+    platform: Platform,
     user: SignedUpUser,
     receiver: Receiver,
     dispatching: Dispatching,
     eventually: Eventually,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The header's reading is what makes an hour of the schedule's five seconds."""
+    """Without the header's hour the next attempt comes after the schedule's five seconds."""
     monkeypatch.setattr(sending, "retry_after", lambda _: None)
-    webhook, _ = await office.webhook(user, receiver.url)
+    webhook, _ = await platform.webhook(user, receiver.url)
     receiver.answering = status(429, Retry_After="3600")
-    delivery = await office.test(user, webhook)
+    delivery = await platform.test(user, webhook)
     async with dispatching():
-        await eventually(lambda: office.attempted(delivery))
+        await eventually(lambda: platform.attempted(delivery))
 
-    assert (await office.delivery(delivery))["wait"] <= 5.5
+    assert (await platform.delivery(delivery))["wait"] <= 5.5
 
 
 def _delivery(url: str) -> Delivery:

@@ -1,4 +1,4 @@
-"""Who is sent to next, with the clock in the test's hand."""
+"""Which delivery is next; the test sets the time."""
 
 import uuid
 from datetime import UTC, datetime
@@ -67,7 +67,7 @@ def test_each_endpoint_has_its_share_in_its_order(queues: EndpointQueues) -> Non
 
 
 def test_an_end_makes_place_for_the_next(queues: EndpointQueues) -> None:
-    """What is done is followed by the next of its queue."""
+    """When a send ends, the next of its queue may be sent."""
     queues.put(some(ONE, 5), now=0)
     first, *_ = taken(queues)
 
@@ -77,7 +77,7 @@ def test_an_end_makes_place_for_the_next(queues: EndpointQueues) -> None:
 
 
 def test_who_failed_gets_one_at_a_time(queues: EndpointQueues) -> None:
-    """After a failure an endpoint has one request open, until it takes one."""
+    """After a failure an endpoint has one open request, until one succeeds."""
     queues.put(some(ONE, 12), now=0)
     for each in taken(queues):
         queues.done(each, BAD, 0)
@@ -105,7 +105,7 @@ def test_a_hopeless_endpoint_is_left_alone(
 
 
 def test_who_asks_for_time_gets_it_for_all(queues: EndpointQueues) -> None:
-    """After a 429 with Retry-After nothing in hand goes there before; then one at a time."""
+    """After a 429 with Retry-After nothing is sent there before that time; then one at a time."""
     queues.put(some(ONE, 9) + some(OTHER, 1), now=0)
     first, other, *open_with_it = taken(queues)
     queues.done(first, BUSY, 0)
@@ -134,7 +134,7 @@ def test_another_failure_asks_for_no_time(queues: EndpointQueues, answer: Answer
 
 
 def test_what_could_outlive_its_lease_is_not_sent(queues: EndpointQueues) -> None:
-    """Who waited longer than the patience is let go; younger ones are sent."""
+    """A delivery that waited longer than the patience is let go; younger ones are sent."""
     queues.put(some(ONE, 2), now=0)
     queues.put(some(ONE, 3)[2:], now=20)
 
@@ -143,7 +143,7 @@ def test_what_could_outlive_its_lease_is_not_sent(queues: EndpointQueues) -> Non
 
 
 def test_a_slow_endpoint_leaves_room_for_others(queues: EndpointQueues) -> None:
-    """A queue that stands still stops no claim, however long it is."""
+    """A queue that does not move stops no claim, however long it is."""
     queues.put(some(ONE, endpoint_queues.AHEAD + 4), now=0)
     taken(queues)
 
@@ -163,7 +163,7 @@ def test_without_that_rule_a_slow_endpoint_would_stop_all_claims(
 
 
 def test_the_surplus_of_a_long_queue_is_let_go(queues: EndpointQueues) -> None:
-    """Memory is bounded: one endpoint has at most so many in hand."""
+    """Memory is bounded: one endpoint has at most so many claimed deliveries."""
     queues.put(some(ONE, endpoint_queues.LONGEST_QUEUE + 7), now=0)
 
     assert (queues.waiting, queues.let_go) == (endpoint_queues.LONGEST_QUEUE, 7)

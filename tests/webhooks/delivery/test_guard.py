@@ -1,4 +1,4 @@
-"""No customer reaches a machine of ours through the dispatcher, whatever they make of the name."""
+"""No user reaches our own machines through the dispatcher, whatever their name resolves to."""
 
 import asyncio
 import socket
@@ -109,7 +109,7 @@ class Scripted(AbstractResolver):
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[list[int]]:
+async def local_port() -> AsyncIterator[list[int]]:
     """A port of 127.0.0.1: its number, and then one entry for each connection."""
     seen: list[int] = []
 
@@ -159,13 +159,13 @@ async def sent(
         "①②⑦.0.0.1",
     ],
 )
-async def test_no_spelling_of_loopback_is_reached(door: list[int], host: str) -> None:
+async def test_no_spelling_of_loopback_is_reached(local_port: list[int], host: str) -> None:
     """A literal address, a name for it, or an old spelling: no connection, and a sentence."""
-    answer = await sent(f"https://{host}:{door[0]}/")
+    answer = await sent(f"https://{host}:{local_port[0]}/")
 
     assert answer.status_code is None
     assert answer.error
-    assert door[1:] == []
+    assert local_port[1:] == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[fd00:ec2::254]", "169.254.169.254"])
@@ -174,25 +174,25 @@ async def test_a_literal_private_address_is_refused(host: str) -> None:
     assert (await sent(f"https://{host}/")).error == REFUSED
 
 
-async def test_without_the_guard_loopback_is_reached(door: list[int]) -> None:
+async def test_without_the_guard_loopback_is_reached(local_port: list[int]) -> None:
     """Negative control: with private addresses allowed the same URL opens a connection."""
-    answer = await sent(f"https://127.0.0.1:{door[0]}/", allow_private=True)
+    answer = await sent(f"https://127.0.0.1:{local_port[0]}/", allow_private=True)
 
     assert answer.error != REFUSED
-    assert door[1:] == [1]
+    assert local_port[1:] == [1]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1", "10.0.0.1", "fd00::1"])
-async def test_a_name_that_leads_inside_is_refused(door: list[int], address: str) -> None:
+async def test_a_name_that_leads_inside_is_refused(local_port: list[int], address: str) -> None:
     """A public name with a private address is refused, also beside a public one."""
     for answers in ([address], ["93.184.216.34", address]):
-        answer = await sent(f"https://evil.example:{door[0]}/", resolver=Scripted(answers))
+        answer = await sent(f"https://evil.example:{local_port[0]}/", resolver=Scripted(answers))
         assert answer.error == REFUSED
-    assert door[1:] == []
+    assert local_port[1:] == []
 
 
 async def test_a_name_is_asked_for_once_and_that_address_is_called(
-    door: list[int], monkeypatch: pytest.MonkeyPatch
+    local_port: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that turns private after the check gains nothing: what was checked is called."""
     monkeypatch.setattr(guard, "is_public", lambda address: address == "127.0.0.2")
@@ -203,32 +203,32 @@ async def test_a_name_is_asked_for_once_and_that_address_is_called(
         writer.close()
 
     rebinding = Scripted(["127.0.0.2"], ["127.0.0.1"])
-    url = f"https://rebind.example:{door[0]}/"
-    async with await asyncio.start_server(meet, "127.0.0.2", door[0]):
+    url = f"https://rebind.example:{local_port[0]}/"
+    async with await asyncio.start_server(meet, "127.0.0.2", local_port[0]):
         first = await sent(url, resolver=rebinding)
     again = await sent(url, resolver=rebinding)
 
     assert called.is_set()
     assert first.error != REFUSED
     assert (again.error, rebinding.asked) == (REFUSED, 2)
-    assert door[1:] == []
+    assert local_port[1:] == []
 
 
-async def test_a_check_before_the_request_would_be_rebound(door: list[int]) -> None:
-    """Negative control: who checks a name and then lets the client resolve it is led inside."""
+async def test_a_check_before_the_request_would_be_rebound(local_port: list[int]) -> None:
+    """Negative control: a name that is checked, then resolved again by the client, leads inside."""
     rebinding = Scripted(["1.1.1.1"], ["127.0.0.1"])
     (checked,) = await rebinding.resolve("rebind.example")
     assert is_public(checked["host"])
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=rebinding)) as http:
         with pytest.raises(aiohttp.ClientError):
-            await http.post(f"http://rebind.example:{door[0]}/")
+            await http.post(f"http://rebind.example:{local_port[0]}/")
 
-    assert door[1:] == [1]
+    assert local_port[1:] == [1]
 
 
 async def test_a_redirect_is_not_followed(receiver: Receiver, other_receiver: Receiver) -> None:
-    """A receiver that answers 302 to a private address has answered 302, and that is all."""
+    """A 302 to a private address is an answer like any other."""
     receiver.answering = status(302, Location=other_receiver.url)
 
     answer = await sent(receiver.url, allow_private=True)
@@ -239,7 +239,7 @@ async def test_a_redirect_is_not_followed(receiver: Receiver, other_receiver: Re
 
 
 async def test_plain_http_is_refused(receiver: Receiver) -> None:
-    """Without DISPATCHER_ALLOW_PRIVATE only https is spoken."""
+    """Without DISPATCHER_ALLOW_PRIVATE only https is allowed."""
     public = Scripted(["1.1.1.1"])
 
     answer = await sent("http://public.example/", resolver=public)
@@ -253,7 +253,7 @@ async def test_plain_http_is_refused(receiver: Receiver) -> None:
 async def test_a_proxy_of_the_environment_is_not_used(
     receiver: Receiver, other_receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HTTP_PROXY and its kin are for the operator's tools, not for a stranger's URL."""
+    """HTTP_PROXY and its like are for the operator's tools, not for a user's URL."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, other_receiver.url)
 
@@ -262,7 +262,7 @@ async def test_a_proxy_of_the_environment_is_not_used(
 
 
 async def test_one_receivers_cookie_is_not_sent(receiver: Receiver) -> None:
-    """What a receiver sets is forgotten: the next delivery may be another customer's."""
+    """A receiver's cookies are forgotten: the next delivery may be another user's."""
     receiver.answering = status(200, Set_Cookie="who=one; Path=/")
     async with Sender(timeout_seconds=2, allow_private=True) as sender:
         for _ in range(2):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
-from dispatchers import Got, PostOffice, Receiver, Spawn, status
+from dispatchers import Got, Platform, Receiver, Spawn, status
 
 from devstack.testing import SignedUpUser
 
@@ -20,9 +20,9 @@ QUICK_LEASE = {**QUICK, "lease_seconds": 2, "timeout_seconds": 1}
 
 
 @pytest.fixture
-async def webhook(office: PostOffice, user: SignedUpUser, receiver: Receiver) -> str:
-    """The customer's endpoint."""
-    return (await office.webhook(user, receiver.url))[0]
+async def webhook(platform: Platform, user: SignedUpUser, receiver: Receiver) -> str:
+    """The user's endpoint."""
+    return (await platform.webhook(user, receiver.url))[0]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ async def webhook(office: PostOffice, user: SignedUpUser, receiver: Receiver) ->
 async def test_wrong_settings_are_one_sentence(
     spawn: Spawn, changed: dict[str, str], named: str
 ) -> None:
-    """A missing or senseless setting is named, and the exit status is 78."""
+    """A missing or wrong setting is named, and the exit status is 78."""
     dispatcher = await spawn(**changed)
 
     assert await dispatcher.process.wait() == 78
@@ -47,39 +47,39 @@ async def test_wrong_settings_are_one_sentence(
 
 
 async def test_a_wrong_key_is_told_at_the_start(
-    office: PostOffice, spawn: Spawn, eventually: Eventually
+    platform: Platform, spawn: Spawn, eventually: Eventually
 ) -> None:
     """The anon key as service key ends the process with 78, and is not shown."""
-    dispatcher = await spawn(SUPABASE_SERVICE_KEY=office.stack.anon_key)
+    dispatcher = await spawn(SUPABASE_SERVICE_KEY=platform.stack.anon_key)
 
     assert await dispatcher.process.wait() == 78
     await eventually(lambda: bool(dispatcher.other))
     assert "refuses" in "".join(dispatcher.other)
-    assert office.stack.anon_key not in "".join(dispatcher.other)
+    assert platform.stack.anon_key not in "".join(dispatcher.other)
 
 
 async def test_private_addresses_are_refused_by_default(
-    office: PostOffice,
+    platform: Platform,
     user: SignedUpUser,
     webhook: str,
     receiver: Receiver,
     spawn: Spawn,
     eventually: Eventually,
 ) -> None:
-    """A process that was not told otherwise leaves this machine's own addresses alone."""
-    delivery = await office.test(user, webhook)
+    """By default a process does not connect to this machine's own addresses."""
+    delivery = await platform.test(user, webhook)
     await spawn(DISPATCHER_ALLOW_PRIVATE="")
-    await eventually(lambda: office.attempted(delivery), seconds=20)
+    await eventually(lambda: platform.attempted(delivery), seconds=20)
 
-    (attempt,) = await office.attempts(delivery)
+    (attempt,) = await platform.attempts(delivery)
     assert attempt["error"] == "The address is not public, or not https."
     assert receiver.got == []
 
 
 async def test_permission_for_private_addresses_is_in_the_log(
-    office: PostOffice, spawn: Spawn, eventually: Eventually
+    platform: Platform, spawn: Spawn, eventually: Eventually
 ) -> None:
-    """Who allows private addresses is warned at each start."""
+    """Each start with private addresses allowed logs a warning."""
     dispatcher = await spawn()
     await eventually(lambda: bool(dispatcher.said("dispatcher_started")), seconds=20)
 
@@ -88,7 +88,7 @@ async def test_permission_for_private_addresses_is_in_the_log(
 
 
 async def test_a_stop_ends_what_is_being_sent(
-    office: PostOffice,
+    platform: Platform,
     user: SignedUpUser,
     webhook: str,
     receiver: Receiver,
@@ -103,23 +103,23 @@ async def test_a_stop_ends_what_is_being_sent(
         return web.Response()
 
     receiver.answering = hold
-    delivery = await office.test(user, webhook)
+    delivery = await platform.test(user, webhook)
     dispatcher = await spawn()
     await eventually(lambda: receiver.ids == [delivery], seconds=20)
 
     dispatcher.process.terminate()
-    later = await office.test(user, webhook)
+    later = await platform.test(user, webhook)
     free.set()
 
     assert await dispatcher.process.wait() == 0
-    assert (await office.delivery(delivery))["status"] == "delivered"
-    assert (await office.delivery(later))["attempt_count"] == 0
+    assert (await platform.delivery(delivery))["status"] == "delivered"
+    assert (await platform.delivery(later))["attempt_count"] == 0
     await eventually(lambda: bool(dispatcher.said("dispatcher_stopped")))
     assert dispatcher.said("dispatcher_stopped")[0]["attempts"]["delivered"] == 1
 
 
 async def test_a_killed_dispatchers_work_is_done_after_its_lease(
-    office: PostOffice,
+    platform: Platform,
     user: SignedUpUser,
     webhook: str,
     receiver: Receiver,
@@ -135,7 +135,7 @@ async def test_a_killed_dispatchers_work_is_done_after_its_lease(
         raise AssertionError
 
     receiver.answering = hang
-    delivery = await office.test(user, webhook)
+    delivery = await platform.test(user, webhook)
     killed = await spawn(QUICK_LEASE)
     async with asyncio.timeout(20):
         await started.wait()
@@ -143,16 +143,16 @@ async def test_a_killed_dispatchers_work_is_done_after_its_lease(
     await killed.process.wait()
     receiver.answering = status(200)
     await spawn(QUICK_LEASE)
-    await eventually(lambda: office.settled(delivery), seconds=20)
+    await eventually(lambda: platform.settled(delivery), seconds=20)
 
     assert receiver.ids == [delivery, delivery]
     assert receiver.got[1].at - receiver.got[0].at >= 1
-    row = await office.delivery(delivery)
+    row = await platform.delivery(delivery)
     assert (row["status"], row["attempt_count"]) == ("delivered", 1)
 
 
 async def test_two_dispatchers_send_nothing_twice(
-    office: PostOffice,
+    platform: Platform,
     webhook: str,
     receiver: Receiver,
     spawn: Spawn,
@@ -161,8 +161,8 @@ async def test_two_dispatchers_send_nothing_twice(
     """Of 300 deliveries that two processes share, each arrives once, and both have sent some."""
     both = [await spawn(QUICK), await spawn(QUICK)]
     await eventually(lambda: all(each.said("dispatcher_started") for each in both), seconds=20)
-    deliveries = await office.messages(webhook, 300)
-    await eventually(lambda: office.settled(*deliveries), seconds=20)
+    deliveries = await platform.messages(webhook, 300)
+    await eventually(lambda: platform.settled(*deliveries), seconds=20)
 
     assert Counter(receiver.ids) == Counter(deliveries)
     assert all(each.said("delivery_sent") for each in both)
@@ -170,7 +170,7 @@ async def test_two_dispatchers_send_nothing_twice(
 
 
 async def test_without_a_lease_two_dispatchers_send_twice(
-    office: PostOffice,
+    platform: Platform,
     webhook: str,
     receiver: Receiver,
     spawn: Spawn,
@@ -179,20 +179,20 @@ async def test_without_a_lease_two_dispatchers_send_twice(
     """Negative control: a claim that ends at once is sent again, and its settlement is stale."""
 
     async def slow(_: Got) -> web.Response:
-        await office.rows("update webhook_deliveries set next_attempt_at = now()")
+        await platform.rows("update webhook_deliveries set next_attempt_at = now()")
         await asyncio.sleep(0.3)
         return web.Response()
 
     receiver.answering = slow
     both = [await spawn(QUICK), await spawn(QUICK)]
-    (delivery,) = await office.messages(webhook, 1)
+    (delivery,) = await platform.messages(webhook, 1)
     await eventually(lambda: any(each.said("delivery_stale") for each in both), seconds=20)
 
     assert receiver.ids.count(delivery) >= 2
 
 
 async def test_a_redelivery_takes_a_delivery_from_who_is_sending_it(
-    office: PostOffice,
+    platform: Platform,
     user: SignedUpUser,
     webhook: str,
     receiver: Receiver,
@@ -209,28 +209,28 @@ async def test_a_redelivery_takes_a_delivery_from_who_is_sending_it(
         return web.Response()
 
     receiver.answering = hold
-    delivery = await office.test(user, webhook)
+    delivery = await platform.test(user, webhook)
     dispatcher = await spawn(QUICK)
     await eventually(lambda: len(receiver.got) == 1, seconds=20)
-    await office.ask(user, "redeliver_webhook", p_delivery_id=delivery)
-    await eventually(lambda: office.settled(delivery))
+    await platform.ask(user, "redeliver_webhook", p_delivery_id=delivery)
+    await eventually(lambda: platform.settled(delivery))
     free.set()
     await eventually(lambda: bool(dispatcher.said("delivery_stale")))
 
-    row = await office.delivery(delivery)
+    row = await platform.delivery(delivery)
     assert (row["status"], row["attempt_count"]) == ("delivered", 1)
 
 
 async def test_nothing_it_logs_is_a_secret(
-    office: PostOffice,
+    platform: Platform,
     user: SignedUpUser,
     receiver: Receiver,
     spawn: Spawn,
     eventually: Eventually,
 ) -> None:
-    """Neither the service key nor a customer's secret or body is in the log."""
-    webhook, secret = await office.webhook(user, receiver.url)
-    delivery = await office.test(user, webhook)
+    """Neither the service key nor a user's secret or body is in the log."""
+    webhook, secret = await platform.webhook(user, receiver.url)
+    delivery = await platform.test(user, webhook)
     dispatcher = await spawn()
     await eventually(lambda: bool(dispatcher.said("delivery_sent")), seconds=20)
     dispatcher.process.terminate()
@@ -238,6 +238,6 @@ async def test_nothing_it_logs_is_a_secret(
 
     said = json.dumps(dispatcher.lines) + "".join(dispatcher.other)
     assert delivery in said
-    assert office.stack.service_key not in said
+    assert platform.stack.service_key not in said
     assert secret not in said
     assert "webhook_id" not in said

@@ -1,4 +1,4 @@
-"""Faults on purpose: as much as was asked, and the same again for the same run."""
+"""Faults on purpose: as many as requested, and the same ones for the same run."""
 
 from failing_receiver import message
 
@@ -9,7 +9,7 @@ MESSAGES = [message() for _ in range(1000)]
 
 
 def test_a_run_resumed_has_the_same_faults() -> None:
-    """The dice are the run's and the message's, so a rest gets what the whole would have got."""
+    """The run's id and the message's id are the seed, so a resumed run has the same faults."""
     faults = Faults(dup=0.3, drop=0.2, truncate=0.1, delay_seconds=(0, 1), shuffle=True)
     whole = {send.name: send for send in faults.sends(MESSAGES, "run")}
 

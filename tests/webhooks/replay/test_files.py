@@ -68,7 +68,7 @@ def test_without_the_pattern_they_are_written_down(
 
 
 def test_what_the_operator_names_is_not_written_down(tmp_path: Path) -> None:
-    """--redact; what proves a message and what looks like no secret stays."""
+    """--redact; signatures, and what does not look secret, stay."""
     path = tmp_path / "r.ndjson"
     kept = (("webhook-signature", "v1,abc"), ("webhook-id", "msg_1"), ("x-other", "o"))
     with recordings.Recording(path, ["X-Mine"]) as file:
@@ -93,7 +93,7 @@ async def test_a_url_without_its_secret_is_no_target(
 
 
 def test_a_torn_last_line_is_as_if_never_written(tmp_path: Path) -> None:
-    """Cut anywhere in its last line, a recording reads as without it, and can be written on."""
+    """Cut anywhere in its last line, a recording reads as without it, and can be extended."""
     path, whole = tmp_path / "r.ndjson", tmp_path / "whole.ndjson"
     first, second, third = message(), message(), message()
     with recordings.Recording(whole) as file:
@@ -112,7 +112,7 @@ def test_a_torn_last_line_is_as_if_never_written(tmp_path: Path) -> None:
 def test_a_last_line_without_its_end_is_kept_if_it_is_whole(
     recorded: Callable[..., Path],
 ) -> None:
-    """An editor that writes no end of the last line costs no message."""
+    """An editor that writes no newline at the end costs no message."""
     sent = [message() for _ in range(3)]
     path = recorded(*sent)
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
@@ -163,7 +163,7 @@ def test_a_request_without_an_answer_was_never_answered(
 
 
 def test_a_checkpoint_cut_anywhere_loses_no_message(tmp_path: Path) -> None:
-    """Each prefix of the file counts as done only what was answered 2xx or dropped before it."""
+    """In each prefix of the file only what was answered 2xx or dropped is done."""
     checkpoint = Checkpoint.create(tmp_path, "run-1", {"source": "outbox"}, ["a", "b", "c", "d"])
     (path,) = tmp_path.iterdir()
     start = path.stat().st_size
@@ -188,7 +188,7 @@ def test_a_checkpoint_cut_anywhere_loses_no_message(tmp_path: Path) -> None:
 
 
 def test_a_run_belongs_to_one_process(tmp_path: Path) -> None:
-    """A second one is refused while the first is at it."""
+    """A second process is refused while the first works on it."""
     first = Checkpoint.create(tmp_path, "run-1", {}, [])
 
     with pytest.raises(UsageError, match="Another process"):

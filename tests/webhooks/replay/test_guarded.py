@@ -1,4 +1,4 @@
-"""A name that the operator allowed must not lead inside; what was typed as --target may."""
+"""A name that the operator allowed must not lead inside; a --target may."""
 
 import socket
 
@@ -60,7 +60,7 @@ async def test_without_the_guard_the_name_leads_inside(receiver: Receiver) -> No
 async def test_what_says_itself_where_it_leads_needs_only_the_operators_word(
     receiver: Receiver, host: str
 ) -> None:
-    """An address, or this machine's name, was allowed as what it is."""
+    """An address, or this machine's name, was allowed by itself."""
     await posted(receiver.url.replace("127.0.0.1", host), guarded=True)
 
     assert len(receiver.requests) == 1

@@ -30,7 +30,7 @@ async def test_the_rate_is_kept() -> None:
 async def test_retry_after_is_honoured(
     replay: Replay, receiver: Receiver, recorded: Callable[..., Path]
 ) -> None:
-    """429 with Retry-After: the same message again, not sooner, and the run is a good one."""
+    """429 with Retry-After: the same message again, not sooner, and the run ends with 0."""
     receiver.answers = [web.Response(status=429, headers={"Retry-After": "1"})]
     path = recorded(message())
     began = time.monotonic()
@@ -81,7 +81,7 @@ async def test_tries_count_for_giving_up(
 async def test_a_host_that_asks_for_more_patience_is_given_up(
     replay: Replay, receiver: Receiver, recorded: Callable[..., Path]
 ) -> None:
-    """Nobody waits an hour, or asks again meanwhile: exit 1, until when, and --resume sends it."""
+    """The run does not wait: it ends with 1, says until when, and --resume sends the rest."""
     receiver.answers = [web.Response(status=503, headers={"Retry-After": "3600"})]
     path = recorded(*(message() for _ in range(20)))
 
@@ -98,7 +98,7 @@ async def test_a_host_that_asks_for_more_patience_is_given_up(
 async def test_a_retry_after_that_no_calendar_has_is_no_traceback(
     replay: Replay, receiver: Receiver, recorded: Callable[..., Path]
 ) -> None:
-    """It asks for nothing: the answer is a failure like any other."""
+    """It asks for no wait: the answer is a failure like any other."""
     never = "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"
     receiver.answers = [web.Response(status=429, headers={"Retry-After": never})]
 

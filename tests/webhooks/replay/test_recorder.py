@@ -63,7 +63,7 @@ async def test_a_request_is_written_down_before_it_is_forwarded(
     tmp_path: Path,
     eventually: Callable[..., Awaitable[None]],
 ) -> None:
-    """While the receiver still thinks, the file has the request already."""
+    """Before the receiver has answered, the file has the request."""
     out = tmp_path / "out.ndjson"
     receiver.gate = asyncio.Event()
     address = await recorder(start, receiver.url, out)

@@ -1,4 +1,4 @@
-"""`s3 replay` repairs: every effect once, whatever happened on the way."""
+"""`s3 replay` repairs: every effect once, despite faults and kills."""
 
 import asyncio
 import signal
@@ -35,8 +35,8 @@ async def outbox(
     """Deliveries as the dispatcher would have left them."""
     await db.execute("delete from public.webhook_endpoints")
     user = await new_user()
-    async with Rest(url=stack.url, key=stack.anon_key) as door:
-        made = await door.rpc(
+    async with Rest(url=stack.url, key=stack.anon_key) as rest:
+        made = await rest.rpc(
             "create_webhook",
             {"p_url": receiver.url, "p_events": ["task.done"], "p_description": None},
             user.access_token,
@@ -100,7 +100,7 @@ async def test_recover_until_dry_has_each_effect_once(
 async def test_new_ids_defeat_the_receivers_deduplication(
     replay: Replay, outbox: Outbox, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """Negative control: with --new-id the doubles are effects of their own."""
+    """Negative control: with --new-id duplicates are further effects."""
     await replay(
         *("--from", "outbox", "--yes", "--dup", "0.3", "--new-id", *FAST),
         **outbox.env,
@@ -159,7 +159,7 @@ async def test_a_finished_run_has_no_rest(
 async def test_without_the_checkpoint_everything_is_sent_again(
     replay: Replay, receiver: Receiver, recorded: Callable[..., Path]
 ) -> None:
-    """Negative control: it is the checkpoint that knows, and a run of its own knows nothing."""
+    """Negative control: only the checkpoint knows; another run sends everything."""
     path = recorded(message(), message())
 
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What customers' endpoints may have the operator's machine do, and by whose secret."""
+"""What users' endpoints may have the operator's machine do, and whose secret signs."""
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,8 +20,8 @@ HERE = ("--target-allow", "127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Customers:
-    """Two customers, each with a receiver of their own and failed deliveries."""
+class TwoUsers:
+    """Two users, each with a receiver of their own and failed deliveries."""
 
     receivers: tuple[Receiver, Receiver]
     endpoints: tuple[str, str]
@@ -33,20 +33,20 @@ EACH = 3
 
 
 @pytest.fixture
-async def customers(
+async def users(
     stack: Stack,
     db: Any,
     new_user: Callable[..., Awaitable[Any]],
     receiver: Receiver,
     other_receiver: Receiver,
-) -> AsyncIterator[Customers]:
+) -> AsyncIterator[TwoUsers]:
     """Both of them at 127.0.0.1."""
     await db.execute("delete from public.webhook_endpoints")
     endpoints = []
     for each in (receiver, other_receiver):
         user = await new_user()
-        async with Rest(url=stack.url, key=stack.anon_key) as door:
-            made = await door.rpc(
+        async with Rest(url=stack.url, key=stack.anon_key) as rest:
+            made = await rest.rpc(
                 "create_webhook",
                 {"p_url": each.url, "p_events": ["task.done"], "p_description": None},
                 user.access_token,
@@ -55,7 +55,7 @@ async def customers(
         endpoints.append(made["webhook"]["id"])
         for _ in range(EACH):
             await _failed(db, endpoints[-1], user.id)
-    yield Customers(
+    yield TwoUsers(
         receivers=(receiver, other_receiver),
         endpoints=(endpoints[0], endpoints[1]),
         env={**stack.env, "REPLAY_SECRET": SECRET},
@@ -78,132 +78,126 @@ async def _failed(db: Any, endpoint: str, user: uuid.UUID) -> None:
     )
 
 
-async def test_no_customer_reaches_the_operators_machine(
-    replay: Replay, customers: Customers
-) -> None:
+async def test_no_user_reaches_the_operators_machine(replay: Replay, users: TwoUsers) -> None:
     """An endpoint's own loopback URL is no permission: its messages are excluded and counted."""
-    ran = await replay("--from", "outbox", *YES, **customers.env)
+    ran = await replay("--from", "outbox", *YES, **users.env)
 
     assert (ran.code, ran.document["sent"]) == (3, False)
     assert ran.document["plan"]["excluded"] == {"inside": 2 * EACH}
-    assert [each.requests for each in customers.receivers] == [[], []]
+    assert [each.requests for each in users.receivers] == [[], []]
 
 
-async def test_a_host_that_the_operator_named_is_sent_to(
-    replay: Replay, customers: Customers
-) -> None:
+async def test_a_host_that_the_operator_named_is_sent_to(replay: Replay, users: TwoUsers) -> None:
     """Control: the same deliveries, by --target-allow and by --target."""
-    named = await replay("--from", "outbox", *YES, *HERE, **customers.env)
-    target = customers.receivers[0].url
-    typed = await replay("--from", "outbox", *YES, "--target", target, **customers.env)
+    named = await replay("--from", "outbox", *YES, *HERE, **users.env)
+    target = users.receivers[0].url
+    typed = await replay("--from", "outbox", *YES, "--target", target, **users.env)
 
     assert named.document["summary"]["ok"] == 2 * EACH
     assert typed.document["plan"]["excluded"] == {}
-    assert [len(each.requests) for each in customers.receivers] == [EACH + 2 * EACH, EACH]
+    assert [len(each.requests) for each in users.receivers] == [EACH + 2 * EACH, EACH]
 
 
-async def test_each_customers_own_secret_signs(replay: Replay, customers: Customers) -> None:
-    """REPLAY_SECRET in the environment takes nobody's place, and the plan names the signer."""
-    ran = await replay("--from", "outbox", *YES, *HERE, **customers.env)
+async def test_each_users_own_secret_signs(replay: Replay, users: TwoUsers) -> None:
+    """REPLAY_SECRET replaces no endpoint's secret, and the plan names the signer."""
+    ran = await replay("--from", "outbox", *YES, *HERE, **users.env)
 
     assert ran.code == 0
     assert ran.document["plan"]["by_signer"] == {"the endpoint's own secrets": 2 * EACH}
-    assert [each.refused for each in customers.receivers] == [[], []]
+    assert [each.refused for each in users.receivers] == [[], []]
 
 
 @pytest.mark.parametrize("by", ["--secret", "REPLAY_SECRET"])
 async def test_a_secret_that_the_operator_chose_signs_all(
-    replay: Replay, customers: Customers, by: str
+    replay: Replay, users: TwoUsers, by: str
 ) -> None:
-    """Control: --secret, or REPLAY_SECRET with a --target, does take their place."""
-    first = customers.receivers[0]
+    """Control: --secret, or REPLAY_SECRET with a --target, does replace them."""
+    first = users.receivers[0]
     first.secret = SECRET
     given = ("--secret", SECRET, *HERE) if by == "--secret" else ("--target", first.url)
 
-    ran = await replay("--from", "outbox", *YES, *given, **customers.env)
+    ran = await replay("--from", "outbox", *YES, *given, **users.env)
 
     assert ran.document["plan"]["by_signer"] == {by: 2 * EACH}
     assert first.refused == []
-    assert len(customers.receivers[1].refused) == (EACH if by == "--secret" else 0)
+    assert len(users.receivers[1].refused) == (EACH if by == "--secret" else 0)
 
 
 async def test_an_endpoint_that_was_switched_off_is_left_alone(
-    replay: Replay, customers: Customers, db: Any
+    replay: Replay, users: TwoUsers, db: Any
 ) -> None:
     """Its messages are counted in the plan; control: --include-disabled sends them."""
     await db.execute(
         "update public.webhook_endpoints set enabled = false where id = %s",
-        (customers.endpoints[0],),
+        (users.endpoints[0],),
     )
-    ran = await replay("--from", "outbox", *YES, *HERE, **customers.env)
+    ran = await replay("--from", "outbox", *YES, *HERE, **users.env)
 
     assert ran.code == 0
     assert ran.document["plan"]["excluded"] == {"disabled": EACH}
-    assert [len(each.requests) for each in customers.receivers] == [0, EACH]
+    assert [len(each.requests) for each in users.receivers] == [0, EACH]
 
-    await replay("--from", "outbox", *YES, *HERE, "--include-disabled", **customers.env)
-    assert len(customers.receivers[0].requests) == EACH
+    await replay("--from", "outbox", *YES, *HERE, "--include-disabled", **users.env)
+    assert len(users.receivers[0].requests) == EACH
 
 
 async def test_of_a_run_that_goes_on_only_what_is_due_can_be_excluded(
-    replay: Replay, customers: Customers, db: Any
+    replay: Replay, users: TwoUsers, db: Any
 ) -> None:
-    """Of an endpoint that is switched off: what it never got, and nothing of what it has."""
-    customers.receivers[0].fail = lambda n: True
-    ran = await replay("--from", "outbox", *YES, *HERE, **customers.env)
+    """Of a switched-off endpoint only what it never got counts as excluded."""
+    users.receivers[0].fail = lambda n: True
+    ran = await replay("--from", "outbox", *YES, *HERE, **users.env)
     rest = ("--resume", ran.document["plan"]["run"], "--yes")
 
     await db.execute("update public.webhook_endpoints set enabled = false")
-    lacking = await replay(*rest, **customers.env)
-    customers.receivers[0].fail = lambda n: False
-    await replay(*rest, "--include-disabled", **customers.env)
-    complete = await replay(*rest, **customers.env)
+    lacking = await replay(*rest, **users.env)
+    users.receivers[0].fail = lambda n: False
+    await replay(*rest, "--include-disabled", **users.env)
+    complete = await replay(*rest, **users.env)
 
     assert (ran.code, lacking.code, complete.code) == (1, 3, 0)
     assert lacking.document["plan"]["excluded"] == {"disabled": EACH}
     assert complete.document["plan"]["excluded"] == {}
 
 
-async def test_a_recording_of_the_outbox_keeps_to_each_customers_secret(
-    replay: Replay, customers: Customers, tmp_path: Path
+async def test_a_recording_of_the_outbox_keeps_to_each_users_secret(
+    replay: Replay, users: TwoUsers, tmp_path: Path
 ) -> None:
-    """The recipe of docs/replay.md until nothing is left, for several customers at once."""
+    """The recipe of docs/replay.md until nothing is left, for several users at once."""
     log = ("--record", str(tmp_path / "log.ndjson"))
-    for each in customers.receivers:
+    for each in users.receivers:
         each.fail = lambda n: n == 1
-    first = await replay("--from", "outbox", *YES, *HERE, *log, **customers.env)
+    first = await replay("--from", "outbox", *YES, *HERE, *log, **users.env)
     again = ("--from", log[1], "--mode", "recover")
-    second = await replay(*again, *YES, *HERE, *log, **customers.env)
-    dry = await replay(*again, *YES, *HERE, *log, **customers.env)
+    second = await replay(*again, *YES, *HERE, *log, **users.env)
+    dry = await replay(*again, *YES, *HERE, *log, **users.env)
 
     assert [first.code, second.code, dry.code] == [1, 0, 0]
     assert not first.document["plan"]["forgotten"]
     assert dry.document["plan"]["sends"] == 0
     assert second.document["plan"]["by_signer"] == {"the endpoint's own secrets": 2}
-    assert [each.refused for each in customers.receivers] == [[], []]
+    assert [each.refused for each in users.receivers] == [[], []]
 
 
 async def test_a_deleted_endpoint_does_not_stop_the_others(
-    replay: Replay, customers: Customers, db: Any, tmp_path: Path
+    replay: Replay, users: TwoUsers, db: Any, tmp_path: Path
 ) -> None:
     """What a recording knows of it is excluded, as of one that is switched off."""
     log = ("--record", str(tmp_path / "log.ndjson"))
-    await replay("--from", "outbox", *YES, *HERE, *log, **customers.env)
-    await db.execute(
-        "delete from public.webhook_endpoints where id = %s", (customers.endpoints[0],)
-    )
+    await replay("--from", "outbox", *YES, *HERE, *log, **users.env)
+    await db.execute("delete from public.webhook_endpoints where id = %s", (users.endpoints[0],))
 
-    ran = await replay("--from", log[1], *YES, *HERE, **customers.env)
+    ran = await replay("--from", log[1], *YES, *HERE, **users.env)
 
     assert (ran.code, ran.document["plan"]["excluded"]) == (0, {"disabled": EACH})
-    assert [len(each.requests) for each in customers.receivers] == [EACH, 2 * EACH]
+    assert [len(each.requests) for each in users.receivers] == [EACH, 2 * EACH]
 
 
-async def test_the_outbox_never_becomes_dry_by_itself(replay: Replay, customers: Customers) -> None:
+async def test_the_outbox_never_becomes_dry_by_itself(replay: Replay, users: TwoUsers) -> None:
     """The tool writes nothing back: the same again each time, and the plan says so."""
-    plan = await replay("--from", "outbox", *HERE, **customers.env)
+    plan = await replay("--from", "outbox", *HERE, **users.env)
     for _ in range(2):
-        ran = await replay("--from", "outbox", *YES, *HERE, **customers.env)
+        ran = await replay("--from", "outbox", *YES, *HERE, **users.env)
         assert ran.document["plan"]["messages"] == 2 * EACH
         assert ran.document["plan"]["forgotten"]
 
