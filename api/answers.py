@@ -28,7 +28,7 @@ def ok(
 ) -> web.Response:
     """Answer *data*."""
     envelope = Envelope[Any](success=True, data=data, meta=_meta(request))
-    return _response(request, envelope, status, headers)
+    return _json(request, envelope.model_dump_json().encode(), status, headers)
 
 
 def ok_json(request: web.Request, data: bytes) -> web.Response:
@@ -50,20 +50,11 @@ def refused(request: web.Request, problem: Problem) -> web.Response:
         retryable=fact.retryable,
     )
     envelope = Envelope[Any](success=False, error=body, meta=_meta(request))
-    return _response(request, envelope, fact.status, problem.all_headers)
+    return _json(request, envelope.model_dump_json().encode(), fact.status, problem.all_headers)
 
 
 def _meta(request: web.Request) -> Meta:
     return Meta(request_id=request[REQUEST_ID], timestamp=datetime.now(UTC))
-
-
-def _response(
-    request: web.Request,
-    envelope: Envelope[Any],
-    status: int,
-    headers: Mapping[str, str] | None,
-) -> web.Response:
-    return _json(request, envelope.model_dump_json().encode(), status, headers)
 
 
 def _json(

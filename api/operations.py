@@ -5,10 +5,11 @@ from collections.abc import Awaitable
 from typing import Final, Literal
 
 from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel
 
 from adapters import objects, rest
-from api import answers, keys, metrics
+from api import answers, keys
 from api.problems import Problem
 from api.route import Route
 from s3_sam3.contracts.errors import ErrorCode
@@ -49,7 +50,7 @@ async def get_ready(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Answer the counters, in Prometheus' own format and so without an envelope."""
     text = request.app[keys.METRICS].text(len(request.app[keys.OPEN_REQUESTS]))
-    return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 async def get_openapi(request: web.Request) -> web.Response:

@@ -1,6 +1,10 @@
 """The operator's commands of `s3`; the command itself and the user's commands are the SDK's."""
 
+import os
+import sys
 from typing import Any, Final
+
+import typer
 
 from s3_sam3.cli import Command
 
@@ -13,7 +17,7 @@ _PASSED_ON: Final[dict[str, Any]] = {
 
 COMMANDS: Final = (
     Command("up", "cli.up:up", "Start a whole S3 on this machine, until Ctrl-C."),
-    Command("demo", "cli.demo:demo", "Start everything, segment a picture, stop everything."),
+    Command("demo", "cli.up:demo", "Start everything, segment a picture, stop everything."),
     Command("worker", "cli.worker:worker", "Run models and listeners on a GPU host until Ctrl-C."),
     Command("janitor", "cli.janitor:app", "Delete what nobody needs, and check the credit ledger."),
     Command("add-machine", "cli.accounts:add_machine", "Make a machine user for a GPU host."),
@@ -23,5 +27,12 @@ COMMANDS: Final = (
     ),
     Command("replay", "cli.replay:replay", "Send webhooks again: plan, or --yes."),
     Command("record", "cli.replay:record", "Record webhooks and forward them."),
-    Command("weights", "cli.weights:weights", "Fetch SAM3's weights, or verify them.", _PASSED_ON),
+    Command("weights", "cli:weights", "Fetch SAM3's weights, or verify them.", _PASSED_ON),
 )
+
+
+def weights(context: typer.Context) -> None:
+    """Become `python -m ai.weights`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "ai.weights", *context.args])  # noqa: S606 - our own module, no shell

@@ -60,7 +60,6 @@ def remove_listener(
 
 
 def new_machine(name: str) -> dict[str, str]:
-    """Make up a machine user's variables."""
     return {
         "S3_MACHINE_EMAIL": f"{name}@machines.invalid".lower(),
         "S3_MACHINE_PASSWORD": secrets.token_urlsafe(24),

@@ -45,8 +45,6 @@ class ModelSetupFailed(S3Error):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Folder and ports of one local S3."""
-
     state: Path
     platform_port: int
     api_port: int
@@ -59,8 +57,6 @@ class Place:
 
 
 class Local:
-    """Starts the parts one by one."""
-
     def __init__(self, place: Place, note: Callable[[str], None]) -> None:
         self.place = place
         self.env: dict[str, str] = {}

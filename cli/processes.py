@@ -42,8 +42,6 @@ class ProgramEnded(S3Error):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One Python module to run as a program."""
-
     name: str
     module: str
     arguments: tuple[str, ...] = ()
@@ -59,8 +57,6 @@ class Program:
 
 
 class Running:
-    """A program that was started, and its restarts."""
-
     def __init__(self, program: Program, note: Callable[[str], None]) -> None:
         self.program = program
         self._note = note
@@ -69,7 +65,6 @@ class Running:
         self.task = asyncio.create_task(self._keep_running(), name=f"program-{program.name}")
 
     async def stop(self) -> None:
-        """SIGTERM, wait, SIGKILL."""
         self._stopping = True
         process = self._process
         if process is not None and process.returncode is None:

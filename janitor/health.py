@@ -19,8 +19,6 @@ _HOST: Final = "127.0.0.1"
 
 @dataclass(slots=True)
 class JobState:
-    """How one job fares."""
-
     done_at: datetime | None = None
     """The last round without a fault; None: none yet."""
     failures: int = 0
@@ -59,7 +57,6 @@ class State:
         return "failing" if failing else "ok"
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON."""
         return {
             "status": self.status,
             "jobs": {name: job.document() for name, job in self.jobs.items()},

@@ -96,7 +96,6 @@ async def prune_webhooks(database: Database, state: State) -> bool:
 
 
 async def check_ledger(database: Database, state: State) -> bool:
-    """Log where balance, ledger and tasks disagree."""
     found = await database.mismatches()
     for each in found[:MOST_MISMATCHES_LOGGED]:
         log.error(

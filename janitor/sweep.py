@@ -28,8 +28,6 @@ _OBJECT: Final = re.compile(f"(?:{UPLOADS}{UUID}/{_NAME}|{RESULTS}{UUID}/{UUID}/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPlan:
-    """How to sweep."""
-
     delete: bool
     """False: count only."""
     results_age: timedelta = timedelta(hours=48)
@@ -58,7 +56,6 @@ class SweptArea:
     """Some orphans' keys."""
 
     def add(self, orphan: ListedObject) -> None:
-        """Count an orphan."""
         self.orphans += 1
         self.orphan_bytes += orphan.size
         if self.oldest is None or orphan.modified_at < self.oldest:
@@ -67,14 +64,11 @@ class SweptArea:
             self.samples.append(orphan.key)
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
         return {**asdict(self), "oldest": self.oldest.isoformat() if self.oldest else None}
 
 
 @dataclass(slots=True)
 class SweepReport:
-    """A whole sweep."""
-
     dry_run: bool
     areas: list[SweptArea] = field(default_factory=list)
     capped: bool = False

@@ -17,8 +17,7 @@ from adapters.rest import Rest
 from devstack.testing import SignedUpUser, Stack
 from s3_sam3.contracts import object_keys
 from webhooks.delivery import serve
-from webhooks.delivery.dispatching import Dispatcher
-from webhooks.delivery.serve import DispatcherSettings, Limits
+from webhooks.delivery.serve import Dispatcher, DispatcherSettings, Limits
 
 
 DispatcherProcess = ListenerProcess

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from s3_sam3 import signatures
-from s3_sam3.recordings.messages import Attempt, Message
+from s3_sam3.messages import Attempt, Message
 
 
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -5,7 +5,6 @@ import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -72,12 +71,7 @@ class S3Client:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:

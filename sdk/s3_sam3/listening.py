@@ -23,9 +23,8 @@ from s3_sam3.client import POLL_DEAF_SECONDS, POLL_LIVE_SECONDS, S3Client
 from s3_sam3.contracts import bodies, limits, webhooks
 from s3_sam3.contracts.tasks import FINAL_STATUSES, TaskStatus
 from s3_sam3.errors import ApiError, S3Error, Unreachable
-from s3_sam3.loopback import is_named, is_this_machine
-from s3_sam3.recordings.messages import Attempt, Message
-from s3_sam3.recordings.recording import Recording
+from s3_sam3.messages import Attempt, Message, is_named, is_this_machine
+from s3_sam3.recordings import Recording
 
 
 TIMEOUT_SECONDS: Final = 15.0

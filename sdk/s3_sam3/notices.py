@@ -43,7 +43,6 @@ class Notices:
                 del self._watchers[task_id]
 
     async def close(self) -> None:
-        """Leave the topic."""
         await self._channel.close()
         self._running = None
 

@@ -64,8 +64,6 @@ class ChannelTimings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSettings:
-    """Which channel, on which server."""
-
     url: str
     """The project's URL, `http(s)://…`."""
     apikey: str

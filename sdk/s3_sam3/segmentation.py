@@ -22,6 +22,20 @@ def read_manifest(task_id: UUID, data: bytes) -> Manifest:
         raise UnreadableManifest(task_id, f"{where}{fault['msg']}") from error
 
 
+def save(folder: Path, manifest: Manifest, mask: bytes, overlay: bytes | None) -> dict[str, Path]:
+    """Write a result's files into *folder* and return their paths by name."""
+    files = {
+        object_keys.MANIFEST: manifest.model_dump_json(indent=1).encode(),
+        object_keys.MASK: mask,
+        object_keys.OVERLAY: overlay,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / name for name, data in files.items() if data is not None}
+    for name, path in paths.items():
+        path.write_bytes(files[name] or b"")
+    return paths
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segmentation:
     """The canonical manifest and the two pictures made from it."""
@@ -35,16 +49,7 @@ class Segmentation:
 
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Write the three files into *folder* and return their paths by name."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        files = {
-            object_keys.MANIFEST: self.manifest.model_dump_json(indent=1).encode(),
-            object_keys.MASK: self.mask_png,
-            object_keys.OVERLAY: self.overlay_webp,
-        }
-        for name, data in files.items():
-            (target / name).write_bytes(data)
-        return {name: target / name for name in files}
+        return save(Path(folder), self.manifest, self.mask_png, self.overlay_webp)
 
     def export(
         self,

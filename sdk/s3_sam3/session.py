@@ -98,7 +98,6 @@ class Session:
 
     @property
     def user_id(self) -> str:
-        """The user's uuid."""
         return self.tokens.user_id
 
     async def access_token(self) -> str:

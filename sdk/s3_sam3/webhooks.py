@@ -64,7 +64,6 @@ class Webhooks:
         return await self._api.call("PATCH", f"{_PATH}/{webhook_id}", webhooks.Webhook, json=change)
 
     async def delete(self, webhook_id: UUID) -> bodies.Deleted:
-        """Delete a webhook and its deliveries."""
         return await self._api.call("DELETE", f"{_PATH}/{webhook_id}", bodies.Deleted)
 
     async def test(self, webhook_id: UUID) -> webhooks.QueuedDelivery:

@@ -1,6 +1,5 @@
 """Other thresholds for a stored result: no GPU, no queue, nothing charged."""
 
-import asyncio
 import gzip
 import json
 import os
@@ -13,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from process_table import gone
+from task_queue import until
 from typing_extensions import override
 
 from adapters import objects
@@ -260,9 +260,9 @@ async def test_the_child_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("R2_SECRET_ACCESS_KEY", "a-secret")
     async with rethresholding.Rethresholder() as one:
         pids = one.pids
-        async with asyncio.timeout(10):
-            while not (environ := environment_of(pids[0])):
-                await asyncio.sleep(0)  # the kernel has it only when the program is loaded
+        # The kernel has it only when the program is loaded.
+        await until(lambda: environment_of(pids[0]))
+        environ = environment_of(pids[0])
 
     assert b"PATH=" in environ
     assert b"a-secret" not in environ

@@ -12,9 +12,8 @@ from PIL import Image, ImageDraw
 from s3_sam3.contracts.manifest import Instance, PromptResult
 from s3_sam3.imaging import rle
 from s3_sam3.imaging.label_map import label_map, mask_png
-from s3_sam3.imaging.overlay import OverlayStyle, overlay, overlay_webp
-from s3_sam3.imaging.palette import COLOURS, by_instance, by_prompt
-from s3_sam3.imaging.tags import Pen, draw_tags
+from s3_sam3.imaging.overlay import OverlayStyle, by_instance, by_prompt, overlay, overlay_webp
+from s3_sam3.imaging.tags import COLOURS, Pen, draw_tags
 
 
 def instance(

@@ -14,7 +14,7 @@ from s3_sam3.imaging import label_map as fast
 from s3_sam3.imaging import rle
 from s3_sam3.imaging.label_map import label_map
 from s3_sam3.imaging.overlay import OverlayStyle, overlay
-from s3_sam3.imaging.palette import COLOURS
+from s3_sam3.imaging.tags import COLOURS
 
 
 WIDTH, HEIGHT = 23, 17

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.manifest import ImageSize, Manifest, ModelInfo, Timings
 from s3_sam3.contracts.prompts import SegmentOptions
-from s3_sam3.imaging.choose import Found, choose
-from s3_sam3.imaging.rethreshold import BelowFloor, UnfitOptions, UnknownPrompt, rethreshold
+from s3_sam3.imaging.choose import (
+    BelowFloor,
+    Found,
+    UnfitOptions,
+    UnknownPrompt,
+    choose,
+    rethreshold,
+)
 
 
 FLOOR = 0.25

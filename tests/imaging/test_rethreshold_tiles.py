@@ -17,9 +17,8 @@ from s3_sam3.contracts.manifest import (
     Timings,
 )
 from s3_sam3.contracts.prompts import SegmentOptions
-from s3_sam3.imaging.choose import Found, choose
+from s3_sam3.imaging.choose import Found, choose, rethreshold
 from s3_sam3.imaging.merge import Seen, merge
-from s3_sam3.imaging.rethreshold import rethreshold
 
 
 FLOOR = 0.25

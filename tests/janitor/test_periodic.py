@@ -6,7 +6,7 @@ import pytest
 
 from adapters.objects import ObjectStoreUnavailable
 from janitor.health import State
-from janitor.periodic import Job, repeat
+from janitor.service import Job, repeat
 
 
 class Script:

@@ -106,7 +106,7 @@ async def test_several_janitors_are_harmless(
     expected = (await platform.keys(stranger)) - {unused}
     quick = {**QUICK, "sweep": 0.3, "prune": 0.1, "ledger": 0.1}
     janitors = [await spawn(quick, "sweep") for _ in range(4)]
-    await until(lambda: all(janitor.said("bucket_swept") for janitor in janitors))
+    await until(lambda: all(janitor.said("bucket_swept") for janitor in janitors), seconds=60)
 
     for task_id in tasks:
         await platform.delete_result(user, task_id)

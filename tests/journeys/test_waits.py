@@ -60,7 +60,7 @@ def test_an_expired_task_says_why_and_that_it_was_free() -> None:
     """The one line of `s3 status` names the code and the charge."""
     expired = task(status=TaskStatus.CANCELLED, error=error(ErrorCode.EXPIRED), credits_charged=0)
 
-    line = show.state(expired)
+    line = show.status_line(expired)
 
     assert "expired" in line
     assert "0 of 3 credits charged" in line

@@ -14,9 +14,8 @@ from listeners import Environment
 from pictures import shapes
 from task_queue import Queue, until
 
-from cli import devices
 from cli.processes import Program, Programs
-from cli.worker import programs, run_until_last
+from cli.worker import parse_devices, programs, run_until_last
 from s3_sam3.contracts.tasks import TaskStatus
 
 
@@ -115,7 +114,7 @@ def _two_free_ports() -> int:
 
 def test_each_device_has_its_own_port_and_listener() -> None:
     """Two pairs of programs that share nothing but the host's settings."""
-    pairs = [programs({}, device) for device in devices.parse("cuda:0, cuda:1", port=PORT)]
+    pairs = [programs({}, device) for device in parse_devices("cuda:0, cuda:1", port=PORT)]
 
     assert [one.name for pair in pairs for one in pair] == [
         *("pipeline-0", "listener-0", "pipeline-1", "listener-1")
@@ -129,7 +128,7 @@ def test_each_device_has_its_own_port_and_listener() -> None:
 def test_one_device_changes_nothing() -> None:
     """Without a list nothing is added to what the host says; a list of one sets the device."""
     pipeline, listener = programs({})
-    (alone,) = devices.parse("cuda:3", port=PORT)
+    (alone,) = parse_devices("cuda:3", port=PORT)
 
     assert (pipeline.name, listener.name) == ("pipeline", "listener")
     assert "SAM3_DEVICE" not in pipeline.env
@@ -157,13 +156,13 @@ def test_one_device_changes_nothing() -> None:
 def test_a_bad_list_is_explained(text: str, port: str, said: str) -> None:
     """What is wrong is named before anything starts."""
     with pytest.raises(typer.BadParameter, match=said):
-        devices.parse(text, port=port)
+        parse_devices(text, port=port)
 
 
 def test_a_good_list_is_taken() -> None:
     """Negative control: these are right."""
     for text in ("auto", "cpu", "cuda", "cuda:0,cuda:1", "cpu,cpu,cuda:7"):
-        assert len(devices.parse(text, port=PORT)) == text.count(",") + 1
+        assert len(parse_devices(text, port=PORT)) == text.count(",") + 1
 
 
 async def test_a_device_lost_for_good_leaves_the_others(tmp_path: Path) -> None:

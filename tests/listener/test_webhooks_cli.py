@@ -9,9 +9,7 @@ from typing import Any
 
 import psycopg
 
-from cli import devices
-from cli.devices import Device
-from cli.worker import programs
+from cli.worker import ONLY, Device, programs
 from devstack.testing import Stack
 from s3_sam3 import signatures
 
@@ -84,7 +82,7 @@ def test_devices_take_webhooks_on_ports_of_their_own() -> None:
 
 def test_the_model_does_not_learn_the_webhooks_secrets() -> None:
     """The pipeline's process gets none of them; the listener's gets them."""
-    pipeline, listener = programs(SECRETS, devices.ONLY)
+    pipeline, listener = programs(SECRETS, ONLY)
 
     for name in ("LISTENER_WEBHOOK_SECRETS", "LISTENER_WEBHOOK_SHARED_SECRET"):
         assert pipeline.env[name] == ""

@@ -16,7 +16,7 @@ from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from s3_sam3.contracts.prompts import SegmentOptions
 from s3_sam3.imaging import rle
-from s3_sam3.imaging.rethreshold import rethreshold
+from s3_sam3.imaging.choose import rethreshold
 
 
 CHUNK = 32 * 1024 * 1024

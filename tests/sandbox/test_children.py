@@ -62,7 +62,7 @@ if "api.upload_check_child" in sys.orig_argv:
     from PIL import PngImagePlugin
     PngImagePlugin.PngImageFile = Told
 if "api.rethreshold_child" in sys.orig_argv:
-    from s3_sam3.imaging import rethreshold as cut
+    from s3_sam3.imaging import choose as cut
     def rethreshold(*_):
         raise cut.RethresholdError(found())
     cut.rethreshold = rethreshold

@@ -14,11 +14,10 @@ import httpx
 import pytest
 from failing_receiver import SECRET, Receiver, receiving
 
-from s3_sam3 import Unreachable, listening
+from s3_sam3 import Unreachable, listening, recordings
 from s3_sam3.contracts import bodies, webhooks
 from s3_sam3.contracts.prompts import SegmentOptions
 from s3_sam3.contracts.tasks import TaskStatus
-from s3_sam3.recordings import recording
 
 
 NOW = datetime.now(UTC)
@@ -141,14 +140,14 @@ async def test_each_post_is_signed_and_recorded(tmp_path: Path) -> None:
     ]
     receiver = Receiver(fail=lambda n: n == 2)
     async with receiving(receiver), httpx.AsyncClient() as http:
-        with recording.Recording(log) as file:
+        with recordings.Recording(log) as file:
             poster = listening.Poster(http, httpx.URL(receiver.url), receiver.secret, file)
             attempts = [await poster.post(each) for each in messages]
 
     assert receiver.refused == []
     assert [body for _, body in receiver.requests] == [each.body for each in messages]
     assert [attempt.status for attempt in attempts] == [200, 500, 200]
-    assert [each.state for each in recording.read(log)] == ["ok", "failed", "ok"]
+    assert [each.state for each in recordings.read(log)] == ["ok", "failed", "ok"]
 
 
 async def test_a_handler_that_is_not_there_is_an_attempt_without_status() -> None:

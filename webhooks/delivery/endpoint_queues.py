@@ -33,8 +33,6 @@ CIRCUIT_FAILURES: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A claimed delivery."""
-
     delivery: Delivery
     since: float
     """Just before it was claimed, by the loop's clock in seconds."""
@@ -42,8 +40,6 @@ class Held:
 
 @dataclass(slots=True)
 class Queue:
-    """One endpoint's deliveries."""
-
     waiting: deque[Held] = field(default_factory=deque)
     running: int = 0
 
@@ -66,7 +62,6 @@ class EndpointQueues:
 
     @property
     def waiting(self) -> int:
-        """Claimed deliveries that are not being sent."""
         return sum(len(queue.waiting) for queue in self._queues.values())
 
     def room(self, now: float) -> int:

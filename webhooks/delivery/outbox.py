@@ -39,8 +39,6 @@ class Delivery(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one attempt."""
-
     latency_ms: int
     """Until the status came, or until the attempt was given up."""
     status_code: int | None = None

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from datetime import datetime
-from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
@@ -68,12 +67,7 @@ class Sender:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._http is not None:
             await self._http.close()
 

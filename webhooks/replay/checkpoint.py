@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from s3_sam3.recordings.messages import Attempt
+from s3_sam3.messages import Attempt
 from webhooks.replay import UsageError
 
 
@@ -72,7 +72,6 @@ class Checkpoint:
             self.done.add(send)
 
     def close(self) -> None:
-        """Close the file, which stays."""
         os.close(self._file)
 
 

@@ -24,7 +24,7 @@ from postgrest import AsyncSelectRequestBuilder
 
 from adapters.rest import Rest
 from runtime import settings
-from s3_sam3.recordings.messages import Attempt, Message
+from s3_sam3.messages import Attempt, Message
 from webhooks.replay import UsageError
 from webhooks.replay.selection import Selection
 

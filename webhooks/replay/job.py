@@ -1,29 +1,102 @@
-"""Reads the messages, selects them, and prepares their sends and signatures."""
+"""Reads and selects the messages, prepares their sends and signatures, and counts: the plan."""
 
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 from yarl import URL
 
 from adapters.rest import Rest
 from runtime import settings
-from s3_sam3 import signatures
-from s3_sam3.recordings import recording
-from s3_sam3.recordings.messages import Message
-from s3_sam3.recordings.redaction import REDACTED
-from webhooks.replay import UsageError, database, targets
+from s3_sam3 import recordings, signatures
+from s3_sam3.messages import Message
+from s3_sam3.recordings import REDACTED
+from webhooks.replay import UsageError, database
 from webhooks.replay.checkpoint import Checkpoint
 from webhooks.replay.options import OUTBOX, Options
-from webhooks.replay.plan import Plan, planned
-from webhooks.replay.selection import Selection
-from webhooks.replay.sends import Faults, Send
-from webhooks.replay.signing import Signer
-from webhooks.replay.targets import Exclusion
+from webhooks.replay.selection import Exclusion, Selection, checked, exclude
+from webhooks.replay.sending import Signer
+from webhooks.replay.sends import Faults, Send, task_queues
+
+
+class Plan(BaseModel):
+    """Counts, and the least time that the run takes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    source: str
+    messages: int
+    sends: int
+    """To be made now, duplicates included."""
+    left: int
+    """Sends over --max, for a resumed run."""
+    by_type: dict[str, dict[str, int]]
+    """Messages by type and by the state of their last attempt."""
+    by_host: dict[str, int]
+    by_signer: dict[str, int]
+    """Messages by what signs them."""
+    excluded: dict[Exclusion, int]
+    """Messages that were selected and are not sent, by the reason."""
+    gone: int
+    """Messages of a resumed run that are no longer in the source."""
+    first: datetime | None
+    last: datetime | None
+    seconds: float
+    """At least, by the rate and the requested delays."""
+    forgotten: bool
+    """No file will know the outcome: the outbox is not told, and nothing is recorded."""
+
+    @property
+    def all_excluded(self) -> bool:
+        """Whether there is something to send, and none of it may be sent."""
+        return bool(self.excluded) and not self.sends
+
+
+def planned(
+    sends: Sequence[Send],
+    options: Options,
+    signer: Signer,
+    url_of: Callable[[Send], URL],
+    *,
+    left: int,
+    gone: int,
+    excluded: Mapping[Exclusion, int],
+) -> Plan:
+    messages = {send.message.id: send.message for send in sends}.values()
+    by_type: dict[str, Counter[str]] = {}
+    for message in messages:
+        by_type.setdefault(message.type, Counter())[message.state] += 1
+    times = [message.created_at for message in messages]
+    seconds = max(len(sends) / options.rate, _delays(sends, options, url_of))
+    return Plan(
+        run=signer.run,
+        source=options.source,
+        messages=len(messages),
+        sends=len(sends),
+        left=left,
+        by_type={name: dict(counts) for name, counts in sorted(by_type.items())},
+        by_host=dict(Counter(str(url_of(send).origin()) for send in sends)),
+        by_signer=dict(Counter(signer.describe(message) for message in messages)),
+        excluded=dict(excluded),
+        gone=gone,
+        first=min(times, default=None),
+        last=max(times, default=None),
+        seconds=round(seconds, 1),
+        forgotten=options.source == OUTBOX and not options.record,
+    )
+
+
+def _delays(sends: Sequence[Send], options: Options, url_of: Callable[[Send], URL]) -> float:
+    """Seconds of delay: --concurrency of them at once, one after the other in each queue."""
+    queues = task_queues(sends, options.order, lambda send: str(url_of(send).origin()))
+    sums = [sum(each.delay_seconds for each in queue.sends if not each.dropped) for queue in queues]
+    return max(sum(sums) / options.concurrency, max(sums, default=0.0))
 
 
 class ReplaySettings(settings.EnvironmentSettings):
@@ -34,8 +107,6 @@ class ReplaySettings(settings.EnvironmentSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What was asked, ready to be sent."""
-
     options: Options
     messages: list[Message]
     sends: list[Send]
@@ -48,16 +119,15 @@ class Job:
     signer: Signer
 
     def url_of(self, send: Send) -> URL:
-        """Where it goes. Raises: UsageError."""
         if self.options.target:
-            return targets.checked(self.options.target, self.options.target_allow, typed=True)
+            return checked(self.options.target, self.options.target_allow, typed=True)
         if send.message.url is None:
             msg = f"Nobody knows where {send.message.id} was sent. Give --target."
             raise UsageError(msg)
         if REDACTED in send.message.url:
             msg = f"The URL of {send.message.id} was recorded without its secrets. Give --target."
             raise UsageError(msg)
-        return targets.checked(send.message.url, self.options.target_allow, typed=False)
+        return checked(send.message.url, self.options.target_allow, typed=False)
 
     @property
     def plan(self) -> Plan:
@@ -142,7 +212,7 @@ def signer_of(options: Options, run: str) -> Signer:
 
 async def _read(options: Options, rest: Rest | None, selection: Selection) -> list[Message]:
     if rest is None:
-        return recording.read(Path(options.source))
+        return recordings.read(Path(options.source))
     if options.source == OUTBOX:
         return await database.read_outbox(rest, selection)
     return await database.read_rows(rest, selection)
@@ -153,7 +223,7 @@ def _excluded(
 ) -> tuple[list[Message], list[tuple[Message, Exclusion]]]:
     if options.target:
         return list(messages), []
-    return targets.exclude(
+    return exclude(
         messages, allowed=options.target_allow, include_disabled=options.include_disabled
     )
 

@@ -17,11 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from typer.models import OptionInfo
 
 from runtime.durations import moment, per_second, seconds, span
-from s3_sam3.recordings.messages import DeliveryState
 from webhooks.replay import UsageError
-from webhooks.replay.queues import Order
 from webhooks.replay.selection import Mode, Selection
-from webhooks.replay.signing import Signing
+from webhooks.replay.sending import Signing
+from webhooks.replay.sends import Order
 
 
 OUTBOX: Final = "outbox"
@@ -63,8 +62,6 @@ Texts = tuple[str, ...]
 
 
 class Options(BaseModel):
-    """What `s3 replay` was asked."""
-
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[
@@ -100,7 +97,7 @@ class Options(BaseModel):
             "--mode",
             _SELECTION,
             "recover: the last attempt failed; missing: never tried; all. Default: recover for the"
-            " outbox (all with --status), else all.",
+            " outbox, else all.",
             "recover|missing|all",
         ),
     ] = None
@@ -117,10 +114,6 @@ class Options(BaseModel):
     types: Annotated[
         Texts, _option("--type", _SELECTION, "task.done, task.*, INSERT; repeatable.", "TYPE")
     ] = ()
-    status: Annotated[
-        DeliveryState | None,
-        _option("--status", _SELECTION, "Of the last attempt.", "ok|failed|missing"),
-    ] = None
     code: Annotated[
         str | None,
         Field(pattern=r"^(?:[1-5][0-9xX]{2}|none)$"),
@@ -219,15 +212,13 @@ class Options(BaseModel):
     @property
     def selection(self) -> Selection:
         """The filters; the mode has a default for each source."""
-        repairs = self.source == OUTBOX and self.status is None
         return Selection(
-            mode=self.mode or (Mode.RECOVER if repairs else Mode.ALL),
+            mode=self.mode or (Mode.RECOVER if self.source == OUTBOX else Mode.ALL),
             since=self.since,
             until=self.until,
             ids=self.ids,
             tasks=self.tasks,
             types=self.types,
-            state=self.status,
             code=self.code,
             limit=self.limit,
         )

@@ -16,13 +16,11 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from runtime.stopping import stop_asked
-from s3_sam3.recordings import redaction
-from s3_sam3.recordings.messages import Attempt
-from s3_sam3.recordings.recording import Recording, message_of
+from s3_sam3.messages import Attempt
+from s3_sam3.recordings import Recording, message_of, redacted_url
 from webhooks.replay import UsageError
-from webhooks.replay.sending import NO_DEFAULT_HEADERS
-from webhooks.replay.signing import CONNECTION_HEADERS
-from webhooks.replay.targets import http_url
+from webhooks.replay.selection import http_url
+from webhooks.replay.sending import CONNECTION_HEADERS, NO_DEFAULT_HEADERS
 
 
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -115,7 +113,7 @@ async def serve(host: str, port: int, forward_to: str, out: Path, redact: Collec
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         bound = await _bound(runner, host, port)
-        to = redaction.url(str(forward), redact)
+        to = redacted_url(str(forward), redact)
         sys.stderr.write(f"Recording http://{host}:{bound} -> {to} in {out}\n")
         await stop.wait()
 

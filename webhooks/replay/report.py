@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from s3_sam3.recordings import redaction
-from s3_sam3.recordings.messages import Attempt
-from webhooks.replay.plan import Plan
+from s3_sam3.messages import Attempt
+from s3_sam3.recordings import redacted_url
+from webhooks.replay.job import Plan
+from webhooks.replay.selection import Exclusion
 from webhooks.replay.sends import Ending, Outcome
-from webhooks.replay.targets import Exclusion
 
 
 _COLOURS: Final = {
@@ -84,7 +84,6 @@ class Report:
     )
 
     def plan(self, plan: Plan) -> None:
-        """Show what would be sent."""
         if self.as_json:
             return
         table = Table(title=f"replay from {plan.source}", title_justify="left")
@@ -114,7 +113,6 @@ class Report:
             self.out.print(f"[yellow]{plan.left:,} more are over --max, for --resume.[/]")
 
     def outcome(self, outcome: Outcome) -> None:
-        """Print how one send went."""
         self.counts[outcome.ending] += 1
         attempt, before = outcome.attempt, outcome.send.message.last
         diff = compared(before, attempt) if self.diff and before and attempt else None
@@ -127,7 +125,7 @@ class Report:
         why = "" if outcome.why is None else f"  {escape(outcome.why)}"
         self.out.print(
             f"[{_COLOURS[outcome.ending]}]{escape(how):>4}[/] {took:>8}  {escape(outcome.sent_id)}"
-            f"  {escape(outcome.send.message.type)}  {escape(redaction.url(str(outcome.url)))}{why}"
+            f"  {escape(outcome.send.message.type)}  {escape(redacted_url(str(outcome.url)))}{why}"
         )
         if diff is not None:
             was, now = diff.latency_ms
@@ -165,7 +163,6 @@ class Report:
             self.resumable(plan.run)
 
     def resumable(self, run: str) -> None:
-        """Say how to go on."""
         self.err.print(f"The rest: s3 replay --resume {run} --yes")
 
 
@@ -181,7 +178,7 @@ def _document(outcome: Outcome, diff: Diff | None) -> dict[str, Any]:
         "sent_id": outcome.sent_id,
         "type": outcome.send.message.type,
         "task_id": outcome.send.message.key,
-        "url": redaction.url(str(outcome.url)),
+        "url": redacted_url(str(outcome.url)),
         "ending": outcome.ending.value,
         "status": attempt and attempt.status,
         "latency_ms": attempt and attempt.latency_ms,

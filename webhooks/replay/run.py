@@ -10,14 +10,11 @@ from typing import Any, Final
 
 from yarl import URL
 
-from s3_sam3.recordings.messages import Attempt
-from s3_sam3.recordings.recording import Recording
-from s3_sam3.recordings.redaction import REDACTED
+from s3_sam3.messages import Attempt
+from s3_sam3.recordings import REDACTED, Recording
 from webhooks.replay.checkpoint import Checkpoint
-from webhooks.replay.queues import HostQueues, Order, TaskQueue
-from webhooks.replay.sending import Answer, Sender
-from webhooks.replay.sends import Ending, Outcome, Send
-from webhooks.replay.signing import Signer
+from webhooks.replay.sending import Answer, Sender, Signer
+from webhooks.replay.sends import Ending, HostQueues, Order, Outcome, Send, TaskQueue
 
 
 TRIES: Final = 3
@@ -35,7 +32,6 @@ class Pace:
     """
 
     def __init__(self, rate: float) -> None:
-        """*rate*: turns per second."""
         self._gap = 1.0 / rate
         self._next: float | None = None
 
@@ -45,7 +41,6 @@ class Pace:
             await asyncio.sleep(self._next - asyncio.get_running_loop().time())
 
     def spend(self) -> None:
-        """Use the turn."""
         now = asyncio.get_running_loop().time()
         due = now if self._next is None else max(self._next, now - self._gap)
         self._next = due + self._gap
@@ -59,12 +54,10 @@ class Breaker:
         self._in_a_row: dict[str, int] = {}
 
     def note(self, host: str, *, ok: bool) -> None:
-        """Count an attempt."""
         if not self.is_open(host):
             self._in_a_row[host] = 0 if ok else self._in_a_row.get(host, 0) + 1
 
     def is_open(self, host: str) -> bool:
-        """Whether nothing more is sent there."""
         return 0 < self._most <= self._in_a_row.get(host, 0)
 
 

@@ -23,8 +23,6 @@ from s3_sam3 import errors
 
 
 class Exit(IntEnum):
-    """Exit codes, the same for every command."""
-
     OK = 0
     REFUSED = 1
     """The API refused the request, or the task failed."""
@@ -56,8 +54,6 @@ def exit_code(error: errors.S3Error) -> Exit:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of `s3`."""
-
     name: str
     target: str
     """`module:function`, or `module:app` for a group of commands."""
@@ -85,7 +81,7 @@ USER_COMMANDS: Final = (
     ),
     Command(
         "rethreshold",
-        "s3_sam3.cli.rethreshold:rethreshold",
+        "s3_sam3.cli.export:rethreshold",
         "Choose a result's instances again, at no price.",
     ),
     Command(
@@ -100,7 +96,7 @@ USER_COMMANDS: Final = (
     Command("login", "s3_sam3.cli.config:login", "Sign in and stay signed in."),
     Command("logout", "s3_sam3.cli.config:logout", "Sign out on this machine and at the service."),
     Command(
-        "listen", "s3_sam3.cli.listen:listen", "Post your tasks' events to a URL of this machine."
+        "listen", "s3_sam3.cli.webhooks:listen", "Post your tasks' events to a URL of this machine."
     ),
     Command(
         "webhooks",

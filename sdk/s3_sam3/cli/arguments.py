@@ -26,8 +26,6 @@ Edges = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """Pictures and prompts, each once."""
-
     pictures: tuple[Path, ...]
     prompts: tuple[str, ...]
     many: bool

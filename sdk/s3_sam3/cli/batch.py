@@ -40,8 +40,6 @@ _NO_MORE_FILES: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is requested for each picture."""
-
     prompts: tuple[Prompt, ...]
     options: SegmentOptions
     needs: bodies.Needs | None = None
@@ -64,8 +62,6 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """How one picture ended."""
-
     picture: Path
     record: Record | None = None
     """None: the file could not be read, or was not begun."""

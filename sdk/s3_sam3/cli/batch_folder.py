@@ -24,16 +24,12 @@ _RUN: Final = ".s3-run"
 
 
 class State(StrEnum):
-    """Of one picture."""
-
     STARTED = "started"
     DONE = "done"
     FAILED = "failed"
 
 
 class Record(BaseModel):
-    """One picture of a batch."""
-
     model_config = ConfigDict(frozen=True)
 
     picture: Path

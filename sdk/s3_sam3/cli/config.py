@@ -8,8 +8,9 @@ import asyncio
 import dataclasses
 import json
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import platformdirs
 import typer
@@ -19,6 +20,8 @@ from s3_sam3 import ClientSettings, NotSignedIn, S3Client, S3Error, Session
 from s3_sam3.cli import show
 from s3_sam3.session import Tokens
 
+
+Answer = TypeVar("Answer")
 
 SERVICE_FILE: Final = "service.json"
 SESSION_FILE: Final = "session.json"
@@ -70,6 +73,16 @@ def logout() -> None:
 def client() -> S3Client:
     """A client of the signed-in user; raises NotSignedIn or NoService."""
     return S3Client(kept_session(), api_url=settings().s3_api_url)
+
+
+def call(work: Callable[[S3Client], Awaitable[Answer]]) -> Answer:
+    """Run *work* with a client of the signed-in user; raises NotSignedIn or NoService."""
+
+    async def called() -> Answer:
+        async with client() as s3:
+            return await work(s3)
+
+    return asyncio.run(called())
 
 
 def settings() -> ClientSettings:

@@ -22,8 +22,6 @@ class NoManifest(S3Error):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Manifests in files, and tasks of the service."""
-
     files: tuple[Path, ...]
     tasks: tuple[UUID, ...]
 

@@ -1,6 +1,5 @@
 """`s3 results` and `s3 status`."""
 
-import asyncio
 from typing import Annotated
 from uuid import UUID
 
@@ -9,7 +8,7 @@ import typer
 
 from s3_sam3 import Unreachable
 from s3_sam3.cli import config, show
-from s3_sam3.contracts import bodies, limits
+from s3_sam3.contracts import limits
 from s3_sam3.contracts.tasks import TaskStatus
 
 
@@ -21,7 +20,7 @@ def results(
     cursor: Annotated[str | None, typer.Option(help="Of the next page, as printed.")] = None,
     as_json: show.AsJson = False,
 ) -> None:
-    page = asyncio.run(_page(limit, status, cursor))
+    page = config.call(lambda s3: s3.results(limit=limit, status=status, cursor=cursor))
     if as_json:
         show.as_json(page)
         return
@@ -35,13 +34,13 @@ def status(
     as_json: show.AsJson = False,
 ) -> None:
     if task_id is not None:
-        task = asyncio.run(_task(task_id))
+        task = config.call(lambda s3: s3.task(task_id))
         if as_json:
             show.as_json(task)
             return
         show.out.print(show.status_line(task), soft_wrap=True)
         return
-    answer = asyncio.run(_service())
+    answer = _service()
     if as_json:
         show.as_json(answer)
         return
@@ -49,25 +48,13 @@ def status(
         show.out.print(f"{name:>10}  {value}")
 
 
-async def _page(limit: int, status: TaskStatus | None, cursor: str | None) -> bodies.ResultPage:
-    async with config.client() as s3:
-        return await s3.results(limit=limit, status=status, cursor=cursor)
-
-
-async def _task(task_id: UUID) -> bodies.Task:
-    async with config.client() as s3:
-        return await s3.task(task_id)
-
-
-async def _service() -> dict[str, str]:
+def _service() -> dict[str, str]:
     where = config.settings()
     try:
-        async with httpx.AsyncClient(timeout=5.0) as http:
-            ready = await http.get(f"{where.s3_api_url}/ready")
+        ready = httpx.get(f"{where.s3_api_url}/ready", timeout=5.0)
     except httpx.TransportError as error:
         raise Unreachable(where.s3_api_url, str(error)) from error
-    async with config.client() as s3:
-        me = await s3.me()
+    me = config.call(lambda s3: s3.me())
     return {
         "service": where.s3_api_url,
         "ready": "yes" if ready.is_success else f"no ({ready.status_code})",

@@ -1,31 +1,33 @@
-"""`s3 webhooks`: have events sent to an address, and see what was sent."""
+"""`s3 webhooks` and `s3 listen`: events of your tasks, sent to an address or to this machine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+import contextlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
 from uuid import UUID
 
+import httpx
 import typer
-from pydantic import BaseModel
 from rich.markup import escape
 from rich.table import Table
 
-from s3_sam3 import S3Client
+from s3_sam3 import listening, signatures
 from s3_sam3.cli import config, show
 from s3_sam3.contracts import limits, webhooks
 from s3_sam3.contracts.webhooks import DEFAULT_EVENTS, DeliveryStatus, WebhookEvent
+from s3_sam3.recordings import Recording, RecordingError
 
 
 app = typer.Typer(help="Have events of your tasks sent to an https address.", no_args_is_help=True)
 
 Which = Annotated[UUID, typer.Argument(help="A webhook, as `s3 webhooks list` names it.")]
-Answer = TypeVar("Answer", bound=BaseModel)
 
 
 @app.command("list")
 def list_all(as_json: show.AsJson = False) -> None:
     """List your webhooks."""
-    found = _call(lambda s3: s3.webhooks.list())
+    found = config.call(lambda s3: s3.webhooks.list())
     if as_json:
         show.as_json(found)
     else:
@@ -44,7 +46,7 @@ def add(
 ) -> None:
     """Add a webhook. Its secret is printed only now."""
     events = tuple(event or DEFAULT_EVENTS)
-    made = _call(lambda s3: s3.webhooks.create(url, events, description=description))
+    made = config.call(lambda s3: s3.webhooks.create(url, events, description=description))
     if as_json:
         show.as_json(made)
         return
@@ -55,13 +57,13 @@ def add(
 @app.command()
 def remove(webhook_id: Which) -> None:
     """Remove a webhook; its pending deliveries are not sent."""
-    _call(lambda s3: s3.webhooks.delete(webhook_id))
+    config.call(lambda s3: s3.webhooks.delete(webhook_id))
 
 
 @app.command("test")
 def try_out(webhook_id: Which, as_json: show.AsJson = False) -> None:
     """Send the event webhook.test."""
-    queued = _call(lambda s3: s3.webhooks.test(webhook_id))
+    queued = config.call(lambda s3: s3.webhooks.test(webhook_id))
     if as_json:
         show.as_json(queued)
         return
@@ -80,7 +82,7 @@ def deliveries(
     as_json: show.AsJson = False,
 ) -> None:
     """List deliveries to a webhook, newest first, with the last answer."""
-    page = _call(
+    page = config.call(
         lambda s3: s3.webhooks.deliveries(webhook_id, limit=limit, status=status, cursor=cursor)
     )
     if as_json:
@@ -99,19 +101,11 @@ def redeliver(
     as_json: show.AsJson = False,
 ) -> None:
     """Send a delivery again, with the same id and body."""
-    queued = _call(lambda s3: s3.webhooks.redeliver(webhook_id, delivery_id))
+    queued = config.call(lambda s3: s3.webhooks.redeliver(webhook_id, delivery_id))
     if as_json:
         show.as_json(queued)
     else:
         show.out.print(queued.delivery_id)
-
-
-def _call(call: Callable[[S3Client], Awaitable[Answer]]) -> Answer:
-    async def called() -> Answer:
-        async with config.client() as s3:
-            return await call(s3)
-
-    return asyncio.run(called())
 
 
 def _webhooks(items: tuple[webhooks.Webhook, ...]) -> Table:
@@ -153,3 +147,59 @@ def _answer(attempt: webhooks.DeliveryAttempt) -> str:
     if attempt.status_code is None:
         return f"none: {attempt.error or 'no reason given'}"
     return f"{attempt.status_code} in {attempt.latency_ms} ms"
+
+
+def listen(
+    forward_to: Annotated[str, typer.Option(metavar="URL", help="Where your handler listens.")],
+    events: Annotated[
+        list[webhooks.WebhookEvent] | None,
+        typer.Option(help="Repeatable; default: task.done, task.failed, task.cancelled."),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Add what was posted to this file, for `s3 replay`.")
+    ] = None,
+    target_allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="Allow a host that is not this machine; repeatable."),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(envvar="REPLAY_SECRET", help="whsec_… to sign with; default: a new one."),
+    ] = None,
+) -> None:
+    """Post your tasks' events to URL as they happen, signed with the secret it prints."""
+    try:
+        url = listening.checked_url(forward_to, target_allow or ())
+        secret = signatures.check_secret(secret or signatures.new_secret())
+        recording = Recording(record) if record else None
+    except (listening.ForwardRefused, signatures.BadSecret, RecordingError) as error:
+        raise typer.BadParameter(str(error)) from error
+    show.err.print(f"Signing with {secret}", soft_wrap=True, highlight=False)
+    with recording or contextlib.nullcontext():
+        asyncio.run(_listen(url, secret, recording, events or webhooks.DEFAULT_EVENTS))
+
+
+async def _listen(
+    url: httpx.URL,
+    secret: str,
+    recording: Recording | None,
+    events: Collection[webhooks.WebhookEvent],
+) -> None:
+    async with config.client() as s3, httpx.AsyncClient(trust_env=False) as http:
+        poster = listening.Poster(http, url, secret, recording)
+        async with contextlib.aclosing(listening.changes(s3, _note)) as rows:
+            async for row in rows:
+                event = listening.event_of(row)
+                if event is None or event not in events:
+                    continue
+                message = listening.message_of(event, row)
+                attempt = await poster.post(message)
+                print(
+                    f"{attempt.summary:>4} {attempt.latency_ms:>5} ms  {message.id}"
+                    f"  {message.type}  {message.key}",
+                    flush=True,
+                )
+
+
+def _note(text: str) -> None:
+    show.err.print(text, highlight=False)

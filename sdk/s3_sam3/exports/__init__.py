@@ -31,8 +31,6 @@ __all__ = [
 
 
 class FormatName(StrEnum):
-    """What `s3 export --format` takes."""
-
     COCO = "coco"
     YOLO = "yolo"
     POLYGONS = "polygons"
@@ -43,10 +41,8 @@ class FormatName(StrEnum):
     LABELS = "labels"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Format:
-    """One way to write manifests."""
-
     description: str
     """One sentence for `s3 export --help`."""
     write: Callable[[Sequence[Pictured], Path, ExportOptions], list[Path]]
@@ -56,39 +52,35 @@ class Format:
 
 FORMATS: Final[dict[FormatName, Format]] = {
     FormatName.COCO: Format(
-        description="One coco.json for all pictures; exact run lengths, or polygons.",
-        write=datasets.write_coco,
+        "One coco.json for all pictures; exact run lengths, or polygons.", datasets.write_coco
     ),
     FormatName.YOLO: Format(
-        description="A YOLO-seg data set: classes, pictures, a label file for each.",
-        write=datasets.write_yolo,
+        "A YOLO-seg data set: classes, pictures, a label file for each.",
+        datasets.write_yolo,
         uses_picture=True,
     ),
     FormatName.POLYGONS: Format(
-        description="A JSON file for each picture: outer rings and holes in pixels.",
-        write=vectors.write_polygons,
+        "A JSON file for each picture: outer rings and holes in pixels.", vectors.write_polygons
     ),
     FormatName.GEOJSON: Format(
-        description="A FeatureCollection for each picture, in pixels, y downwards.",
-        write=vectors.write_geojson,
+        "A FeatureCollection for each picture, in pixels, y downwards.", vectors.write_geojson
     ),
     FormatName.PNG: Format(
-        description="A black and white PNG for each instance, as large as the picture.",
-        write=rasters.write_pngs,
+        "A black and white PNG for each instance, as large as the picture.", rasters.write_pngs
     ),
     FormatName.CUTOUT: Format(
-        description="Each instance cut out of the picture, on a transparent background.",
-        write=rasters.write_cutouts,
+        "Each instance cut out of the picture, on a transparent background.",
+        rasters.write_cutouts,
         uses_picture=True,
     ),
     FormatName.OVERLAY: Format(
-        description="The picture with its instances tinted, outlined and named.",
-        write=rasters.write_overlays,
+        "The picture with its instances tinted, outlined and named.",
+        rasters.write_overlays,
         uses_picture=True,
     ),
     FormatName.LABELS: Format(
-        description="A grey PNG for each picture: each pixel holds its instance's number.",
-        write=rasters.write_label_maps,
+        "A grey PNG for each picture: each pixel holds its instance's number.",
+        rasters.write_label_maps,
     ),
 }
 

@@ -54,7 +54,6 @@ def write_label_maps(items: Sequence[Pictured], folder: Path, options: ExportOpt
 
 
 def overlay_webp(item: Pictured, style: overlay.OverlayStyle = overlay.PLAIN) -> bytes:
-    """Draw one manifest over its picture."""
     picture, manifest = item.open(), item.manifest
     labels = label_map(manifest.prompts, manifest.image.width, manifest.image.height)
     return overlay.overlay_webp(

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from s3_sam3.contracts.manifest import PromptResult
-from s3_sam3.imaging import palette
 from s3_sam3.imaging.label_map import Labels
-from s3_sam3.imaging.tags import Pen, draw_tags
+from s3_sam3.imaging.tags import COLOURS, Colour, Pen, draw_tags
 
 
 #: WebP cannot be larger along one side (pixels).
@@ -42,8 +41,6 @@ _Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlayStyle:
-    """How an overlay looks."""
-
     tint: float = 0.4
     """Share of an instance's colour in its pixels, 0..1; 0 leaves the picture as it is."""
     contour: int | None = None
@@ -106,7 +103,31 @@ def overlay_webp(
 
 def _colours(results: Sequence[PromptResult], style: OverlayStyle) -> list[int]:
     several = len(results) > 1 if style.colours == "auto" else style.colours == "prompt"
-    return palette.by_prompt(results) if several else palette.by_instance(results)
+    return by_prompt(results) if several else by_instance(results)
+
+
+def by_prompt(results: Sequence[PromptResult]) -> list[int]:
+    """Give each instance, in the order of labels, its prompt's colour."""
+    return [place % len(COLOURS) for place, result in enumerate(results) for _ in result.instances]
+
+
+def by_instance(results: Sequence[PromptResult]) -> list[int]:
+    """Give each instance, in the order of labels, a colour that no intersecting box has."""
+    instances = [instance for result in results for instance in result.instances]
+    boxes = np.array([one.box for one in instances]).reshape(-1, 4)
+    chosen: list[int] = []
+    for place in range(len(instances)):
+        taken = {chosen[other] for other in _meeting(boxes, place)}
+        order = (index % len(COLOURS) for index in range(place, place + len(COLOURS)))
+        chosen.append(next((one for one in order if one not in taken), place % len(COLOURS)))
+    return chosen
+
+
+def _meeting(boxes: NDArray[np.float64], place: int) -> NDArray[np.intp]:
+    """Which boxes before *place* intersect its box."""
+    box, earlier = boxes[place], boxes[:place]
+    gaps = np.maximum(earlier[:, :2], box[:2]) - np.minimum(earlier[:, 2:], box[2:])
+    return np.flatnonzero(gaps.max(axis=1, initial=-np.inf) <= 0)
 
 
 def _painted(
@@ -133,9 +154,9 @@ def _painted(
 
 def _flat(labels: Labels, colours: Sequence[int]) -> Image.Image:
     """Give each label its full colour, as RGB, and the background the halo's."""
-    hues: Sequence[palette.Colour] = [palette.COLOURS[colour] for colour in colours]
+    hues: Sequence[Colour] = [COLOURS[colour] for colour in colours]
     if len(hues) > _MOST_PALETTE:
-        hues = palette.COLOURS
+        hues = COLOURS
         labels = np.array([0, *(colour + 1 for colour in colours)], np.uint8)[labels]
     flat = Image.fromarray(np.ascontiguousarray(labels, np.uint8))
     flat.putpalette(bytes(chain(_HALO, *hues)))

@@ -1,4 +1,4 @@
-"""Tags of an overlay: each beside its instance, none over another."""
+"""The overlay's colours, and its tags: each beside its instance, none over another."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,40 @@ from PIL import ImageDraw, ImageFont
 
 from s3_sam3.contracts.manifest import Instance, PromptResult
 from s3_sam3.imaging.label_map import Labels
-from s3_sam3.imaging.palette import COLOURS, Colour, ink
+
+
+Colour = tuple[int, int, int]
+
+#: First Okabe and Ito's seven, which colour-blind people can tell apart; then others, far from them
+#: and from each other.
+COLOURS: Final[tuple[Colour, ...]] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (145, 30, 180),
+    (160, 220, 40),
+    (230, 25, 75),
+    (0, 225, 205),
+    (154, 99, 36),
+    (240, 50, 230),
+    (170, 255, 195),
+    (0, 0, 180),
+    (255, 190, 190),
+)
+
+#: Luma (0..255) above which black letters are easier to read than white ones.
+_BRIGHT: Final = 140
+
+
+def ink(colour: Colour) -> Colour:
+    """Black or white: the one that is easier to read on *colour*."""
+    red, green, blue = colour
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return (0, 0, 0) if luma > _BRIGHT else (255, 255, 255)
 
 
 #: Characters of a prompt's text that a tag shows.
@@ -52,7 +85,6 @@ class Pen:
         self._written = np.zeros(self._labels.shape, np.bool_)
 
     def room(self, text: str) -> tuple[float, float]:
-        """Width and height of a tag."""
         left, _, right, _ = self._draw.textbbox((0, 0), text, font=self._font)
         return right - left + 3 * self._pad, self._tall
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from failing_receiver import SECRET, Ran, Receiver, Replay, Start, receiving
 
-from s3_sam3.recordings.messages import Message
-from s3_sam3.recordings.recording import Recording
+from s3_sam3.messages import Message
+from s3_sam3.recordings import Recording
 
 
 @pytest.fixture

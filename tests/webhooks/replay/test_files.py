@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from failing_receiver import Receiver, Replay, message
 
-from s3_sam3.recordings import RecordingError, recording, redaction
-from s3_sam3.recordings.messages import Attempt, DeliveryState
+from s3_sam3 import recordings
+from s3_sam3.messages import Attempt, DeliveryState
+from s3_sam3.recordings import RecordingError
 from webhooks.replay import UsageError
 from webhooks.replay.checkpoint import Checkpoint
 from webhooks.replay.report import compared
@@ -26,11 +27,11 @@ def test_a_recording_gives_back_the_bytes(tmp_path: Path) -> None:
     sent = message(
         body=bytes(range(256)), type="unknown", key="msg_1", id="msg_1", headers=(("A", "\xe9"),)
     )
-    with recording.Recording(path) as file:
+    with recordings.Recording(path) as file:
         file.request("n1", sent)
         file.attempt("n1", OK)
 
-    (found,) = recording.read(path)
+    (found,) = recordings.read(path)
     assert found == dataclasses.replace(sent, last=OK)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -46,11 +47,11 @@ def test_secrets_of_requests_are_not_written_down(tmp_path: Path, name: str) -> 
     """Headers and query parameters that look like one, in any case of letters."""
     path = tmp_path / "r.ndjson"
     url = f"https://example.com/hook?a=1&{name}=s3cr3t&b=2"
-    with recording.Recording(path) as file:
+    with recordings.Recording(path) as file:
         file.request("n1", message(headers=((name, "s3cr3t"),), url=url), path=url)
 
     assert "s3cr3t" not in path.read_text()
-    (found,) = recording.read(path)
+    (found,) = recordings.read(path)
     assert found.url == f"https://example.com/hook?a=1&{name}=[redacted]&b=2"
 
 
@@ -58,9 +59,9 @@ def test_without_the_pattern_they_are_written_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: it is the names that keep them out."""
-    monkeypatch.setattr(redaction, "_SECRET_NAME", re.compile("(?!)"))
+    monkeypatch.setattr(recordings, "_SECRET_NAME", re.compile("(?!)"))
     path = tmp_path / "r.ndjson"
-    with recording.Recording(path) as file:
+    with recordings.Recording(path) as file:
         file.request("n1", message(headers=tuple((name, "s3cr3t") for name in NAMES)))
 
     assert path.read_text().count("s3cr3t") == len(NAMES)
@@ -70,10 +71,10 @@ def test_what_the_operator_names_is_not_written_down(tmp_path: Path) -> None:
     """--redact; signatures, and what does not look secret, stay."""
     path = tmp_path / "r.ndjson"
     kept = (("webhook-signature", "v1,abc"), ("webhook-id", "msg_1"), ("x-other", "o"))
-    with recording.Recording(path, ["X-Mine"]) as file:
+    with recordings.Recording(path, ["X-Mine"]) as file:
         file.request("n1", message(headers=(("x-mine", "s3cr3t"), *kept)))
 
-    (found,) = recording.read(path)
+    (found,) = recordings.read(path)
     assert found.headers == (("x-mine", "[redacted]"), *kept)
 
 
@@ -95,17 +96,17 @@ def test_a_torn_last_line_is_as_if_never_written(tmp_path: Path) -> None:
     """Cut anywhere in its last line, a recording reads as without it, and can be extended."""
     path, whole = tmp_path / "r.ndjson", tmp_path / "whole.ndjson"
     first, second, third = message(), message(), message()
-    with recording.Recording(whole) as file:
+    with recordings.Recording(whole) as file:
         file.request("1", first)
         file.request("2", second)
     data = whole.read_bytes()
     end_of_first = data.index(b"\n") + 1
     for cut in range(end_of_first, len(data) - 1, 37):
         path.write_bytes(data[:cut])
-        assert [each.id for each in recording.read(path)] == [first.id]
-        with recording.Recording(path) as file:
+        assert [each.id for each in recordings.read(path)] == [first.id]
+        with recordings.Recording(path) as file:
             file.request("3", third)
-        assert [each.id for each in recording.read(path)] == [first.id, third.id]
+        assert [each.id for each in recordings.read(path)] == [first.id, third.id]
 
 
 def test_a_last_line_without_its_end_is_kept_if_it_is_whole(
@@ -116,10 +117,10 @@ def test_a_last_line_without_its_end_is_kept_if_it_is_whole(
     path = recorded(*sent)
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
 
-    with recording.Recording(path) as file:
+    with recordings.Recording(path) as file:
         file.request("n4", more := message())
 
-    assert [each.id for each in recording.read(path)] == [each.id for each in (*sent, more)]
+    assert [each.id for each in recordings.read(path)] == [each.id for each in (*sent, more)]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_another_file_is_left_as_it_is(tmp_path: Path, text: str) -> None:
     path.write_text(text)
 
     with pytest.raises(RecordingError, match="no recording"):
-        recording.Recording(path)
+        recordings.Recording(path)
 
     assert path.read_text() == text
 
@@ -140,7 +141,7 @@ def test_another_file_is_left_as_it_is(tmp_path: Path, text: str) -> None:
 def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
     """A folder, say."""
     with pytest.raises(RecordingError, match="cannot be written"):
-        recording.Recording(tmp_path)
+        recordings.Recording(tmp_path)
 
 
 def test_a_file_that_is_no_recording_is_named(tmp_path: Path) -> None:
@@ -149,14 +150,14 @@ def test_a_file_that_is_no_recording_is_named(tmp_path: Path) -> None:
     path.write_text('{"v":1}\n{}\n')
 
     with pytest.raises(RecordingError, match="line 1"):
-        recording.read(path)
+        recordings.read(path)
 
 
 def test_a_request_without_an_answer_was_never_answered(
     recorded: Callable[..., Path],
 ) -> None:
     """What the recorder could not forward any more counts as missing."""
-    (found,) = recording.read(recorded(message(last=None)))
+    (found,) = recordings.read(recorded(message(last=None)))
 
     assert found.state is DeliveryState.MISSING
 
@@ -248,7 +249,7 @@ async def test_a_recorded_replay_can_be_replayed(
         *("--record", str(log), "--header", "x-static: hidden-value"),
     )
 
-    (found,) = recording.read(log)
+    (found,) = recordings.read(log)
     assert (found.id, found.key, found.body) == (sent.id, sent.key, sent.body)
     assert found.state is DeliveryState.OK
     assert "hidden-value" not in log.read_text()

@@ -2,9 +2,8 @@
 
 from failing_receiver import message
 
-from s3_sam3.recordings.messages import Message
-from webhooks.replay.queues import HostQueues, Order, TaskQueue
-from webhooks.replay.sends import Faults
+from s3_sam3.messages import Message
+from webhooks.replay.sends import Faults, HostQueues, Order, TaskQueue
 
 
 def queues(*messages: Message, order: Order = Order.KEY) -> HostQueues:

@@ -10,8 +10,8 @@ from failing_receiver import Receiver, Start
 from yarl import URL
 
 from listener.webhooks import SHARED_SECRET_HEADER
-from s3_sam3.recordings import recording
-from s3_sam3.recordings.messages import DeliveryState
+from s3_sam3 import recordings
+from s3_sam3.messages import DeliveryState
 
 
 async def recorder(start: Start, forward: str, out: Path) -> str:
@@ -49,7 +49,7 @@ async def test_bytes_go_on_unchanged_and_secrets_are_only_passed_on(
     assert got == body
     assert sent.items() <= headers.items()
     assert (answer.status, text) == (401, '{"error": "MissingHeader"}')
-    (found,) = recording.read(out)
+    (found,) = recordings.read(out)
     assert (found.id, found.type, found.key, found.body) == ("msg_7", "task.done", "é", body)
     assert found.last is not None
     assert (found.last.status, found.last.answer) == (401, text.encode())
@@ -71,7 +71,7 @@ async def test_a_request_is_written_down_before_it_is_forwarded(
     async with aiohttp.ClientSession() as http:
         asking = asyncio.create_task(http.post(address, data=b"{}"))
         await eventually(lambda: bool(receiver.requests), 20)
-        (found,) = recording.read(out)
+        (found,) = recordings.read(out)
         receiver.gate.set()
         await asking
 
@@ -86,7 +86,7 @@ async def test_nobody_at_the_other_end_is_502_and_a_record(start: Start, tmp_pat
     async with aiohttp.ClientSession() as http:
         answer = await http.post(address, data=b"{}")
 
-    (found,) = recording.read(out)
+    (found,) = recordings.read(out)
     assert answer.status == 502
     assert found.state is DeliveryState.FAILED
 
@@ -101,5 +101,5 @@ async def test_a_forward_url_without_a_path_takes_the_requests(
     async with aiohttp.ClientSession() as http:
         await http.post(URL(f"{address}/a%20b?x=1%2F2", encoded=True), data=b"{}")
 
-    (found,) = recording.read(out)
+    (found,) = recordings.read(out)
     assert found.url == receiver.url.removesuffix("/hook") + "/a%20b?x=1%2F2"

@@ -11,7 +11,7 @@ from failing_receiver import SECRET, Receiver, Replay, message
 from standardwebhooks import Webhook
 
 from s3_sam3 import signatures
-from s3_sam3.recordings.messages import Message
+from s3_sam3.messages import Message
 
 
 OLD = 3600

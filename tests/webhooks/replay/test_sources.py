@@ -12,7 +12,6 @@ from failing_receiver import SECRET, Receiver, Replay, message
 
 from adapters.rest import Rest
 from devstack.testing import Stack
-from s3_sam3.recordings.messages import DeliveryState
 from webhooks.replay import UsageError, database
 from webhooks.replay.selection import Mode, Selection
 
@@ -73,7 +72,7 @@ async def test_the_last_attempt_counts(rest: Rest, delivery: Callable[..., Await
 
     assert set(await ids(rest, Selection(mode=Mode.RECOVER, ids=made))) == {broken, deaf}
     assert await ids(rest, Selection(mode=Mode.MISSING, ids=made)) == [never]
-    assert await ids(rest, Selection(state=DeliveryState.OK, ids=made)) == [healed]
+    assert await ids(rest, Selection(code="2xx", ids=made)) == [healed]
 
 
 async def test_the_outbox_is_selected_by_time_task_and_type(

@@ -7,7 +7,7 @@ import pytest
 from failing_receiver import Receiver, Replay, message
 
 from webhooks.replay import UsageError
-from webhooks.replay.targets import checked
+from webhooks.replay.selection import checked
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from webhooks.replay import UsageError, options
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ({"status": "bad"}, "--status: Input should be 'ok', 'failed' or 'missing'"),
         ({"mode": "bad"}, "--mode: Input should be 'recover', 'missing' or 'all'"),
         ({"order": "bad"}, "--order: Input should be 'key' or 'none'"),
         ({"timeout": "0"}, "--timeout: Input should be greater than 0"),

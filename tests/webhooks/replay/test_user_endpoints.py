@@ -11,8 +11,8 @@ from failing_receiver import SECRET, Receiver, Replay, message
 
 from adapters.rest import Rest
 from devstack.testing import Stack
-from s3_sam3.recordings import recording
-from s3_sam3.recordings.messages import Attempt
+from s3_sam3 import recordings
+from s3_sam3.messages import Attempt
 
 
 YES = ("--yes", "--json", "--rate", "100000")
@@ -215,4 +215,4 @@ async def test_a_recorded_410_is_the_receivers_last_word(
 
     await replay("--from", str(path), *YES, "--target", receiver.url)
     assert len(receiver.requests) == 1
-    assert recording.read(path)[0].last is not None
+    assert recordings.read(path)[0].last is not None

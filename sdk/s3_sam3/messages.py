@@ -1,6 +1,8 @@
-"""A webhook message: its id, its exact bytes, and the last attempt to deliver it."""
+"""A webhook message: id, exact bytes, last attempt; and whether its receiver is this machine."""
 
+import ipaddress
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,8 +11,6 @@ from typing import Any
 
 
 class DeliveryState(StrEnum):
-    """What the last attempt at a message came to."""
-
     OK = "ok"
     FAILED = "failed"
     """An answer other than 2xx, or no answer."""
@@ -38,14 +38,11 @@ class Attempt:
 
     @property
     def summary(self) -> str:
-        """The status, or why there is none."""
         return self.error or "no answer" if self.status is None else str(self.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One webhook."""
-
     id: str
     """What the receiver deduplicates by."""
     type: str
@@ -83,3 +80,19 @@ def type_and_key(body: bytes, message_id: str) -> tuple[str, str]:
     fields = inner if isinstance(inner, dict) else {}
     key = fields.get("task_id") or fields.get("id") or message_id
     return str(document.get("type") or "unknown"), str(key)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether *host* is localhost, a name under it, or a loopback address; nothing is looked up."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_named(host: str, allowed: Collection[str]) -> bool:
+    """Whether *host* is one of *allowed*, in upper or lower case; `[::1]` is `::1`."""
+    return host.lower() in {name.lower().strip("[]") for name in allowed}

@@ -1,19 +1,66 @@
-"""Writes and reads a recording; the package's docstring has the format."""
+"""
+Recordings of webhooks: a file with one JSON document in each line, raw bytes as base64.
+
+    {"v":1,"n","id","type","at","method","path","url","endpoint","headers":[[name,value]],"body",
+     "attempt":{"status","latency_ms","answer","error"}|null}     a request and its answer
+    {"v":1,"n","attempt":{…}}                                     the answer to n, known later
+
+A file only grows. The last attempt at an id counts, so `s3 replay` can read and extend one file.
+Secrets of a request, recognised by the names of headers and query parameters, are redacted.
+"""
 
 import base64
 import binascii
 import dataclasses
 import json
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import unquote_plus
 
-from s3_sam3.recordings import RecordingError, redaction
-from s3_sam3.recordings.appending import open_recording
-from s3_sam3.recordings.messages import Attempt, Message, type_and_key
+from s3_sam3.errors import S3Error
+from s3_sam3.messages import Attempt, Message, type_and_key
+
+
+REDACTED: Final = "[redacted]"
+
+_SECRET_NAME: Final = re.compile(
+    r"secret|token|passw|pwd|api[-_]?key|access[-_]?key|auth|cookie|credential|session"
+    r"|amz-signature|^key$|^jwt$|^sig$",
+    re.IGNORECASE,
+)
+"""Not webhook-signature: it is valid for one body and five minutes, and --preserve needs it."""
+
+
+def is_secret(name: str, more: Collection[str] = ()) -> bool:
+    """Whether a header or query parameter of that name is secret, or is one of *more*."""
+    listed = name.lower() in {each.lower() for each in more}
+    return listed or _SECRET_NAME.search(name) is not None
+
+
+def redacted_headers(
+    given: Iterable[tuple[str, str]], more: Collection[str] = ()
+) -> tuple[tuple[str, str], ...]:
+    """The headers, with the values of secret ones replaced."""
+    return tuple((name, REDACTED if is_secret(name, more) else value) for name, value in given)
+
+
+def redacted_url(text: str, more: Collection[str] = ()) -> str:
+    """A URL, or a path with its query, with the values of secret parameters replaced."""
+    before, mark, query = text.partition("?")
+    return before + mark + "&".join(_parameter(part, more) for part in query.split("&"))
+
+
+def _parameter(part: str, more: Collection[str]) -> str:
+    name, equals, _ = part.partition("=")
+    return f"{name}={REDACTED}" if equals and is_secret(unquote_plus(name), more) else part
+
+
+class RecordingError(S3Error):
+    """The file is no recording, or cannot be read or written; the message names it."""
 
 
 VERSION: Final = 1
@@ -35,12 +82,7 @@ class Recording:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
     def request(
@@ -55,17 +97,16 @@ class Recording:
                 "type": message.type,
                 "at": message.created_at.isoformat(),
                 "method": method,
-                "path": path and redaction.url(path, self._redact),
-                "url": message.url and redaction.url(message.url, self._redact),
+                "path": path and redacted_url(path, self._redact),
+                "url": message.url and redacted_url(message.url, self._redact),
                 "endpoint": message.endpoint_id,
-                "headers": redaction.headers(message.headers, self._redact),
+                "headers": redacted_headers(message.headers, self._redact),
                 "body": base64.b64encode(message.body).decode(),
                 "attempt": _attempt_document(message.last),
             }
         )
 
     def attempt(self, n: str, attempt: Attempt) -> None:
-        """Write the answer to request *n*."""
         self._line({"v": VERSION, "n": n, "attempt": _attempt_document(attempt)})
 
     def _line(self, document: dict[str, Any]) -> None:
@@ -162,3 +203,51 @@ def _attempt_document(attempt: Attempt | None) -> dict[str, Any] | None:
         "answer": base64.b64encode(attempt.answer).decode(),
         "error": attempt.error,
     }
+
+
+_LINE_START: Final = b'{"v": 1, "n": '
+"""How we write a line; it identifies a first line that is incomplete."""
+
+
+def open_recording(path: Path) -> int:
+    """A file descriptor that appends whole lines to *path*. Raises: RecordingError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        msg = f"{path} cannot be written to: {error.strerror}."
+        raise RecordingError(msg) from error
+    try:
+        lines = path.read_bytes().split(b"\n")
+        _check_is_recording(lines, path)
+        _complete_last_line(file, lines[-1])
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _check_is_recording(lines: list[bytes], path: Path) -> None:
+    first = next((line for line in lines if line.strip()), b"")
+    if not first or first.startswith(_LINE_START):
+        return
+    try:
+        document = json.loads(first)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not {"v", "n", "attempt"} <= document.keys():
+        msg = f"{path} is no recording, and nothing was written to it."
+        raise RecordingError(msg)
+
+
+def _complete_last_line(file: int, tail: bytes) -> None:
+    """End the last line with a newline, or cut it if it is no whole document."""
+    if not tail.strip():
+        return
+    try:
+        json.loads(tail)
+    except ValueError:
+        os.ftruncate(file, os.lseek(file, 0, os.SEEK_END) - len(tail))
+    else:
+        # A whole document: some editors write no newline at the end.
+        os.write(file, b"\n")
