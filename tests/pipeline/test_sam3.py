@@ -35,7 +35,7 @@ def test_the_answer_equals_the_plain_model(segmenter: Sam3Segmenter, picture: Im
     [result] = look(segmenter, picture, Prompt(text="red circle"))
     detector = segmenter._detector
     assert isinstance(detector, Sam3Detector)
-    tokens = detector._texts._tokenize(["red circle"], pad=True)
+    tokens = detector._tokenize(["red circle"], pad=True)
     with torch.inference_mode():
         output = detector._model(
             pixel_values=preprocess.to_pixel_values(picture, SIDE),
