@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 import boto3
@@ -111,12 +110,7 @@ class ObjectStore:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Close the connections and let the threads end."""
         self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,5 +1,5 @@
 """
-PostgREST, over one shared pool of connections.
+PostgREST and Edge Functions, over one shared pool of connections.
 
 The official client builds the queries. Under it is our transport: the one place where failures of
 the network and answers of 400 and above become our errors, and where reads are repeated. No other
@@ -9,7 +9,6 @@ module meets the exceptions of httpx or postgrest.
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
@@ -103,14 +102,15 @@ class _Transport(httpx.AsyncBaseTransport):
 
 class Rest:
     """
-    PostgREST for one project and one key.
+    PostgREST and the Edge Functions of one project, for one key.
 
     An async context manager. *key* goes into the `apikey` header; a call's *token* (a user's or a
     machine's JWT) says who asks. Without a token it is the key.
     """
 
     def __init__(self, *, url: str, key: str) -> None:
-        self._base_url = f"{url.rstrip('/')}/rest/v1"
+        self._url = url.rstrip("/")
+        self._base_url = f"{self._url}/rest/v1"
         self._key = key
         self._http = httpx.AsyncClient(
             transport=_Transport(httpx.AsyncHTTPTransport(limits=_LIMITS)),
@@ -121,12 +121,7 @@ class Rest:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self._http.aclose()
 
     def table(self, name: str, token: str | None = None) -> AsyncRequestBuilder:
@@ -167,6 +162,24 @@ class Rest:
         rows: list[Any] = list((await query.execute()).data)
         return rows[0] if rows else None
 
+    async def call_function(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+        """
+        Post *body* to an Edge Function as the holder of *token*; answer its envelope's data.
+
+        For functions that may be called twice: a call without a usable answer is repeated.
+        Raises: RestRefused and RestUnavailable, whose `code` is the envelope's.
+        """
+
+        async def call() -> dict[str, Any]:
+            url = f"{self._url}/functions/v1/{name}"
+            answer = await self._http.post(url, json=body, headers=self._headers(token))
+            data = _object(answer.content).get("data")
+            if not isinstance(data, dict):
+                raise RestUnavailable(message="the function's answer is no envelope")
+            return data
+
+        return await retrying(lambda error: isinstance(error, RestUnavailable))(call)
+
     async def ping(self) -> None:
         """Ask PostgREST for its root with the bare key. Raises: RestUnavailable."""
         try:
@@ -187,19 +200,25 @@ class Rest:
 
 
 def _refusal(response: httpx.Response) -> RestError:
-    """Read PostgREST's error body; a proxy's page becomes its status and reason."""
-    try:
-        body = json.loads(response.content)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        body = {"message": response.reason_phrase or "no reason given"}
+    """Read PostgREST's error body or our envelope; a proxy's page becomes its status and reason."""
+    body = _object(response.content) or {"message": response.reason_phrase}
+    if isinstance(body.get("error"), dict):
+        body = body["error"]
     unavailable = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
     kind = RestUnavailable if unavailable else RestRefused
     details = body.get("details") or body.get("hint")
     return kind(
         response.status_code,
-        body.get("code"),
+        None if body.get("code") is None else str(body["code"]),
         str(body.get("message") or body.get("msg") or "no reason given"),
         None if details is None else str(details),
     )
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """Read a JSON object; anything else is an empty one."""
+    try:
+        read = json.loads(content)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}

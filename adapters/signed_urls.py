@@ -8,7 +8,6 @@ log holds one.
 import contextlib
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
@@ -31,22 +30,16 @@ class SignedUrls:
     """An async context manager around one pool of connections to the store."""
 
     def __init__(self) -> None:
-        self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
+        """Open nothing yet; call it where a loop runs."""
         self._http = aiohttp.ClientSession(
             timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
+
+    async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._http is not None:
-            await self._http.close()
+    async def __aexit__(self, *_error: object) -> None:
+        await self._http.close()
 
     async def get(self, url: str, *, max_bytes: int) -> bytes:
         """
@@ -58,7 +51,7 @@ class SignedUrls:
 
         async def read() -> bytes:
             with _translated():
-                async with self._open.get(_as_signed(url)) as answer:
+                async with self._http.get(_as_signed(url)) as answer:
                     _check(answer)
                     return await _body(answer, max_bytes)
 
@@ -73,17 +66,10 @@ class SignedUrls:
 
         async def write() -> None:
             with _translated():
-                async with self._open.put(_as_signed(url), data=data, headers=headers) as answer:
+                async with self._http.put(_as_signed(url), data=data, headers=headers) as answer:
                     _check(answer)
 
         await retrying(_is_unavailable)(write)
-
-    @property
-    def _open(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            msg = "SignedUrls is not open"
-            raise RuntimeError(msg)
-        return self._http
 
 
 @contextlib.contextmanager

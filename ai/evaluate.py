@@ -6,7 +6,6 @@ would. A thing that is not found counts as IoU 0. Exit code 1 when a target is m
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ai import scenes, vocabulary
-from ai.pool import box_of
+from ai.batches import box_of
 from ai.vocabulary import Concept
 from pipeline.model import preprocess, torchvision_fallback
 
@@ -245,13 +244,10 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="a checkpoint folder")
     parser.add_argument("--scenes", type=int, default=200, help="held-out scenes (default 200)")
     parser.add_argument("--threshold", type=float, default=0.5)
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(1)
     figures = evaluate(options.folder, count=options.scenes, threshold=options.threshold)
     Console().print(table(figures))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2))
     return 1 if missed(figures) else 0
 
 

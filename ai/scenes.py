@@ -1,8 +1,15 @@
-"""Synthetic scenes: coloured shapes on a noisy background, with the true mask of each."""
+"""
+Synthetic scenes: coloured shapes on a noisy background, with the true mask of each.
 
+``python -m ai.scenes FILE [--seed N]`` draws the demo's picture.
+"""
+
+import argparse
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -196,3 +203,31 @@ def _random_shape(rng: np.random.Generator) -> Shape:
 def _overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     smaller = min(one.sum(), other.sum())
     return float((one & other).sum() / smaller) if smaller else 0.0
+
+
+#: Two red circles, a red thing that is no circle, and other things.
+DEMO: Final = (
+    Shape(colour="red", shape="circle", centre=(0.19, 0.27), radius=0.14),
+    Shape(colour="yellow", shape="star", centre=(0.52, 0.25), radius=0.14, angle=0.3),
+    Shape(colour="blue", shape="square", centre=(0.82, 0.28), radius=0.12, angle=0.6),
+    Shape(colour="red", shape="triangle", centre=(0.2, 0.74), radius=0.13, angle=0.5),
+    Shape(colour="green", shape="square", centre=(0.5, 0.73), radius=0.11, angle=0.2),
+    Shape(colour="red", shape="circle", centre=(0.78, 0.7), radius=0.11),
+)
+
+
+def main() -> int:
+    """Write the demo's picture; the file's suffix decides its format."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ai.scenes", description="Draw the demo's picture of coloured shapes."
+    )
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--seed", type=int, help="another picture, drawn by chance")
+    options = parser.parse_args()
+    drawn, _ = picture(DEMO if options.seed is None else options.seed)
+    drawn.save(options.file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

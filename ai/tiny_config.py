@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 
 if TYPE_CHECKING:
@@ -71,31 +71,14 @@ def model_config(recipe: Recipe, tokens: "CLIPTokenizer") -> "Sam3Config":
     """Translate the recipe into the configuration of stock `Sam3Model`."""
     from transformers import Sam3Config
 
-    grid = recipe.grid
     block = {
         "hidden_size": recipe.width,
         "num_attention_heads": recipe.heads,
         "intermediate_size": 2 * recipe.width,
         "dropout": 0.0,
     }
-    backbone = {
-        "model_type": "sam3_vit_model",
-        "hidden_size": recipe.vit_width,
-        "intermediate_size": 2 * recipe.vit_width,
-        "num_hidden_layers": recipe.vit_layers,
-        "num_attention_heads": recipe.vit_heads,
-        "image_size": recipe.image_size,
-        "pretrain_image_size": recipe.image_size,
-        "patch_size": recipe.patch_size,
-        "window_size": recipe.grid // 2,  # no layer has windows; it sets the scale of the positions
-        "global_attn_indexes": list(range(recipe.vit_layers)),
-    }
     return Sam3Config(
-        vision_config={
-            "backbone_config": backbone,
-            "fpn_hidden_size": recipe.width,
-            "backbone_feature_sizes": [[grid * 4] * 2, [grid * 2] * 2, [grid] * 2],
-        },
+        vision_config=_vision_config(recipe),
         text_config={
             "model_type": "clip_text_model",
             "vocab_size": len(tokens),
@@ -123,3 +106,24 @@ def model_config(recipe: Recipe, tokens: "CLIPTokenizer") -> "Sam3Config":
             "num_attention_heads": recipe.heads,
         },
     )
+
+
+def _vision_config(recipe: Recipe) -> dict[str, Any]:
+    grid = recipe.grid
+    backbone = {
+        "model_type": "sam3_vit_model",
+        "hidden_size": recipe.vit_width,
+        "intermediate_size": 2 * recipe.vit_width,
+        "num_hidden_layers": recipe.vit_layers,
+        "num_attention_heads": recipe.vit_heads,
+        "image_size": recipe.image_size,
+        "pretrain_image_size": recipe.image_size,
+        "patch_size": recipe.patch_size,
+        "window_size": grid // 2,  # no layer has windows; it sets the scale of the positions
+        "global_attn_indexes": list(range(recipe.vit_layers)),
+    }
+    return {
+        "backbone_config": backbone,
+        "fpn_hidden_size": recipe.width,
+        "backbone_feature_sizes": [[grid * 4] * 2, [grid * 2] * 2, [grid] * 2],
+    }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ai import initialise, losses, tiny_config, vocabulary
 from ai.batches import Batch, Batches
-from ai.forward import Hints, predict, see
+from ai.losses import Hints, predict, see
 from ai.tiny_config import SHARDS, Recipe
 
 

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ValidationError
 from s3_sam3.contracts.bodies import Rethresholded, RethresholdRequest
 from s3_sam3.contracts.manifest import Manifest
 from s3_sam3.imaging.choose import RethresholdError, rethreshold
-from sandbox.child import serve
-from sandbox.memory import SealedMemory
+from sandbox.child import SealedMemory, serve
 
 
 Ending = Literal["done", "refused", "unreadable"]

@@ -10,9 +10,8 @@ from adapters import objects
 from api.problems import Problem
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.errors import ErrorCode
-from sandbox.memory import SealedMemory
-from sandbox.pool import ChildPool
-from sandbox.process import Bounds, ChildLost
+from sandbox.child import SealedMemory
+from sandbox.pool import Bounds, ChildLost, ChildPool
 
 
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024

@@ -12,8 +12,7 @@ from PIL import (
 )
 
 from s3_sam3.imaging import sniff, upright
-from sandbox.child import serve
-from sandbox.memory import SealedMemory
+from sandbox.child import SealedMemory, serve
 
 
 _DRAFT_PIXELS: Final = (256, 256)

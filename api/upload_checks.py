@@ -10,9 +10,8 @@ from api.problems import Problem
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.imaging.sniff import Kind
-from sandbox.memory import SealedMemory
-from sandbox.pool import ChildPool
-from sandbox.process import Bounds, ChildLost
+from sandbox.child import SealedMemory
+from sandbox.pool import Bounds, ChildLost, ChildPool
 
 
 _AT_ONCE: Final = 2

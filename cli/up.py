@@ -221,7 +221,7 @@ async def _draw(out: Path) -> Path:
     """Draw a picture of coloured shapes, by the code that draws for the training."""
     path = out / "picture.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "ai.picture", str(path))
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "ai.scenes", str(path))
     if await process.wait() != 0:
         msg = "The demo picture could not be drawn."
         raise S3Error(msg)

@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 from adapters import machine_auth
-from listener.build import built
 from listener.settings import ListenerSettings
+from listener.worker import built
 from runtime import logs, settings
 
 

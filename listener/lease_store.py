@@ -1,15 +1,17 @@
-"""The worker's SQL: the seven functions that PostgREST shows to a machine."""
+"""The seven SQL functions that a machine may call, and the lease of one claim."""
 
 import asyncio
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapters import machine_auth, rest
+from listener.errors import LeaseLost
 from runtime import logs
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
@@ -140,3 +142,47 @@ class LeaseStore:
             await self.fail(token, ErrorCode.INTERNAL, "the worker could not read the task")
         except (rest.RestError, machine_auth.MachineAuthError) as error:
             log.warning("settlement_lost", token=token, outcome="Failed", error=repr(error))
+
+
+_RANDOM: Final = random.SystemRandom()
+
+SURE_SHARE: Final = 0.8
+"""Share of a lease that a renewal leaves at least: the database writes only when less is left."""
+
+_RETRY_SECONDS: Final = 1.0
+"""Pause after a renewal that got no answer."""
+
+
+class Lease:
+    """One claim's lease by this host's own clock, counted from before each request."""
+
+    def __init__(self, claim: Claim, store: LeaseStore) -> None:
+        self._token = claim.token
+        self._store = store
+        self.ends_at = claim.asked_at + store.times.lease
+        """Loop time until which the lease surely holds, if nobody takes it away."""
+
+    async def keep(self) -> None:
+        """Renew until cancelled. Raises: LeaseLost."""
+        regular = pause = self._store.times.renew
+        while True:
+            # Jitter, so that many workers do not renew at once; only earlier, never later.
+            await asyncio.sleep(pause * _RANDOM.uniform(0.8, 1.0))
+            pause = regular if await self._renew() else _RETRY_SECONDS
+
+    async def _renew(self) -> bool:
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        try:
+            async with asyncio.timeout_at(max(self.ends_at, asked_at)):
+                answer = await self._store.renew(self._token)
+        except (rest.RestError, machine_auth.MachineAuthError, TimeoutError) as error:
+            if loop.time() + _RETRY_SECONDS >= self.ends_at:
+                raise LeaseLost("the lease ended before it could be renewed") from error
+            log.warning("lease_not_renewed", error=str(error))
+            return False
+        if answer is Settlement.STALE:
+            raise LeaseLost
+        # The `ok` of an early renewal wrote nothing, so the end known before still holds.
+        self.ends_at = max(self.ends_at, asked_at + self._store.times.lease * SURE_SHARE)
+        return True

@@ -1,5 +1,5 @@
 """
-Client of the pipeline: posts the picture, translates answers and errors.
+Client of the pipeline: posts the picture, translates answers and errors, watches its health.
 
 Each request has a connection of its own. On a kept one, a pipeline that restarted would look like
 one that died over this picture; and on this host a connection costs a tenth of a millisecond.
@@ -16,9 +16,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from listener import errors
+from runtime import logs
 from s3_sam3.contracts import pipeline
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.manifest import ImageSize, ModelInfo, Timings
+from s3_sam3.contracts.pipeline import Health, HealthAnswer
 
 
 _GET_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
@@ -200,3 +202,52 @@ def _error_of(body: bytes) -> tuple[ErrorCode, str]:
         return ErrorCode(error["code"]), str(error["message"])
     except (ValueError, KeyError, TypeError):
         return ErrorCode.PIPELINE_FAILED, "the pipeline answered without an error code"
+
+
+log = logs.get_logger(__name__)
+
+_LOOK_SECONDS: Final = 1.0
+_WORKING: Final = frozenset({Health.READY, Health.BUSY})
+
+
+class ModelWatch:
+    """Knows whether claiming makes sense; `run` keeps it up to date."""
+
+    def __init__(self, pipeline: PipelineClient) -> None:
+        self._pipeline = pipeline
+        self._working = asyncio.Event()
+        self._last: tuple[str, str | None] | None = None
+        self.model: ModelInfo | None = None
+        """The model that the pipeline named last."""
+
+    async def run(self) -> None:
+        """Ask the pipeline every second until cancelled."""
+        while True:
+            self._note(await self._pipeline.health())
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def until_working(self) -> None:
+        """Wait until the pipeline is ready or busy."""
+        await self._working.wait()
+
+    def gone(self) -> None:
+        """Claim nothing until the next look: an attempt could not reach the pipeline."""
+        self._working.clear()
+
+    def _note(self, answer: HealthAnswer | None) -> None:
+        if answer is not None and answer.status in _WORKING:
+            self.model = answer.model
+            self._working.set()
+        else:
+            self._working.clear()
+        self._tell(answer)
+
+    def _tell(self, answer: HealthAnswer | None) -> None:
+        """Log a change, not each look; ready and busy are one state to the listener."""
+        working = self._working.is_set()
+        status = "working" if working else str(answer.status if answer else "unreachable")
+        reason = answer.reason if answer else None
+        if (status, reason) != self._last:
+            self._last = (status, reason)
+            level = log.info if working else log.warning
+            level("pipeline_" + status, reason=reason)

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adapters import edge_functions, machine_auth, objects, rest, signed_urls
+from adapters import machine_auth, objects, rest, signed_urls
 from listener.lease_store import Claim
 from s3_sam3.contracts import limits, object_keys
 from s3_sam3.contracts.errors import ErrorCode
@@ -88,11 +88,11 @@ class SignedObjects:
 
     def __init__(
         self,
-        functions: edge_functions.EdgeFunctions,
+        supabase: rest.Rest,
         tokens: machine_auth.MachineTokens,
         urls: signed_urls.SignedUrls,
     ) -> None:
-        self._functions = functions
+        self._supabase = supabase
         self._tokens = tokens
         self._urls = urls
 
@@ -140,7 +140,7 @@ class SignedObjects:
         body: dict[str, Any] = {"token": claim.token, "writes": writes}
         try:
             answer = await machine_auth.with_token(
-                self._tokens, lambda token: self._functions.call(FUNCTION, body, token)
+                self._tokens, lambda token: self._supabase.call_function(FUNCTION, body, token)
             )
             return _Signed.model_validate(answer)
         except (rest.RestUnavailable, machine_auth.AuthUnavailable, ValidationError) as error:

@@ -1,7 +1,6 @@
 """`python -m pipeline`: reads the settings, serves until SIGTERM or SIGINT."""
 
 import asyncio
-import signal
 import sys
 from functools import partial
 from typing import Final
@@ -10,10 +9,11 @@ from aiohttp import web
 
 from pipeline.server.admission import Bounds
 from pipeline.server.app import create_app
-from pipeline.server.model_setup import open_segmenter
+from pipeline.server.model_host import open_segmenter
 from pipeline.settings import Settings
 from runtime import logs
 from runtime.settings import load_or_exit
+from runtime.stopping import stop_asked
 
 
 log = logs.get_logger(__name__)
@@ -39,10 +39,7 @@ def main(bounds: Bounds | None = None) -> int:
 
 async def serve(settings: Settings, bounds: Bounds | None = None) -> None:
     """Serve until told to stop."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_asked()
     app = create_app(settings, partial(open_segmenter, settings), bounds)
     # A caller that hangs up withdraws its work, if that still waits.
     runner = web.AppRunner(

@@ -30,8 +30,6 @@ class PipelineError(Exception):
 
 
 class Refused(PipelineError):
-    """The request is at fault."""
-
     code = ErrorCode.INVALID_REQUEST
 
 
@@ -47,14 +45,10 @@ class Busy(PipelineError):
 
 
 class NotReady(PipelineError):
-    """The model is still loading."""
-
     code = ErrorCode.MODEL_UNAVAILABLE
 
 
 class OutOfMemory(PipelineError):
-    """The GPU ran out of memory on this picture."""
-
     code = ErrorCode.OUT_OF_MEMORY
 
 
@@ -67,8 +61,6 @@ class Withdrawn(PipelineError):
 
 
 class TooLate(PipelineError):
-    """The deadline that the request named has passed."""
-
     code = ErrorCode.DEADLINE_EXCEEDED
 
 
@@ -81,8 +73,6 @@ class ModelDied(PipelineError):
 
 
 class SetupFailed(PipelineError):
-    """The model cannot serve; the message says what to do."""
-
     code = ErrorCode.MODEL_UNAVAILABLE
 
 

@@ -7,8 +7,8 @@ from pydantic import Field, SecretStr
 from runtime.settings import EnvironmentSettings
 
 
-#: Which code computes attention; `flash` is the package flash-attn.
-Attention = Literal["auto", "sdpa", "eager", "flash"]
+#: Which code computes attention.
+Attention = Literal["auto", "sdpa", "eager"]
 
 #: How much of the model `torch.compile` fuses.
 Compile = Literal["off", "vision", "full"]

@@ -1,7 +1,7 @@
 """
 `python -m listener` with constants that tests change.
 
-The argument is a JSON object: the parameters of `listener.build.built`, such as `lease_seconds`.
+The argument is a JSON object: the parameters of `listener.worker.built`, such as `lease_seconds`.
 """
 
 import json

@@ -28,7 +28,7 @@ Listening = Callable[..., contextlib.AbstractAsyncContextManager[Worker]]
 """
 `async with listening(LISTENER_…=…) as worker`: a listener in this process.
 
-Names in lower case are parameters of `listener.build.built`; so they are for `Spawn`.
+Names in lower case are parameters of `listener.worker.built`; so they are for `Spawn`.
 """
 
 

@@ -1,6 +1,5 @@
 """Checks weights: digests, names, shapes, types, numbers, tokenizer."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,6 @@ SUMS_FILE: Final = "SHA256SUMS"
 #: Prefixes in a video checkpoint, of which only the detector is used.
 _DETECTOR: Final = "detector_model."
 _TRACKER: Final = ("tracker_model.", "tracker_neck.")
-
-#: safetensors' names of types -> torch's.
-_TYPES: Final = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +42,14 @@ def faults(path: Path) -> Iterator[str]:
         return
     yield from _changed(checkpoint)
     try:
-        there = _headers(checkpoint)
+        there = {name: _of(one) for name, one in _tensors(checkpoint)}
     except Exception as error:  # noqa: BLE001 - a damaged file raises errors of many types
-        yield f"The files cannot be read: {_first_line(error)}"
+        yield f"The files cannot be read: {weights.first_line(error)}"
         return
     yield from _names_and_shapes(there, _expected(checkpoint))
     yield from _types(there)
     yield from _numbers(checkpoint)
     yield from _tokenizer(checkpoint)
-
-
-def digest(path: Path) -> str:
-    """Give a file's sha256 in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def noted(folder: Path) -> dict[str, str]:
@@ -83,33 +73,19 @@ def _changed(checkpoint: Checkpoint) -> Iterator[str]:
     known = noted(checkpoint.folder)
     for path in checkpoint.files:
         wanted = known.get(path.name)
-        if wanted is not None and (found := digest(path)) != wanted:
+        if wanted is not None and (found := weights.digest(path).hex()) != wanted:
             yield (
                 f"{path.name} has the sha256 {found[:12]}…, but {SUMS_FILE} says {wanted[:12]}…:"
                 " it was changed or damaged"
             )
 
 
-def _headers(checkpoint: Checkpoint) -> dict[str, Weight]:
+def _tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, torch.Tensor]]:
     """
-    Give every weight by name, without reading its numbers.
+    Read every weight, one after the other.
 
     Raises what the reader of its format raises on a damaged file.
     """
-    if not all(path.suffix == ".safetensors" for path in checkpoint.files):
-        return {name: _of(one) for name, one in _tensors(checkpoint)}
-    found = {}
-    for path in checkpoint.files:
-        with safe_open(path, framework="pt") as content:
-            for name in filter(_is_detectors, content.keys()):
-                part = content.get_slice(name)
-                kind = part.get_dtype()
-                found[_plain(name)] = Weight(tuple(part.get_shape()), _TYPES.get(kind, kind))
-    return found
-
-
-def _tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, torch.Tensor]]:
-    """Read every weight, one after the other. Raises as `_headers`."""
     if checkpoint.meta:
         yield from meta_checkpoint.read(checkpoint.files[0]).items()
         return
@@ -144,12 +120,8 @@ def _expected(checkpoint: Checkpoint) -> dict[str, Weight]:
 
 
 def _configuration(checkpoint: Checkpoint) -> Any:
-    """Read config.json; without one beside Meta's file, give SAM3's own size."""
-    from transformers import AutoConfig
-
-    if not (checkpoint.folder / "config.json").is_file():
-        return checkpoint.backend.config_class()()
-    config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
+    """Of a video model, only the detector's part."""
+    config = weights.configuration(checkpoint)
     return getattr(config, "detector_config", config)
 
 
@@ -183,7 +155,7 @@ def _tokenizer(checkpoint: Checkpoint) -> Iterator[str]:
     try:
         tokenizer = CLIPTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
     except Exception as error:  # noqa: BLE001 - as above
-        yield f"The tokenizer cannot be read: {_first_line(error)}"
+        yield f"The tokenizer cannot be read: {weights.first_line(error)}"
         return
     known = _configuration(checkpoint).text_config.vocab_size
     if len(tokenizer) > known:
@@ -195,7 +167,3 @@ def _listed(names: Iterable[str], most: int = 3) -> str:
     every = sorted(names)
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -58,15 +58,7 @@ async def measure(
             "ratio": spread(ratios),
             "ratio, with label map and overlay": spread(drawn_ratios),
         }
-        targets.append(
-            report.Target(
-                name=f"images/s over LitServe's, {rivals.CLIENTS} clients, {number} prompts each",
-                measured=statistics.median(ratios),
-                limit=LIMIT,
-                unit="x",
-                at_least=True,
-            )
-        )
+        targets.append(_target(number, ratios))
     assert choice is not None
     figures["LitServe's settings"] = {
         "workers": choice.workers,
@@ -74,6 +66,16 @@ async def measure(
         "images_per_second": choice.rates,
     }
     return Part(table=table, figures=figures, targets=targets), choice
+
+
+def _target(prompts: int, ratios: list[float]) -> report.Target:
+    return report.Target(
+        name=f"images/s over LitServe's, {rivals.CLIENTS} clients, {prompts} prompts each",
+        measured=statistics.median(ratios),
+        limit=LIMIT,
+        unit="x",
+        at_least=True,
+    )
 
 
 async def _turns(

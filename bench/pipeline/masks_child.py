@@ -19,7 +19,7 @@ import torch
 
 from bench.pipeline.plain import run_lengths, stock_post_process
 from pipeline.model import postprocess
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 from s3_sam3.contracts.prompts import SegmentOptions
 
 

@@ -8,14 +8,12 @@ from typing import Any, Final
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.decode.child import LAYOUT, PIXEL_BYTES
-from pipeline.decode.picture import Decoded, check_type
+from pipeline.decode.child import LAYOUT, PIXEL_BYTES, Decoded, check_type
 from pipeline.errors import PipelineError, Refused
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.errors import ErrorCode
-from sandbox.memory import SealedMemory
-from sandbox.pool import ChildPool, NoChild
-from sandbox.process import Bounds, ChildLost, ChildSilent
+from sandbox.child import SealedMemory
+from sandbox.pool import Bounds, ChildLost, ChildPool, ChildSilent, NoChild
 
 
 #: Address space of one child: a WebP at the pixel limit takes 0.8 GB, four canvases.

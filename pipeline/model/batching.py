@@ -7,8 +7,8 @@ import structlog
 import torch
 
 from pipeline.errors import ModelDied, OutOfMemory
+from pipeline.model.device import translated
 from pipeline.model.segmentation_model import ModelRequest
-from pipeline.model.torch_errors import translated
 
 
 log = structlog.get_logger(__name__)

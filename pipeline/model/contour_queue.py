@@ -15,9 +15,8 @@ import torch
 
 from pipeline.errors import OutOfMemory, PipelineError, Withdrawn
 from pipeline.model import postprocess
-from pipeline.model.device import one_core
+from pipeline.model.device import one_core, translated
 from pipeline.model.postprocess import Kept, TracedView
-from pipeline.model.torch_errors import translated
 from s3_sam3.contracts import limits
 
 

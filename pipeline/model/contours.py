@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.model import torch_errors
-from pipeline.model.views import View
+from pipeline.model import device
+from pipeline.model.work_items import View
 from s3_sam3.contracts.manifest import Rle
 from s3_sam3.imaging import rle
 
@@ -92,8 +92,8 @@ def _attempt(
             for count, flips in edges.flips(room)
             for encoded in _encoded(flips, count, canvas)
         ]
-    except torch_errors.MEMORY_ERRORS as error:
-        if not torch_errors.ran_out(error) or (logits.device.type == "cpu" and len(logits) == 1):
+    except device.MEMORY_ERRORS as error:
+        if not device.ran_out(error) or (logits.device.type == "cpu" and len(logits) == 1):
             raise
         return None
 

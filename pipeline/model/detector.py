@@ -7,19 +7,26 @@ masks) is the same for every backend; `pipeline/model/README.md` says how to add
 """
 
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import torch
+from cachetools import LRUCache
 from typing_extensions import override
 
+from pipeline.errors import Refused
 from pipeline.model import preprocess
-from pipeline.model.text_features import TextFeatures
+from s3_sam3.contracts.errors import ErrorCode
+from s3_sam3.contracts.limits import MAX_TEXT_TOKENS
 from s3_sam3.contracts.manifest import ModelInfo
 
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer, Sam3Model
     from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+#: Strings remembered; one takes 32 x 256 floats, 32 KiB.
+_REMEMBERED: Final = 1024
 
 #: Feature maps that the detector uses, finest first; the model makes a fourth that it never reads.
 LEVELS: Final = 3
@@ -110,12 +117,18 @@ class Sam3Detector:
     """Any checkpoint of `Sam3Model`: facebook/sam3, a fine-tuned one, or the tiny demo model."""
 
     def __init__(self, *, model: "Sam3Model", tokenizer: "CLIPTokenizer", info: ModelInfo) -> None:
-        """Take a model in evaluation mode and float32, already on its device."""
+        """
+        Take a model in evaluation mode and float32, already on its device.
+
+        *tokenizer* must be the one that it was trained with.
+        """
         self.info = info
         self.device: torch.device = model.device
         self.side = int(model.config.image_size)
         self._model = model
-        self._texts = TextFeatures(model, tokenizer)
+        self._tokenizer = tokenizer
+        self._tokenizer_lock = Lock()  # fast tokenizers keep padding as state between calls
+        self._texts: LRUCache[str, tuple[torch.Tensor, torch.Tensor]] = LRUCache(_REMEMBERED)
         self._bfloat16 = info.dtype == "bfloat16"
         cells = self.side // int(model.config.vision_config.backbone_config.patch_size)
         self._positions = _position_encoding(model, cells)
@@ -129,11 +142,51 @@ class Sam3Detector:
             output = self._model.get_vision_features(pixel_values=pixels)
         return tuple(output.fpn_hidden_states[:LEVELS])
 
-    def read(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        return self._texts.read(texts)
-
     def check(self, text: str) -> None:
-        self._texts.check(text)
+        """
+        Count the tokens, start and end included.
+
+        Raises:
+            Refused: prompt_too_long. The text encoder has 32 positions; the stock processor lets a
+                longer text through, and the encoder would raise.
+
+        """
+        count = len(self._tokenize([text], pad=False)["input_ids"][0])
+        if count > MAX_TEXT_TOKENS:
+            raise Refused(
+                f"A text prompt may have at most {MAX_TEXT_TOKENS} tokens; this one has {count}."
+                " Use a short noun phrase.",
+                code=ErrorCode.PROMPT_TOO_LONG,
+            )
+
+    def read(self, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Give features (32, width) float32 and attention mask (32,) of each text."""
+        known = {text: self._texts[text] for text in texts if text in self._texts}
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known |= self._encode(new)
+        return [known[text] for text in texts]
+
+    def _encode(self, texts: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Run the text encoder once over new strings."""
+        device = self._model.device
+        tokens = self._tokenize(texts, pad=True)
+        ids = torch.tensor(tokens["input_ids"], device=device)
+        mask = torch.tensor(tokens["attention_mask"], device=device)
+        features = self._model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
+        rows = {
+            text: (feature.float(), valid)
+            for text, feature, valid in zip(texts, features, mask, strict=True)
+        }
+        self._texts.update(rows)
+        return rows
+
+    def _tokenize(self, texts: list[str], *, pad: bool) -> Any:
+        """Give token ids and attention masks as lists."""
+        with self._tokenizer_lock:
+            if not pad:
+                return self._tokenizer(texts, verbose=False)
+            return self._tokenizer(texts, padding="max_length", max_length=MAX_TEXT_TOKENS)
 
     def detect(
         self,
@@ -180,7 +233,7 @@ class Sam3Detector:
         return Sam3VisionEncoderOutput
 
     def forget(self) -> None:
-        self._texts.forget()
+        self._texts.clear()
 
 
 class LiteTextDetector(Sam3Detector):
@@ -188,7 +241,7 @@ class LiteTextDetector(Sam3Detector):
     Any checkpoint of `Sam3LiteTextModel`: SAM3 with a text encoder of 61 instead of 354 million.
 
     The text encoder is a MobileCLIP, whose convolutions run over the padding too. So its features
-    depend on the padded length, which `TextFeatures` therefore never changes.
+    depend on the padded length, which `read` therefore never changes.
     """
 
     @staticmethod

@@ -1,19 +1,59 @@
-"""How the model computes: the device, its memory, precision, attention and number of threads."""
+"""The device, its memory, precision, attention and threads; and what torch's errors mean."""
 
-import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import torch
 
-from pipeline.errors import SetupFailed
-from pipeline.model import torch_errors
+from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, SetupFailed
 from pipeline.settings import Attention
 
 
 if TYPE_CHECKING:
     from transformers import Sam3Model
+
+#: cudaErrorMemoryAllocation: the driver had no memory, and the GPU still works.
+_CUDA_OUT_OF_MEMORY: Final = 2
+
+#: Messages of cuBLAS, cuDNN and cuSOLVER, of the CPU allocator on two systems, and of the driver.
+_WORDS: Final = re.compile(
+    r"_ALLOC(ATION)?_FAILED"
+    r"|Allocator: (can't allocate|not enough) memory"
+    r"|CUDA (error: )?out of memory"
+)
+
+#: Errors that may mean that memory ran out; `ran_out` decides.
+MEMORY_ERRORS: Final = (MemoryError, RuntimeError)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether *error* means that memory ran out, on the GPU or on the host, and nothing else."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, torch.AcceleratorError):
+        code: int | None = getattr(error, "error_code", None)
+        if code is not None:
+            return code == _CUDA_OUT_OF_MEMORY
+    return isinstance(error, RuntimeError) and _WORDS.search(str(error)) is not None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn torch's errors into the pipeline's; no other place knows both."""
+    try:
+        yield
+    except MEMORY_ERRORS as error:
+        if ran_out(error):
+            raise OutOfMemory from error
+        if isinstance(error, torch.AcceleratorError):
+            raise ModelDied from error
+        # cuBLAS and cuDNN report a lost device as a plain RuntimeError.
+        if "CUDA error" in str(error):
+            raise ModelDied from error
+        raise ModelFailed from error
+
 
 #: A model with fewer parameters has no work for a second thread. SAM3 has 840 million.
 _SMALL: Final = 20_000_000
@@ -47,30 +87,9 @@ def choose_dtype(name: str, device: torch.device) -> str:
     return name
 
 
-def check_attention(attention: Attention, device: torch.device) -> None:
-    """
-    Refuse attention that *device* cannot compute, before anything large is loaded.
-
-    Raises:
-        SetupFailed: the message names the setting.
-
-    """
-    has_flash = device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None
-    if attention == "flash" and not has_flash:
-        message = (
-            "SAM3_ATTENTION=flash needs a CUDA GPU and the package flash-attn. Install it"
-            " (`pip install flash-attn`), or set SAM3_ATTENTION=auto: torch's own attention has"
-            " the same kernel in bfloat16."
-        )
-        raise SetupFailed(message)
-
-
 def set_attention(attention: Attention, model: "Sam3Model") -> None:
     """Choose the code that computes attention; `auto` is transformers' choice, torch's sdpa."""
-    if attention == "flash":
-        # Vision only: the heads compute in float32 and with a bias, which flash does not support.
-        model.vision_encoder.set_attn_implementation("flash_attention_2")
-    elif attention != "auto":
+    if attention != "auto":
         model.set_attn_implementation(attention)
 
 
@@ -90,8 +109,8 @@ def occupy(device: torch.device, model: "Sam3Model") -> "Sam3Model":
         torch.cuda.set_device(device)
     try:
         moved: Sam3Model = model.to(device)
-    except torch_errors.MEMORY_ERRORS as error:
-        if not torch_errors.ran_out(error):
+    except MEMORY_ERRORS as error:
+        if not ran_out(error):
             raise
         free, whole = (part // 2**20 for part in torch.cuda.mem_get_info(device))
         message = (

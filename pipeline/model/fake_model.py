@@ -24,8 +24,7 @@ from PIL import Image
 
 from pipeline.errors import ModelDied, OutOfMemory
 from pipeline.model.segmentation_model import ModelRequest, RequestContext
-from pipeline.model.views import View, views
-from pipeline.model.work_items import clip_box, prompt_text
+from pipeline.model.work_items import View, clip_box, prompt_text, views
 from s3_sam3.contracts.manifest import Candidate, ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import BoxLabel, Prompt, SegmentOptions, with_ids
 from s3_sam3.imaging import rle

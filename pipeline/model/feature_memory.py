@@ -19,7 +19,7 @@ import torch
 from cachetools import LRUCache
 from typing_extensions import override
 
-from pipeline.model import torch_errors
+from pipeline.model import device
 
 
 #: Maps of one view, (1, width, cells, cells) each, finest first.
@@ -67,8 +67,8 @@ class FeatureMemory:
         """Bring an entry to the device; where there is no room it is lost and computed again."""
         try:
             return features and tuple(one.to(self._device, non_blocking=True) for one in features)
-        except torch_errors.MEMORY_ERRORS as error:
-            if torch_errors.ran_out(error):
+        except device.MEMORY_ERRORS as error:
+            if device.ran_out(error):
                 return None
             raise
 

@@ -33,103 +33,84 @@ _ATTENTION: Final = {
     r"segmentation_head\.cross_attend_prompt": r"mask_decoder.prompt_cross_attn",
 }
 
-#: Beginning of Meta's name -> beginning of transformers'.
+#: Beginnings of Meta's name and of transformers' -> how each goes on.
 _NAMES: Final = {
     # vision encoder
-    r"backbone\.vision_backbone\.trunk\.pos_embed$": (
-        r"vision_encoder.backbone.embeddings.position_embeddings"
-    ),
-    r"backbone\.vision_backbone\.trunk\.patch_embed\.proj\.": (
-        r"vision_encoder.backbone.embeddings.patch_embeddings.projection."
-    ),
-    r"backbone\.vision_backbone\.trunk\.ln_pre\.": r"vision_encoder.backbone.layer_norm.",
-    r"backbone\.vision_backbone\.trunk\.blocks\.(\d+)\.norm([12])\.": (
-        r"vision_encoder.backbone.layers.\1.layer_norm\2."
-    ),
-    r"backbone\.vision_backbone\.trunk\.blocks\.(\d+)\.attn\.qkv\.": (
-        r"vision_encoder.backbone.layers.\1.attention.in_proj_"
-    ),
-    r"backbone\.vision_backbone\.trunk\.blocks\.(\d+)\.attn\.proj\.": (
-        r"vision_encoder.backbone.layers.\1.attention.o_proj."
-    ),
-    r"backbone\.vision_backbone\.trunk\.blocks\.(\d+)\.mlp\.": (
-        r"vision_encoder.backbone.layers.\1.mlp."
-    ),
-    r"backbone\.vision_backbone\.convs\.(\d+)\.(?:dconv_2x2(?:_0)?|maxpool_2x2)\.": (
-        r"vision_encoder.neck.fpn_layers.\1.scale_layers.0."
-    ),
-    r"backbone\.vision_backbone\.convs\.(\d+)\.dconv_2x2_1\.": (
-        r"vision_encoder.neck.fpn_layers.\1.scale_layers.2."
-    ),
-    r"backbone\.vision_backbone\.convs\.(\d+)\.conv_1x1\.": (
-        r"vision_encoder.neck.fpn_layers.\1.proj1."
-    ),
-    r"backbone\.vision_backbone\.convs\.(\d+)\.conv_3x3\.": (
-        r"vision_encoder.neck.fpn_layers.\1.proj2."
-    ),
+    (r"backbone\.vision_backbone\.trunk\.", r"vision_encoder.backbone."): {
+        r"pos_embed$": r"embeddings.position_embeddings",
+        r"patch_embed\.proj\.": r"embeddings.patch_embeddings.projection.",
+        r"ln_pre\.": r"layer_norm.",
+        r"blocks\.(\d+)\.norm([12])\.": r"layers.\1.layer_norm\2.",
+        r"blocks\.(\d+)\.attn\.qkv\.": r"layers.\1.attention.in_proj_",
+        r"blocks\.(\d+)\.attn\.proj\.": r"layers.\1.attention.o_proj.",
+        r"blocks\.(\d+)\.mlp\.": r"layers.\1.mlp.",
+    },
+    (r"backbone\.vision_backbone\.convs\.", r"vision_encoder.neck.fpn_layers."): {
+        r"(\d+)\.(?:dconv_2x2(?:_0)?|maxpool_2x2)\.": r"\1.scale_layers.0.",
+        r"(\d+)\.dconv_2x2_1\.": r"\1.scale_layers.2.",
+        r"(\d+)\.conv_1x1\.": r"\1.proj1.",
+        r"(\d+)\.conv_3x3\.": r"\1.proj2.",
+    },
     # text encoder
-    r"backbone\.language_backbone\.encoder\.token_embedding\.": (
-        r"text_encoder.text_model.embeddings.token_embedding."
-    ),
-    r"backbone\.language_backbone\.encoder\.positional_embedding$": (
-        r"text_encoder.text_model.embeddings.position_embedding.weight"
-    ),
-    r"backbone\.language_backbone\.encoder\.ln_final\.": (
-        r"text_encoder.text_model.final_layer_norm."
-    ),
-    r"backbone\.language_backbone\.encoder\.text_projection$": (
-        r"text_encoder.text_projection.weight"
-    ),
-    r"backbone\.language_backbone\.encoder\.transformer\.resblocks\.(\d+)\.attn\.": (
-        r"text_encoder.text_model.encoder.layers.\1.self_attn."
-    ),
-    r"backbone\.language_backbone\.encoder\.transformer\.resblocks\.(\d+)\.ln_([12])\.": (
-        r"text_encoder.text_model.encoder.layers.\1.layer_norm\2."
-    ),
-    r"backbone\.language_backbone\.encoder\.transformer\.resblocks\.(\d+)\.mlp\.c_fc\.": (
-        r"text_encoder.text_model.encoder.layers.\1.mlp.fc1."
-    ),
-    r"backbone\.language_backbone\.encoder\.transformer\.resblocks\.(\d+)\.mlp\.c_proj\.": (
-        r"text_encoder.text_model.encoder.layers.\1.mlp.fc2."
-    ),
-    r"backbone\.language_backbone\.resizer\.": r"text_projection.",
+    (r"backbone\.language_backbone\.encoder\.", r"text_encoder."): {
+        r"token_embedding\.": r"text_model.embeddings.token_embedding.",
+        r"positional_embedding$": r"text_model.embeddings.position_embedding.weight",
+        r"ln_final\.": r"text_model.final_layer_norm.",
+        r"text_projection$": r"text_projection.weight",
+    },
+    (
+        r"backbone\.language_backbone\.encoder\.transformer\.resblocks\.",
+        r"text_encoder.text_model.encoder.layers.",
+    ): {
+        r"(\d+)\.attn\.": r"\1.self_attn.",
+        r"(\d+)\.ln_([12])\.": r"\1.layer_norm\2.",
+        r"(\d+)\.mlp\.c_fc\.": r"\1.mlp.fc1.",
+        r"(\d+)\.mlp\.c_proj\.": r"\1.mlp.fc2.",
+    },
+    (r"backbone\.language_backbone\.", r""): {
+        r"resizer\.": r"text_projection.",
+    },
     # geometry encoder
-    r"geometry_encoder\.encode\.(\d+)\.linear([12])\.": r"geometry_encoder.layers.\1.mlp.fc\2.",
-    r"geometry_encoder\.encode\.(\d+)\.norm(\d)\.": r"geometry_encoder.layers.\1.layer_norm\2.",
-    r"geometry_encoder\.img_pre_norm\.": r"geometry_encoder.vision_layer_norm.",
-    r"geometry_encoder\.norm\.": r"geometry_encoder.prompt_layer_norm.",
-    r"geometry_encoder\.encode_norm\.": r"geometry_encoder.output_layer_norm.",
+    (r"geometry_encoder\.", r"geometry_encoder."): {
+        r"encode\.(\d+)\.linear([12])\.": r"layers.\1.mlp.fc\2.",
+        r"encode\.(\d+)\.norm(\d)\.": r"layers.\1.layer_norm\2.",
+        r"img_pre_norm\.": r"vision_layer_norm.",
+        r"norm\.": r"prompt_layer_norm.",
+        r"encode_norm\.": r"output_layer_norm.",
+    },
     # detector encoder and decoder
-    r"transformer\.encoder\.layers\.(\d+)\.linear([12])\.": r"detr_encoder.layers.\1.mlp.fc\2.",
-    r"transformer\.encoder\.layers\.(\d+)\.norm(\d)\.": r"detr_encoder.layers.\1.layer_norm\2.",
-    r"transformer\.decoder\.layers\.(\d+)\.linear([12])\.": r"detr_decoder.layers.\1.mlp.fc\2.",
-    r"transformer\.decoder\.layers\.(\d+)\.norm1\.": (
-        r"detr_decoder.layers.\1.vision_cross_attn_layer_norm."
-    ),
-    r"transformer\.decoder\.layers\.(\d+)\.catext_norm\.": (
-        r"detr_decoder.layers.\1.text_cross_attn_layer_norm."
-    ),
-    r"transformer\.decoder\.layers\.(\d+)\.norm2\.": (
-        r"detr_decoder.layers.\1.self_attn_layer_norm."
-    ),
-    r"transformer\.decoder\.layers\.(\d+)\.norm3\.": r"detr_decoder.layers.\1.mlp_layer_norm.",
-    r"transformer\.decoder\.norm\.": r"detr_decoder.output_layer_norm.",
-    r"transformer\.decoder\.presence_token_out_norm\.": r"detr_decoder.presence_layer_norm.",
-    r"transformer\.decoder\.presence_token_head\.": r"detr_decoder.presence_head.",
-    r"transformer\.decoder\.bbox_embed\.": r"detr_decoder.box_head.",
-    r"transformer\.decoder\.boxRPB_embed_([xy])\.": r"detr_decoder.box_rpb_embed_\1.",
-    r"transformer\.decoder\.": r"detr_decoder.",
+    (r"transformer\.encoder\.layers\.", r"detr_encoder.layers."): {
+        r"(\d+)\.linear([12])\.": r"\1.mlp.fc\2.",
+        r"(\d+)\.norm(\d)\.": r"\1.layer_norm\2.",
+    },
+    (r"transformer\.decoder\.", r"detr_decoder."): {
+        r"layers\.(\d+)\.linear([12])\.": r"layers.\1.mlp.fc\2.",
+        r"layers\.(\d+)\.norm1\.": r"layers.\1.vision_cross_attn_layer_norm.",
+        r"layers\.(\d+)\.catext_norm\.": r"layers.\1.text_cross_attn_layer_norm.",
+        r"layers\.(\d+)\.norm2\.": r"layers.\1.self_attn_layer_norm.",
+        r"layers\.(\d+)\.norm3\.": r"layers.\1.mlp_layer_norm.",
+        r"norm\.": r"output_layer_norm.",
+        r"presence_token_out_norm\.": r"presence_layer_norm.",
+        r"presence_token_head\.": r"presence_head.",
+        r"bbox_embed\.": r"box_head.",
+        r"boxRPB_embed_([xy])\.": r"box_rpb_embed_\1.",
+        r"": r"",  # all others keep their name
+    },
     # scores
-    r"dot_prod_scoring\.prompt_mlp\.out_norm\.": r"dot_product_scoring.text_mlp_out_norm.",
-    r"dot_prod_scoring\.prompt_mlp\.": r"dot_product_scoring.text_mlp.",
-    r"dot_prod_scoring\.prompt_proj\.": r"dot_product_scoring.text_proj.",
-    r"dot_prod_scoring\.hs_proj\.": r"dot_product_scoring.query_proj.",
+    (r"dot_prod_scoring\.", r"dot_product_scoring."): {
+        r"prompt_mlp\.out_norm\.": r"text_mlp_out_norm.",
+        r"prompt_mlp\.": r"text_mlp.",
+        r"prompt_proj\.": r"text_proj.",
+        r"hs_proj\.": r"query_proj.",
+    },
     # masks
-    r"segmentation_head\.pixel_decoder\.": r"mask_decoder.pixel_decoder.",
-    r"segmentation_head\.(?:mask_predictor\.)?mask_embed\.": r"mask_decoder.mask_embedder.",
-    r"segmentation_head\.instance_seg_head\.": r"mask_decoder.instance_projection.",
-    r"segmentation_head\.semantic_seg_head\.": r"mask_decoder.semantic_projection.",
-    r"segmentation_head\.cross_attn_norm\.": r"mask_decoder.prompt_cross_attn_norm.",
+    (r"segmentation_head\.", r"mask_decoder."): {
+        r"pixel_decoder\.": r"pixel_decoder.",
+        r"(?:mask_predictor\.)?mask_embed\.": r"mask_embedder.",
+        r"instance_seg_head\.": r"instance_projection.",
+        r"semantic_seg_head\.": r"semantic_projection.",
+        r"cross_attn_norm\.": r"prompt_cross_attn_norm.",
+    },
 }
 
 #: Meta numbers the layers of these small networks from 0, transformers from 1.
@@ -141,7 +122,11 @@ _NUMBERED: Final = re.compile(
 _RULES: Final = [
     *((re.compile(f"^{old}\\.out_proj\\."), f"{new}.o_proj.") for old, new in _ATTENTION.items()),
     *((re.compile(f"^{old}\\."), f"{new}.") for old, new in _ATTENTION.items()),
-    *((re.compile(f"^{old}"), new) for old, new in _NAMES.items()),
+    *(
+        (re.compile(f"^{theirs}{old}"), ours + new)
+        for (theirs, ours), names in _NAMES.items()
+        for old, new in names.items()
+    ),
 ]
 
 

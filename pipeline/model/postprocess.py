@@ -12,7 +12,7 @@ from typing import Final
 import torch
 
 from pipeline.model.contours import Canvas, trace_contours
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 from s3_sam3.contracts import limits
 from s3_sam3.contracts.manifest import Candidate, PromptResult
 from s3_sam3.contracts.prompts import SegmentOptions
@@ -54,15 +54,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedView:
-    """The same, with masks as run lengths at the picture's size."""
+    """What one prompt found in one view, with masks as run lengths at the picture's size."""
 
-    id: str
-    text: str | None
-    presence: float
-    threshold: float | None
-    more: bool
     view: View
-    candidates: tuple[Candidate, ...]
+    found: Found
 
 
 def keep(
@@ -137,18 +132,18 @@ def traced(
     )
     scores = [round(score, _SCORE_DIGITS) for score in kept.scores.tolist()]
     boxes = _to_pixels(kept.boxes, kept.view)
-    return TracedView(
+    found = Found(
         id=kept.id,
         text=kept.text,
         presence=kept.presence,
         threshold=kept.threshold,
         more=kept.more,
-        view=kept.view,
         candidates=tuple(
             Candidate(score=score, box=box, area=area, rle=mask)
             for score, box, (mask, area) in zip(scores, boxes, masks, strict=True)
         ),
     )
+    return TracedView(view=kept.view, found=found)
 
 
 def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, float, float]]:
@@ -162,16 +157,14 @@ def _to_pixels(boxes: torch.Tensor, view: View) -> list[tuple[float, float, floa
 
 def merged(views: Sequence[TracedView], options: SegmentOptions) -> Found:
     """Merge what one prompt found in all its views; of very many candidates keep the best."""
-    seen = [Seen(one.view.ends, one.candidates) for one in views]
+    seen = [Seen(one.view.ends, one.found.candidates) for one in views]
     candidates = merge(seen, options.floor)
     most = limits.MAX_INSTANCES_TILED
     # Where all tiles were looked at, they find what the whole view had no query left for.
     complete = views[1:] if len(views) == options.passes > 1 else views
-    return Found(
-        id=views[0].id,
-        text=views[0].text,
-        presence=max(one.presence for one in views),
-        threshold=views[0].threshold,
-        more=any(one.more for one in complete) or len(candidates) > most,
+    return replace(
+        views[0].found,
+        presence=max(one.found.presence for one in views),
+        more=any(one.found.more for one in complete) or len(candidates) > most,
         candidates=candidates[:most],
     )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

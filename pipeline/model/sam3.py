@@ -18,15 +18,14 @@ from pipeline.model import postprocess
 from pipeline.model.batching import BatchSize, run_batches
 from pipeline.model.contour_queue import ContourQueue
 from pipeline.model.detector import Detector, Raw
+from pipeline.model.device import translated
 from pipeline.model.feature_memory import FeatureMemory, Features
 from pipeline.model.postprocess import Kept, TracedView
 from pipeline.model.preprocess import view_input
 from pipeline.model.sam3_request import Row, Sam3Request, next_rows
 from pipeline.model.segmentation_model import RequestContext
-from pipeline.model.torch_errors import translated
-from pipeline.model.views import views
 from pipeline.model.vision import Vision
-from pipeline.model.work_items import WorkItem, work_items
+from pipeline.model.work_items import WorkItem, views, work_items
 from s3_sam3.contracts.manifest import ModelInfo, PromptResult
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.imaging.choose import Found, choose

@@ -104,12 +104,13 @@ class Checkpoint:
 
     def revision(self) -> str:
         """Name the weights by the first 12 hex digits of the sha256 over their files."""
-        digests = [_digest(path) for path in self.files]
+        digests = [digest(path) for path in self.files]
         whole = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()
         return whole.hex()[:_DIGITS]
 
 
-def _digest(path: Path) -> bytes:
+def digest(path: Path) -> bytes:
+    """Give a file's sha256."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
 
@@ -194,7 +195,7 @@ def load(checkpoint: Checkpoint) -> tuple["Sam3Model", "CLIPTokenizer"]:
         model, report = _load_model(checkpoint)
         tokenizer = CLIPTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
     except Exception as error:  # a damaged file raises errors of many types
-        message = f"The weights in {checkpoint.folder} cannot be loaded: {_first_line(error)}."
+        message = f"The weights in {checkpoint.folder} cannot be loaded: {first_line(error)}."
         raise WeightsUnavailable(f"{message} If they are damaged, download them again.") from error
     _check_complete(checkpoint, report)
     return model.eval(), tokenizer
@@ -203,26 +204,29 @@ def load(checkpoint: Checkpoint) -> tuple["Sam3Model", "CLIPTokenizer"]:
 def _load_model(checkpoint: Checkpoint) -> tuple["Sam3Model", dict[str, Any]]:
     """Load the detector; give it with transformers' report about its weights."""
     import torch
-    from transformers import AutoConfig
 
     from pipeline.model import meta_checkpoint
 
     source: dict[str, Any] = {"pretrained_model_name_or_path": checkpoint.folder}
     if checkpoint.meta:
-        has_config = (checkpoint.folder / "config.json").is_file()
         source = {
             "pretrained_model_name_or_path": None,
-            "config": (
-                AutoConfig.from_pretrained(checkpoint.folder)
-                if has_config
-                else checkpoint.backend.config_class()()
-            ),
+            "config": configuration(checkpoint),
             "state_dict": meta_checkpoint.read(checkpoint.files[0]),
         }
     model, report = checkpoint.backend.model_class().from_pretrained(
         **source, dtype=torch.float32, output_loading_info=True, local_files_only=True
     )
     return model, report
+
+
+def configuration(checkpoint: Checkpoint) -> Any:
+    """Read config.json; without one beside Meta's file, give SAM3's own size."""
+    from transformers import AutoConfig
+
+    if not (checkpoint.folder / "config.json").is_file():
+        return checkpoint.backend.config_class()()
+    return AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
 
 
 def _check_complete(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
@@ -236,5 +240,6 @@ def _check_complete(checkpoint: Checkpoint, report: dict[str, Any]) -> None:
         raise WeightsUnavailable(message)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Give the first line of what an error says, or its type."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

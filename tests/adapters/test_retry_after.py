@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.retry_after import LONGEST_SECONDS, seconds_of
+from adapters.retrying import LONGEST_SECONDS, seconds_of
 
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)

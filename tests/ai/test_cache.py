@@ -5,28 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from ai import checkpoint, train_tiny
+from ai import train_tiny
 from ai.tiny_config import Recipe
 
 
 def test_another_recipe_is_another_folder() -> None:
     """A changed number is a changed digest."""
-    assert checkpoint.tiny_model_dir(Recipe(steps=1)) != checkpoint.tiny_model_dir(Recipe(steps=2))
+    assert train_tiny.tiny_model_dir(Recipe(steps=1)) != train_tiny.tiny_model_dir(Recipe(steps=2))
 
 
 def test_rewording_a_docstring_is_the_same_recipe() -> None:
     """Comments and docstrings are not part of what decides the weights; code is."""
     code = '"""One."""\nx = 1  # why\n'
 
-    assert checkpoint.code_of(code) == checkpoint.code_of('"""Two."""\n\nx = 1\n')
-    assert checkpoint.code_of(code) != checkpoint.code_of(code.replace("1", "2"))
+    assert train_tiny.code_of(code) == train_tiny.code_of('"""Two."""\n\nx = 1\n')
+    assert train_tiny.code_of(code) != train_tiny.code_of(code.replace("1", "2"))
 
 
 def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """S3_CACHE_DIR is where the model is kept."""
     monkeypatch.setenv("S3_CACHE_DIR", str(tmp_path))
 
-    assert tmp_path in checkpoint.tiny_model_dir().parents
+    assert tmp_path in train_tiny.tiny_model_dir().parents
 
 
 def test_a_finished_model_is_not_trained_again(
@@ -44,4 +44,4 @@ def test_a_finished_model_is_not_trained_again(
 
 def test_the_recipe_of_the_demo_is_the_default() -> None:
     """The folder of the default recipe is the one that `make demo` uses."""
-    assert checkpoint.tiny_model_dir() == checkpoint.tiny_model_dir(dataclasses.replace(Recipe()))
+    assert train_tiny.tiny_model_dir() == train_tiny.tiny_model_dir(dataclasses.replace(Recipe()))

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ai import checkpoint, evaluate, initialise, vocabulary, workers
+from ai import evaluate, initialise, train_tiny, vocabulary, workers
 from ai.tiny_config import Recipe
 
 
@@ -11,7 +11,7 @@ def test_an_untrained_model_misses_the_targets(short: Recipe, tmp_path: Path) ->
     """Negative control: weights that learned nothing fail, and the exit code says so."""
     workers.prepare()
     tokens = vocabulary.tokenizer()
-    checkpoint.save(initialise.new_model(short, tokens).eval(), tokens, short, tmp_path / "m")
+    train_tiny.save(initialise.new_model(short, tokens).eval(), tokens, short, tmp_path / "m")
     figures = tmp_path / "figures.json"
 
     code = evaluate.main([str(tmp_path / "m"), "--scenes", "4", "--json", str(figures)])

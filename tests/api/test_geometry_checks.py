@@ -10,8 +10,7 @@ from api import source_picture
 from api.problems import Problem
 from api.source_picture import Size
 from pipeline.errors import Refused
-from pipeline.model.views import views
-from pipeline.model.work_items import clip_box
+from pipeline.model.work_items import clip_box, views
 from s3_sam3.contracts.bodies import SegmentRequest
 from s3_sam3.contracts.prompts import Box
 

@@ -8,7 +8,7 @@ from drawn_manifests import disc, manifest
 from odd_pictures import PICTURES, Odd
 from PIL import Image, ImageOps
 
-from pipeline.decode.picture import decode
+from pipeline.decode.child import decode
 from s3_sam3.exports import Pictured, WrongPicture
 
 

@@ -21,9 +21,8 @@ from task_queue import Queue
 from adapters.objects import ObjectStore
 from adapters.rest import Rest
 from devstack.testing import SignedUpUser, Stack
-from listener.build import built
 from listener.settings import ListenerSettings
-from listener.worker import Worker
+from listener.worker import Worker, built
 from s3_sam3.contracts import object_keys
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -12,9 +11,8 @@ from realtime_channel import QUICK, ChannelUnderTest, live_channel
 from virtual_time import run_in_virtual_time
 
 from adapters import rest
-from listener import clock
 from listener.settings import ListenerSettings
-from listener.wake import Wake, WakeSource
+from listener.wake import Wake, WakeSource, tick
 
 
 BOUND_SECONDS: Final = 15.0
@@ -63,7 +61,7 @@ async def longest_wait(tick: Tick, store: SlowStore, seconds: float = A_DAY) -> 
 )
 def test_no_look_is_later_than_the_bound(store: SlowStore) -> None:
     """A day by the default settings, whatever the reaper does meanwhile."""
-    assert run_in_virtual_time(longest_wait(clock.tick, store)) < BOUND_SECONDS - 1.5
+    assert run_in_virtual_time(longest_wait(tick, store)) < BOUND_SECONDS - 1.5
 
 
 def test_looks_are_not_too_many() -> None:
@@ -71,7 +69,7 @@ def test_looks_are_not_too_many() -> None:
 
     async def looks() -> int:
         store = SlowStore(0)
-        await longest_wait(clock.tick, store, seconds=1000)
+        await longest_wait(tick, store, seconds=1000)
         return store.reaped
 
     assert run_in_virtual_time(looks()) <= 1000 / 5 + 1
@@ -93,9 +91,9 @@ def test_a_clock_that_waits_for_its_reaper_is_late() -> None:
 
 def test_a_wider_jitter_would_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the longest sleep is what leaves room below the bound."""
-    monkeypatch.setattr(clock, "_LONGEST", 1.6)
+    monkeypatch.setattr("listener.wake._LONGEST", 1.6)
 
-    assert run_in_virtual_time(longest_wait(clock.tick, SlowStore(0))) > BOUND_SECONDS
+    assert run_in_virtual_time(longest_wait(tick, SlowStore(0))) > BOUND_SECONDS
 
 
 SCALE: Final = 20
@@ -166,8 +164,7 @@ async def _waits(
     listening: ChannelUnderTest, fault: Callable[..., Awaitable[None]], poll: float
 ) -> float:
     wake = Wake()
-    tick = functools.partial(clock.tick, wake, SlowStore(0.01))
-    ticking = asyncio.create_task(tick(poll_seconds=poll / SCALE))
+    ticking = asyncio.create_task(tick(wake, SlowStore(0.01), poll_seconds=poll / SCALE))
     await wake.wait()
     await fault(listening)
     longest = await _longest_deaf_wait(wake, FAULT_SECONDS)

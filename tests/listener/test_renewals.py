@@ -10,8 +10,7 @@ from typing_extensions import override
 
 from adapters.rest import Rest
 from listener.errors import LeaseLost
-from listener.lease import SURE_SHARE, Lease
-from listener.lease_store import AttemptTimes
+from listener.lease_store import SURE_SHARE, AttemptTimes, Lease
 
 
 class SlowRest(Rest):

@@ -11,7 +11,7 @@ from machine_user import MakeMachine
 from task_queue import Queue
 from typing_extensions import override
 
-from adapters import edge_functions, machine_auth, objects, signed_urls
+from adapters import machine_auth, objects, rest, signed_urls
 from devstack.testing import Stack
 from listener.lease_store import Claim
 from listener.settings import ListenerSettings
@@ -53,7 +53,7 @@ async def test_a_host_with_bucket_keys_says_so(queue: Queue, spawn: Spawn) -> No
     assert listener.said("bucket_keys_in_use")
 
 
-class WatchedFunctions(edge_functions.EdgeFunctions):
+class WatchedFunctions(rest.Rest):
     """Notes the files that were asked for, and spoils the source's URL while told to."""
 
     def __init__(self, stack: Stack) -> None:
@@ -62,9 +62,9 @@ class WatchedFunctions(edge_functions.EdgeFunctions):
         self.spoils = False
 
     @override
-    async def call(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+    async def call_function(self, name: str, body: dict[str, Any], token: str) -> dict[str, Any]:
         self.asked.append([each["bytes"] for each in body["writes"]])
-        answer = await super().call(name, body, token)
+        answer = await super().call_function(name, body, token)
         if self.spoils:
             answer["source"]["url"] += "0"
             self.spoils = False

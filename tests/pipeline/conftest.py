@@ -14,7 +14,7 @@ from pipeline import settings
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.segmentation_model import SegmentationModel
 from pipeline.server import app as server
-from pipeline.server import model_setup
+from pipeline.server import model_host
 from pipeline.server.admission import Bounds
 from s3_sam3.contracts import pipeline as contract
 
@@ -47,7 +47,7 @@ def make_settings() -> Callable[..., settings.Settings]:
 def segmenter(checkpoint: Path, make_settings: Callable[..., settings.Settings]) -> Sam3Segmenter:
     """The real segmenter on the random checkpoint, fresh for each test."""
     given = make_settings(sam3_weights_path=str(checkpoint), sam3_device="cpu")
-    opened = model_setup.open_segmenter(given)
+    opened = model_host.open_segmenter(given)
     assert isinstance(opened, Sam3Segmenter)
     return opened
 

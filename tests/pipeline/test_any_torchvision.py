@@ -29,7 +29,7 @@ ANSWER = """
 import json, sys
 from PIL import Image
 from s3_sam3.contracts.prompts import Box, Prompt, SegmentOptions
-from pipeline.server import model_setup
+from pipeline.server import model_host
 from pipeline import settings
 from pipeline.model.segmentation_model import segment
 
@@ -37,7 +37,7 @@ given = settings.Settings(
     api_secret_key="k", sam3_weights_path=sys.argv[1], sam3_device="cpu",
     sam3_self_test="finite",
 )
-segmenter = model_setup.open_segmenter(given)
+segmenter = model_host.open_segmenter(given)
 picture = Image.linear_gradient("L").convert("RGB")
 prompts = (Prompt(text="a"), Prompt(boxes=(Box(xyxy=(20, 30, 180, 200)),)))
 results = segment(segmenter, picture, prompts, SegmentOptions(threshold=0))

@@ -19,7 +19,7 @@ from pipeline.model.postprocess import Kept, TracedView
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.sam3_request import Sam3Request
 from pipeline.model.segmentation_model import RequestContext, find
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions
 from s3_sam3.imaging.choose import Found
 
@@ -126,7 +126,7 @@ def test_unwanted_masks_are_dropped(end: type[PipelineError]) -> None:
     assert segmenter.figures["mask_bytes"] == 0
     with pytest.raises(end):
         helped[0].result()
-    assert len(helped[-1].result().candidates) == 200
+    assert len(helped[-1].result().found.candidates) == 200
 
 
 @pytest.mark.parametrize(("leaves", "merged"), [(True, 2), (False, 3)])
@@ -145,7 +145,7 @@ def test_nobody_merges_for_a_caller_who_has_gone(
     merge = postprocess.merged
 
     def leaving(views: Sequence[TracedView], options: SegmentOptions) -> Found:
-        done.append(views[0].id)
+        done.append(views[0].found.id)
         if leaves and len(done) == 2:
             request.context.abandon()
         return merge(views, options)
@@ -173,15 +173,10 @@ def kept(rows: int = 1) -> Kept:
 
 def nothing(one: Kept) -> TracedView:
     """Trace nothing."""
-    return TracedView(
-        id=one.id,
-        text=one.text,
-        presence=one.presence,
-        threshold=None,
-        more=False,
-        view=one.view,
-        candidates=(),
+    found = Found(
+        id=one.id, text=one.text, presence=one.presence, threshold=None, more=False, candidates=()
     )
+    return TracedView(view=one.view, found=found)
 
 
 def test_the_model_waits_for_those_who_are_at_the_last_masks() -> None:
@@ -224,7 +219,7 @@ def test_masks_are_traced_once_by_any_thread() -> None:
     threads = [Thread(target=row) for _ in range(8)]
     for thread in threads:
         thread.start()
-    assert row.result().candidates == ()
+    assert row.result().found.candidates == ()
     for thread in threads:
         thread.join()
     assert (len(done), room.bytes) == (1, 0)

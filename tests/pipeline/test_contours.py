@@ -8,7 +8,7 @@ import torch
 
 from pipeline.model import contours as module
 from pipeline.model.contours import Canvas, trace_contours
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 from s3_sam3.contracts.manifest import Rle
 from s3_sam3.imaging import rle
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.decode.picture import decode
+from pipeline.decode.child import decode
 from pipeline.errors import Refused
 from s3_sam3.contracts.errors import ErrorCode
 

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.decode.child import PIXEL_BYTES
-from pipeline.decode.picture import Decoded
+from pipeline.decode.child import PIXEL_BYTES, Decoded
 from pipeline.decode.pool import taken
-from sandbox.memory import SealedMemory
+from sandbox.child import SealedMemory
 
 
 SIZE = (64, 48)

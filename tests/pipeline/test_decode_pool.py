@@ -18,7 +18,7 @@ from odd_pictures.making import quarters, saved
 from pipeline_client import Log, become, command
 from process_table import alive, descendants, gone
 
-from pipeline.decode.picture import decode
+from pipeline.decode.child import decode
 from pipeline.decode.pool import DecodePool
 from pipeline.errors import PipelineError, Refused
 from s3_sam3.contracts.errors import ErrorCode

@@ -8,7 +8,7 @@ from pictures import shapes
 from pipeline_client import HEADERS, Open, form, predicted
 
 from pipeline import settings
-from pipeline.server import model_setup
+from pipeline.server import model_host
 from s3_sam3.contracts.manifest import ModelInfo
 
 
@@ -24,7 +24,7 @@ async def test_it_serves_over_http_and_says_what_it_is(
 ) -> None:
     """Texts and a box in one request; `model/info` and the manifest name the backend."""
     given = make_settings(sam3_weights_path=str(lite_text_checkpoint), sam3_device="cpu")
-    client = await open_client(partial(model_setup.open_segmenter, given))
+    client = await open_client(partial(model_host.open_segmenter, given))
 
     answer = await client.get("/api/v1/model/info", headers=HEADERS)
     info = ModelInfo.model_validate_json(await answer.read())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.model import postprocess
-from pipeline.model.views import View, views
+from pipeline.model.work_items import View, views
 from s3_sam3.contracts.manifest import PromptResult
 from s3_sam3.contracts.prompts import SegmentOptions
 from s3_sam3.imaging import rle

@@ -24,7 +24,7 @@ from random_sam3 import KEY
 
 from api.upload_check_child import check
 from api.upload_checks import UploadChecks
-from pipeline.decode.picture import decode
+from pipeline.decode.child import decode
 from pipeline.decode.pool import MEMORY_BYTES, DecodePool
 from pipeline.errors import Refused
 from s3_sam3.contracts import limits

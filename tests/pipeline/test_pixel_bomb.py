@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from pipeline.decode.picture import decode
+from pipeline.decode.child import decode
 from pipeline.errors import Refused
 from s3_sam3.contracts.errors import ErrorCode
 

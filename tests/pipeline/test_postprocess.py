@@ -11,7 +11,7 @@ import torch
 
 from pipeline.model import postprocess
 from pipeline.model.fake_model import FakeSegmenter
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 from s3_sam3.contracts.bodies import RethresholdRequest
 from s3_sam3.contracts.manifest import ImageSize, Manifest, PromptResult, Timings
 from s3_sam3.contracts.prompts import SegmentOptions

@@ -15,8 +15,7 @@ from pictures import shapes
 from pipeline_client import Log, become, predicted
 from random_sam3 import KEY
 
-from listener.model_watch import ModelWatch
-from listener.pipeline_client import PipelineClient
+from listener.pipeline_client import ModelWatch, PipelineClient
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.prompts import Prompt
 

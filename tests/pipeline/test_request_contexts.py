@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from pipeline.model.fake_model import FakeSegmenter
 from pipeline.model.segmentation_model import RequestContext
-from pipeline.server import routes
+from pipeline.server import app
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Prompt
@@ -47,7 +47,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch) -> type[SteppedContext]:
     monkeypatch.setattr(SteppedContext, "step", threading.Semaphore(0))
     monkeypatch.setattr(SteppedContext, "deaf", False)
     monkeypatch.setattr(SteppedContext, "done", 0)
-    monkeypatch.setattr(routes, "RequestContext", SteppedContext)
+    monkeypatch.setattr(app, "RequestContext", SteppedContext)
     return SteppedContext
 
 
@@ -73,7 +73,7 @@ async def _prompts_done_for_nobody(open_client: Open, stepped: type[SteppedConte
     stepped.step.release(2)
     await become(lambda: stepped.done == 3)
     gone.cancel()
-    await become(lambda: client.app[routes.ADMISSION].inside == 0)
+    await become(lambda: client.app[app.ADMISSION].inside == 0)
     stepped.step.release(100)
     assert (await predict(client, "red circle")).status == 200
     return stepped.done - 1

@@ -15,7 +15,7 @@ from pipeline.model import postprocess, preprocess
 from pipeline.model.detector import Sam3Detector
 from pipeline.model.sam3 import Sam3Segmenter
 from pipeline.model.segmentation_model import RequestContext, find, segment
-from pipeline.model.views import View
+from pipeline.model.work_items import View
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 
@@ -191,11 +191,11 @@ def test_bfloat16_is_only_the_pictures(
     checkpoint: Path, make_settings: Callable[..., settings.Settings], picture: Image.Image
 ) -> None:
     """In bfloat16 the vision features are half, the heads' outputs stay float32 and close."""
-    from pipeline.server import model_setup
+    from pipeline.server import model_host
 
     given = {"api_secret_key": KEY, "sam3_weights_path": str(checkpoint), "sam3_device": "cpu"}
-    half = model_setup.open_segmenter(make_settings(**given, sam3_dtype="bfloat16"))
-    full = model_setup.open_segmenter(make_settings(**given, sam3_dtype="float32"))
+    half = model_host.open_segmenter(make_settings(**given, sam3_dtype="bfloat16"))
+    full = model_host.open_segmenter(make_settings(**given, sam3_dtype="float32"))
     assert isinstance(half, Sam3Segmenter)
     assert isinstance(full, Sam3Segmenter)
     prompts = (Prompt(text="a"), Prompt(text="a", boxes=(BOX,)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from open_detectors import open_detector
 
-from ai import checkpoint
+from ai import train_tiny
 from pipeline.errors import SelfTestFailed
 from pipeline.model import self_test
 from pipeline.model.detector import Raw
@@ -112,7 +112,7 @@ def test_random_weights_fail_the_picture(checkpoint: Path, lite_text_checkpoint:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_trained_demo_model_passes(dtype: str) -> None:
     """The tiny model finds the circle, if it was trained on this machine already."""
-    folder = checkpoint.tiny_model_dir()
-    if not checkpoint.is_complete(folder):
+    folder = train_tiny.tiny_model_dir()
+    if not train_tiny.is_complete(folder):
         pytest.skip("the demo model is not trained here: make train-tiny")
     self_test.run(open_detector(folder, dtype=dtype), "picture")

@@ -15,7 +15,7 @@ from random_sam3 import KEY
 from pipeline.errors import ModelDied, OutOfMemory, WeightsUnavailable
 from pipeline.model.fake_model import FakeSegmenter
 from pipeline.model.segmentation_model import SegmentationModel
-from pipeline.server import routes
+from pipeline.server import app
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.imaging import rle
@@ -162,7 +162,7 @@ async def test_waiting_is_bounded(open_client: Open) -> None:
     segmenter.gate.clear()
     client = await open_client(lambda: segmenter, requests=2)
     tasks = [asyncio.create_task(predict(client, text)) for text in ("red", "blue")]
-    await become(lambda: client.app[routes.ADMISSION].inside == 2)
+    await become(lambda: client.app[app.ADMISSION].inside == 2)
     refused = await predict(client, "third")
     assert await code_of(refused) is ErrorCode.MODEL_UNAVAILABLE
     assert int(refused.headers["Retry-After"]) >= 1
@@ -180,8 +180,8 @@ async def test_a_caller_that_hangs_up_withdraws_its_work(open_client: Open) -> N
     segmenter = Gated()
     segmenter.gate.clear()
     client = await open_client(lambda: segmenter)
-    admission = client.app[routes.ADMISSION]
-    waiting = client.app[routes.PREDICTOR].executor.waiting
+    admission = client.app[app.ADMISSION]
+    waiting = client.app[app.PREDICTOR].executor.waiting
     tasks = {}
     for number, text in enumerate(("red", "gone", "behind"), 1):
         tasks[text] = asyncio.create_task(predict(client, text))

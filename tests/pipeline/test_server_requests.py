@@ -8,7 +8,7 @@ from pictures import shapes
 from pipeline_client import HEADERS, Gated, Open, code_of, predict, predicted
 
 from pipeline.model.fake_model import FakeSegmenter
-from pipeline.server.metrics import Metrics
+from pipeline.server.answers import Metrics
 from s3_sam3.contracts import pipeline as contract
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Prompt, SegmentOptions

@@ -7,8 +7,8 @@ from pipeline.errors import ModelDied, ModelFailed, OutOfMemory, PipelineError
 from pipeline.model import contours as module
 from pipeline.model.batching import translated
 from pipeline.model.contours import Canvas, trace_contours
-from pipeline.model.torch_errors import ran_out
-from pipeline.model.views import View
+from pipeline.model.device import ran_out
+from pipeline.model.work_items import View
 from s3_sam3.contracts.manifest import Rle
 
 

@@ -5,8 +5,7 @@ from itertools import pairwise
 import pytest
 
 from pipeline.errors import Refused
-from pipeline.model.views import View, views
-from pipeline.model.work_items import WorkItem, work_items
+from pipeline.model.work_items import View, WorkItem, views, work_items
 from s3_sam3.contracts.errors import ErrorCode
 from s3_sam3.contracts.prompts import Box, BoxLabel, Prompt, SegmentOptions
 

@@ -11,7 +11,7 @@ import torch
 from pipeline import settings
 from pipeline.errors import SetupFailed, WeightsUnavailable
 from pipeline.model import weights
-from pipeline.server import model_setup
+from pipeline.server import model_host
 
 
 Make = Callable[..., settings.Settings]
@@ -89,10 +89,10 @@ def test_the_detector_of_a_video_checkpoint_loads(checkpoint: Path, tmp_path: Pa
 def test_tiny_json_marks_the_demo_model(copy: Path, make_settings: Make) -> None:
     """With `tiny.json` the model is called tiny and a demo; without it sam3 and none."""
     given = make_settings(sam3_weights_path=str(copy), sam3_device="cpu")
-    info = model_setup.open_segmenter(given).info
+    info = model_host.open_segmenter(given).info
     assert (info.name, info.demo, info.dtype, info.device) == ("sam3", False, "float32", "cpu")
     (copy / "tiny.json").write_text("{}")
-    info = model_setup.open_segmenter(given).info
+    info = model_host.open_segmenter(given).info
     assert (info.name, info.demo) == ("tiny", True)
 
 
@@ -100,7 +100,7 @@ def test_a_small_model_runs_on_one_thread(checkpoint: Path, make_settings: Make)
     """Two threads on a busy machine made a pass of 8 ms take 1200."""
     torch.set_num_threads(2)
     given = make_settings(sam3_weights_path=str(checkpoint), sam3_device="cpu")
-    model_setup.open_segmenter(given)
+    model_host.open_segmenter(given)
     assert torch.get_num_threads() == 1
 
 
@@ -108,7 +108,7 @@ def test_a_gpu_that_is_not_there_is_said(checkpoint: Path, make_settings: Make) 
     """Asking for the hundredth GPU gives advice, not a crash at the first picture."""
     given = make_settings(sam3_weights_path=str(checkpoint), sam3_device="cuda:99")
     with pytest.raises(SetupFailed, match="SAM3_DEVICE=cuda:99, but torch"):
-        model_setup.open_segmenter(given)
+        model_host.open_segmenter(given)
 
 
 def test_the_revision_is_the_sha256_of_the_weights(tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ import os
 import signal
 from typing import Any
 
-from sandbox.child import serve
-from sandbox.memory import SealedMemory
+from sandbox.child import SealedMemory, serve
 
 
 def answer(request: dict[str, int], memory: SealedMemory) -> dict[str, Any]:

@@ -53,11 +53,11 @@ class Told:
     def getexif(self): return {}
 
 if "pipeline.decode.child" in sys.orig_argv:
-    from pipeline.decode import picture
     from pipeline.errors import Refused
-    def decode(*_, **__):
+    from s3_sam3.imaging import upright
+    def opened(*_, **__):
         raise Refused(found())
-    picture.decode = decode
+    upright.opened = opened
 if "api.upload_check_child" in sys.orig_argv:
     from PIL import PngImagePlugin
     PngImagePlugin.PngImageFile = Told
@@ -163,7 +163,7 @@ IMPORTED = """
 import os, sys
 from pathlib import Path
 import {child} as child
-from sandbox.memory import SealedMemory
+from sandbox.child import SealedMemory
 before = set(sys.modules)
 memory = SealedMemory(os.memfd_create("x"))
 for path in Path(sys.argv[1]).iterdir():

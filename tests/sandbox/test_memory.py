@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.memory import KEPT_BYTES, SealedMemory
+from sandbox.child import KEPT_BYTES, SealedMemory
 
 
 LENGTH = 10_000

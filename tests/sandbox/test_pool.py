@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from process_table import alive, gone
 
-from sandbox.memory import SealedMemory
-from sandbox.pool import ChildPool, NoChild
-from sandbox.process import Bounds, Child, ChildLost, ChildSilent
+from sandbox.child import SealedMemory
+from sandbox.pool import Bounds, Child, ChildLost, ChildPool, ChildSilent, NoChild
 
 
 BOUNDS = Bounds(memory_bytes=2**30, cpu_seconds=1, seconds=60)

@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from adapters import guard
-from adapters.retry_after import seconds_of
+from adapters.retrying import seconds_of
 from s3_sam3 import signatures
 from webhooks.delivery.outbox import Answer, Delivery
 

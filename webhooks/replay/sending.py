@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from adapters import guard
-from adapters.retry_after import seconds_of
+from adapters.retrying import seconds_of
 from s3_sam3 import signatures
 from s3_sam3.messages import Attempt, Message
 from s3_sam3.recordings import REDACTED

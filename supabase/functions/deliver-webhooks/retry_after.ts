@@ -1,4 +1,4 @@
-// Reads Retry-After headers as adapters/retry_after.py does; both pass tests/vectors.
+// Reads Retry-After headers as adapters/retrying.py does; both pass tests/vectors.
 
 const LONGEST_SECONDS = 86_400;
 
