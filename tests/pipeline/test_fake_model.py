@@ -101,9 +101,9 @@ def test_bad_prompts_are_refused(prompt: Prompt, code: ErrorCode) -> None:
 def test_it_is_chosen_without_torch_or_transformers() -> None:
     """The server with the fake model imports neither, so it starts at once."""
     code = (
-        "import sys; from pipeline import settings; from pipeline.server import app, model_setup;"
+        "import sys; from pipeline import settings; from pipeline.server import app, model_host;"
         "s = settings.Settings(api_secret_key='k', sam3_weights_path='fake:');"
-        "print(model_setup.open_segmenter(s).info.name, {'torch', 'transformers'} & {*sys.modules})"
+        "print(model_host.open_segmenter(s).info.name, {'torch', 'transformers'} & {*sys.modules})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
