@@ -80,7 +80,7 @@ async def _alone(way: Way, tasks: int) -> pickup.Waits:
             settings |= await _webhooks(db)
         session = await pickup.signed_up(local)
         keys = await pickup.pictures(local, session, tasks + 1)
-        async with pickup.door(local, await session.access_token()) as http:
+        async with pickup.client(local, await session.access_token()) as http:
             # The look at the start takes it, so that none of those that count is left to it.
             await pickup.submit(http, keys[:1], 0.001)
             await pickup.start_listener(local, poll_seconds=way.poll_seconds, **settings)

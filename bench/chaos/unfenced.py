@@ -1,9 +1,10 @@
 """
 The negative control: today's `complete_task` without its fence.
 
-It becomes what a queue does that completes by the task's id: whoever ever held the task may finish
-it, and whoever holds it is thrown out. Money is as safe as before, by its unique index; only the
-question "is it still yours?" is not asked. Everything else of the function stays as it is.
+It becomes what a queue does that completes by the task's id: any attempt that ever held the task
+may finish it, and the attempt that holds it now is thrown out. Money is as safe as before, by its
+unique index; only the question "is it still yours?" is not asked. Everything else of the function
+stays as it is.
 """
 
 from typing import Final
@@ -39,7 +40,7 @@ CHANGES: Final = (
 
 
 class ControlOutdatedError(Exception):
-    """`complete_task` does not read as the control expects; write CHANGES anew."""
+    """`complete_task` does not read as the control expects; rewrite CHANGES."""
 
 
 def without_fence(definition: str) -> str:

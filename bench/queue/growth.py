@@ -155,7 +155,7 @@ async def _place(
 
 
 async def _claim(places: list[Place], batch: int, number: int) -> dict[int, Cost]:
-    """*number* claims at each place, shuffled anew in each round; the costs by size."""
+    """*number* claims at each place, shuffled again in each round; the costs by size."""
     times: dict[int, list[float]] = {place.size: [] for place in places}
     taken: dict[int, list[str]] = {place.size: [] for place in places}
     before = {place.size: place.cpu() for place in places}

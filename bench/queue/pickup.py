@@ -49,7 +49,7 @@ async def measure(*, tasks: int, poll_seconds: float, gap_seconds: float) -> Wai
         await start_listener(local, poll_seconds=poll_seconds)
         session = await signed_up(local)
         keys = await pictures(local, session, 2 * tasks)
-        async with door(local, await session.access_token()) as http:
+        async with client(local, await session.access_token()) as http:
             await submit(http, keys[:tasks], gap_seconds)
             await finished(db)
             await db.execute(DEAFEN)
@@ -119,7 +119,7 @@ async def pictures(local: Local, session: Session, count: int) -> list[str]:
     return keys
 
 
-def door(local: Local, access_token: str) -> httpx.AsyncClient:
+def client(local: Local, access_token: str) -> httpx.AsyncClient:
     """PostgREST, as that user."""
     return httpx.AsyncClient(
         base_url=local.env["SUPABASE_URL"],

@@ -36,7 +36,7 @@ class Server:
         return conninfo.make_conninfo(self.url, dbname=database)
 
     async def copy(self, database: str) -> str:
-        """Make *database* anew, with all migrations and no rows; its DSN."""
+        """Make *database* again, with all migrations and no rows; its DSN."""
         name = sql.Identifier(database)
         async with connected(self.dsn("template1")) as connection:
             await connection.execute(

@@ -86,7 +86,7 @@ def test_a_climb_is_counted() -> None:
 
 
 def test_a_deadlock_in_the_log_is_seen() -> None:
-    """As PostgreSQL writes it, whoever was told and whether or not they tried again."""
+    """As PostgreSQL writes it, to every reader, also when they tried again."""
     line = "2026-11-26 18:06:13.440 UTC [13834] ERROR:  deadlock detected"
     log = f"LOG:  ready\n{line}\nDETAIL:  Process 13834 waits for ShareLock\n"
     assert stage.deadlocks_in(log) == [line]

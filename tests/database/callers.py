@@ -20,7 +20,7 @@ CALLER_COUNT = 40
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Somebody at PostgREST's door: a database role and the claims of a token."""
+    """A caller of PostgREST: a database role and the claims of a token."""
 
     pool: Pool
     #: `authenticated`, `anon`, `service_role`; None is the superuser at psql.

@@ -51,7 +51,7 @@ async def test_a_cancelled_task_opens_nothing(owner: Any, machine: Any) -> None:
 
 
 async def test_an_expired_lease_opens_nothing(owner: Any, machine: Any, pass_lease: Any) -> None:
-    """Whoever fell silent gets no URL, reaped or not."""
+    """A worker that fell silent gets no URL, reaped or not."""
     await owner.submit()
     [claim] = await machine.claim()
     await pass_lease(claim["token"])

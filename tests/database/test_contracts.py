@@ -220,7 +220,7 @@ def fits(model: type[pydantic.BaseModel], example: Any) -> bool:
 async def test_both_sides_judge_requests_alike(
     operator: Any, function: str, model: type[pydantic.BaseModel], examples: list[Any]
 ) -> None:
-    """Whoever inserts a row without the API meets the same rules."""
+    """An insert without the API meets the same rules."""
     rows = await operator.rows(
         f"select example, segmentation.{function}(example) as taken"
         " from jsonb_array_elements(%s) as example",

@@ -94,7 +94,7 @@ async def test_first_come_first_served_lets_the_few_wait(
 async def test_a_newcomer_owes_nothing_and_is_owed_nothing(
     owner: Any, stranger: Any, machine: Any
 ) -> None:
-    """Whoever comes after an hour of another's work shares evenly from then on."""
+    """A user who comes after an hour of another's work shares evenly from then on."""
     await stranger.queue(80)
     await serve(machine, 40)
     await owner.queue(30)

@@ -1,4 +1,4 @@
-"""The fencing token: whoever lost a task can change nothing any more."""
+"""The fencing token: a worker that lost a task can change nothing any more."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

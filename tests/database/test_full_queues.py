@@ -26,7 +26,7 @@ async def test_too_many_waiting_are_refused(
 async def test_what_expired_leaves_room(
     owner: Any, machine: Any, tiers: Any, skip: Any, refused: Any
 ) -> None:
-    """Whoever waits no longer is not counted, also when the clock took them out of the line."""
+    """A task that waits no longer is not counted, also when it expired."""
     await tiers("free", max_waiting=3)
     await owner.queue(3, deadline_seconds=60)
     await skip(61)

@@ -43,7 +43,7 @@ async def late_retry(owner: Any, operator: Any) -> Any:
 async def test_a_late_retry_of_deleted_work_is_not_charged_again(
     owner: Any, operator: Any, refused: Any
 ) -> None:
-    """Whoever asks for a key waits for the one before, and sees what became of it."""
+    """A request with a key waits for the one before it, and sees what became of it."""
     with refused("PT422", "idempotency_conflict"):
         await late_retry(owner, operator)
     assert await owner.credits() == 100

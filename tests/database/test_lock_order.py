@@ -83,7 +83,7 @@ ONE_ONLY = "select public.reap_tasks(1)"
 
 
 async def test_one_reaper_at_a_time(service: Any, operator: Any, silent_work: Any) -> None:
-    """Whoever comes second leaves at once, so that no two lock the same users crosswise."""
+    """The second one leaves at once, so that no two lock the same users crosswise."""
     await silent_work()
     async with holding(operator, ONE_ONLY):
         assert await service.call("reap_tasks") == 0

@@ -30,7 +30,7 @@ async def test_a_deleted_result_leaves_its_folder(owner: Any, service: Any) -> N
 async def test_a_refused_deletion_leaves_nothing(
     owner: Any, stranger: Any, service: Any, refused: Any
 ) -> None:
-    """Negative control: whoever may not delete the row does not delete its objects."""
+    """Negative control: a user who may not delete the row does not delete its objects."""
     task = await owner.submit()
     with refused("PT404", "not_found"):
         await stranger.call("delete_result", p_id=task["id"])

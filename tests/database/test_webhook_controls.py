@@ -11,7 +11,7 @@ from database.webhook_calls import (
     deliveries_of,
     endpoint_row,
     fail,
-    kicks_of_one_task,
+    hints_of_one_task,
     make_due,
     seconds_until_next,
     settle,
@@ -254,16 +254,16 @@ async def test_without_its_guards_an_attempt_opens_objects(
 async def test_a_secret_in_a_header_would_be_seen(
     owner: Any, service: Any, operator: Any, pool: Pool, without: Without
 ) -> None:
-    """A kick that carries what it signs with is what the law of secrecy is red for."""
+    """A hint that carries what it signs with is what the law of secrecy is red for."""
     secret = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
     guard = "'webhook-id', message_id,"
     try:
         async with without("notify_workers", guard, f"{guard} 'x-webhook-secret', target.secret,"):
-            [open_kick] = await kicks_of_one_task(pool, owner)
-        [kick] = await kicks_of_one_task(pool, owner)
+            [open_hint] = await hints_of_one_task(pool, owner)
+        [hint] = await hints_of_one_task(pool, owner)
     finally:
         await operator.rows("delete from segmentation.wake_targets")
-    assert [tells(each, secret) for each in (open_kick, kick)] == [True, False]
+    assert [tells(each, secret) for each in (open_hint, hint)] == [True, False]
 
 
 async def test_without_its_end_an_old_secret_signs_for_ever(
@@ -276,9 +276,9 @@ async def test_without_its_end_an_old_secret_signs_for_ever(
     guard = "p_target.old_secret_until > now()"
     try:
         async with without("wake_secrets", guard, "true"):
-            [late] = await kicks_of_one_task(pool, owner)
-        [kick] = await kicks_of_one_task(pool, owner)
+            [late] = await hints_of_one_task(pool, owner)
+        [hint] = await hints_of_one_task(pool, owner)
     finally:
         await operator.rows("delete from segmentation.wake_targets")
-    signed = [len(each["headers"]["webhook-signature"].split()) for each in (late, kick)]
+    signed = [len(each["headers"]["webhook-signature"].split()) for each in (late, hint)]
     assert signed == [2, 1]

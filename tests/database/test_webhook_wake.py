@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from database.callers import Pool
-from database.webhook_calls import kicks_of_one_task, tells
+from database.webhook_calls import hints_of_one_task, tells
 from psycopg.rows import DictRow
 
 from s3_sam3 import signatures
@@ -22,7 +22,7 @@ SIGNED = [vector for vector in VECTORS if vector["error"] is None]
 
 @pytest.fixture(autouse=True)
 async def _clean(operator: Any) -> AsyncIterator[None]:
-    """No target before, none left behind: each would make every test's inserts kick."""
+    """No target before, none left behind: each would make every test's inserts hint."""
     await operator.rows("delete from segmentation.wake_targets")
     yield
     await operator.rows("delete from segmentation.wake_targets")
@@ -30,10 +30,10 @@ async def _clean(operator: Any) -> AsyncIterator[None]:
 
 async def test_what_is_sent_carries_ids_only(owner: Any, service: Any, pool: Pool) -> None:
     """Where a target is, pg_net gets the body of a Database Webhook; where none is, nothing."""
-    assert await kicks_of_one_task(pool, owner) == []
+    assert await hints_of_one_task(pool, owner) == []
     await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
-    [kick] = await kicks_of_one_task(pool, owner)
-    body = json.loads(kick["body"])
+    [hint] = await hints_of_one_task(pool, owner)
+    body = json.loads(hint["body"])
     assert body.pop("record").keys() == {"id", "kind", "status"}
     assert body == {
         "type": "INSERT",
@@ -50,22 +50,22 @@ async def test_a_kick_is_signed_and_carries_no_secret(
     secret = await service.call(
         "register_wake_target", p_name="a", p_url="http://127.0.0.1:9/webhooks/supabase"
     )
-    [kick] = await kicks_of_one_task(pool, owner)
-    headers = kick["headers"]
+    [hint] = await hints_of_one_task(pool, owner)
+    headers = hint["headers"]
     assert headers.keys() == {
         "content-type",
         "webhook-id",
         "webhook-timestamp",
         "webhook-signature",
     }
-    assert not tells(kick, secret)
+    assert not tells(hint, secret)
     assert headers["webhook-id"].startswith("msg_")
     assert headers["webhook-signature"] == await operator.value(
         "select segmentation.webhook_signature(%s, %s, %s, %s)",
         secret,
         headers["webhook-id"],
         int(headers["webhook-timestamp"]),
-        kick["body"],
+        hint["body"],
     )
 
 
@@ -75,17 +75,17 @@ async def test_each_target_is_kicked_with_its_own_secret(
     """Two listeners, two signatures of the same message."""
     for name in ("a", "b"):
         await service.call("register_wake_target", p_name=name, p_url=f"http://127.0.0.1:9/{name}")
-    kicks = await kicks_of_one_task(pool, owner)
-    assert [kick["url"] for kick in kicks] == ["http://127.0.0.1:9/a", "http://127.0.0.1:9/b"]
-    assert len({kick["headers"]["webhook-id"] for kick in kicks}) == 1
-    assert len({kick["headers"]["webhook-signature"] for kick in kicks}) == 2
+    hints = await hints_of_one_task(pool, owner)
+    assert [hint["url"] for hint in hints] == ["http://127.0.0.1:9/a", "http://127.0.0.1:9/b"]
+    assert len({hint["headers"]["webhook-id"] for hint in hints}) == 1
+    assert len({hint["headers"]["webhook-signature"] for hint in hints}) == 2
 
 
 async def test_a_removed_target_is_not_told(owner: Any, service: Any, pool: Pool) -> None:
     """Nobody is left to be told, so nothing is sent."""
     await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
     assert await service.call("remove_wake_target", p_name="a") == "ok"
-    assert await kicks_of_one_task(pool, owner) == []
+    assert await hints_of_one_task(pool, owner) == []
     assert await service.table("wake_targets") == []
 
 
@@ -127,15 +127,15 @@ async def test_for_a_day_after_a_rotation_both_secrets_sign(
     """A host that learns the new secret within a day takes every message; afterwards one signs."""
     old = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
     new = await service.call("rotate_wake_secret", p_name="a")
-    [kick] = await kicks_of_one_task(pool, owner)
-    assert [takes(secret, kick) for secret in (new, old)] == [True, True]
+    [hint] = await hints_of_one_task(pool, owner)
+    assert [takes(secret, hint) for secret in (new, old)] == [True, True]
     assert (await service.table("wake_targets"))[0]["secrets"] == [new, old]
 
     await operator.rows(
         "update segmentation.wake_targets set old_secret_until = now() - interval '1 second'"
     )
-    [kick] = await kicks_of_one_task(pool, owner)
-    assert [takes(secret, kick) for secret in (new, old)] == [True, False]
+    [hint] = await hints_of_one_task(pool, owner)
+    assert [takes(secret, hint) for secret in (new, old)] == [True, False]
     assert (await service.table("wake_targets"))[0]["secrets"] == [new]
 
 
@@ -144,16 +144,16 @@ async def test_of_three_secrets_the_last_two_sign(owner: Any, service: Any, pool
     first = await service.call("register_wake_target", p_name="a", p_url="http://127.0.0.1:9/x")
     second = await service.call("rotate_wake_secret", p_name="a")
     third = await service.call("rotate_wake_secret", p_name="a")
-    [kick] = await kicks_of_one_task(pool, owner)
-    assert [takes(secret, kick) for secret in (third, second, first)] == [True, True, False]
+    [hint] = await hints_of_one_task(pool, owner)
+    assert [takes(secret, hint) for secret in (third, second, first)] == [True, True, False]
 
 
-def takes(secret: str, kick: DictRow) -> bool:
-    """Whether a listener with *secret* takes the kick."""
-    headers = kick["headers"]
+def takes(secret: str, hint: DictRow) -> bool:
+    """Whether a listener with *secret* takes the hint."""
+    headers = hint["headers"]
     try:
         signatures.verify(
-            (secret,), headers, kick["body"].encode(), int(headers["webhook-timestamp"])
+            (secret,), headers, hint["body"].encode(), int(headers["webhook-timestamp"])
         )
     except signatures.WrongSignature:
         return False

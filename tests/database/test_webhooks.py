@@ -30,7 +30,7 @@ async def test_two_webhooks_have_two_secrets(owner: Any) -> None:
 async def test_secrets_are_read_by_functions_alone(
     owner: Any, machine: Any, service: Any, nobody: Any
 ) -> None:
-    """Whoever asks the table of secrets is refused, its owner and the service key included."""
+    """Nobody may read the table of secrets, its owner and the service key included."""
     await add_webhook(owner)
     for caller in (owner, machine, service, nobody):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

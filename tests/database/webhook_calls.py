@@ -84,7 +84,7 @@ async def fail(service: Any, operator: Any, webhook: DictRow, times: int) -> Non
         assert await settle(service, claim, 500) == "ok"
 
 
-async def kicks_of_one_task(pool: Pool, owner: Any) -> list[DictRow]:
+async def hints_of_one_task(pool: Pool, owner: Any) -> list[DictRow]:
     """Queue a task, look at pg_net's queue in the same transaction, and undo it all."""
     async with pool.connection() as connection, connection.transaction(force_rollback=True):
         claims = json.dumps({"role": "authenticated", "sub": owner.id})
@@ -99,14 +99,14 @@ async def kicks_of_one_task(pool: Pool, owner: Any) -> list[DictRow]:
             [owner.upload()],
         )
         await connection.execute("reset role")
-        kicks = await connection.execute(
+        hints = await connection.execute(
             "select url, headers, convert_from(body, 'UTF8') as body, timeout_milliseconds"
             " from net.http_request_queue order by url"
         )
-        return await kicks.fetchall()
+        return await hints.fetchall()
 
 
-def tells(kick: DictRow, secret: str) -> bool:
-    """Whether what pg_net shows of a kick has the secret in it, in one spelling or the other."""
-    everything = json.dumps(kick["headers"]) + kick["body"] + kick["url"]
+def tells(hint: DictRow, secret: str) -> bool:
+    """Whether what pg_net shows of a hint has the secret in it, in one spelling or the other."""
+    everything = json.dumps(hint["headers"]) + hint["body"] + hint["url"]
     return secret.removeprefix("whsec_") in everything

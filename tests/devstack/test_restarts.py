@@ -57,16 +57,16 @@ async def statuses(http: aiohttp.ClientSession, done: asyncio.Event) -> dict[str
     """What REST and Auth answer, many at a time, until *done*."""
     seen: dict[str, set[int]] = {"rest": set(), "auth": set()}
 
-    async def ask(door: str, path: str) -> None:
+    async def ask(service: str, path: str) -> None:
         while not done.is_set():
             async with http.get(path) as answer:
-                seen[door].add(answer.status)
+                seen[service].add(answer.status)
             await asyncio.sleep(0.01)
 
     paths = {"rest": "/rest/v1/notes", "auth": "/auth/v1/admin/users"}
     bearer = {"Authorization": f"Bearer {http.headers['apikey']}"}
     http.headers.update(bearer)
-    await asyncio.gather(*(ask(door, path) for door, path in paths.items() for _ in range(8)))
+    await asyncio.gather(*(ask(service, path) for service, path in paths.items() for _ in range(8)))
     return seen
 
 

@@ -218,12 +218,12 @@ async def test_without_the_setting_this_machine_is_not_called(
     user = await new_user()
     async with (
         counted() as (port, came),
-        rest.Rest(url=stack.url, key=stack.service_key) as door,
+        rest.Rest(url=stack.url, key=stack.service_key) as database,
         aiohttp.ClientSession(stack.url) as http,
     ):
         asked = {"p_url": url.format(port), "p_events": ["task.done"], "p_description": ""}
-        made = await door.rpc("create_webhook", asked, user.access_token)
-        delivery = await door.rpc(
+        made = await database.rpc("create_webhook", asked, user.access_token)
+        delivery = await database.rpc(
             "test_webhook", {"p_id": made["webhook"]["id"]}, user.access_token
         )
         async with http.post(
@@ -231,7 +231,7 @@ async def test_without_the_setting_this_machine_is_not_called(
             headers={"Authorization": f"Bearer {stack.service_key}"},
         ) as answer:
             assert answer.status == 200
-        attempt = await door.select_one(
+        attempt = await database.select_one(
             "webhook_attempts", user.access_token, columns="error,status_code", delivery_id=delivery
         )
 

@@ -77,7 +77,7 @@ async def http(functional: testing.Stack) -> AsyncIterator[aiohttp.ClientSession
 
 
 @pytest.fixture
-async def door(functional: testing.Stack) -> AsyncIterator[rest.Rest]:
+async def database(functional: testing.Stack) -> AsyncIterator[rest.Rest]:
     """REST with the service key."""
     async with rest.Rest(url=functional.url, key=functional.service_key) as opened:
         yield opened
@@ -102,11 +102,11 @@ async def notify(http: aiohttp.ClientSession, secret: str, body: Any = NEWS) -> 
 
 
 async def test_a_database_webhook_reaches_each_listener_signed(
-    http: aiohttp.ClientSession, door: rest.Rest, receiver: Receiver
+    http: aiohttp.ClientSession, database: rest.Rest, receiver: Receiver
 ) -> None:
     """Each registered listener gets ids, signed with its own secret, and no user data."""
     name = uuid.uuid4().hex
-    secret = await door.rpc("register_wake_target", {"p_name": name, "p_url": receiver.url})
+    secret = await database.rpc("register_wake_target", {"p_name": name, "p_url": receiver.url})
 
     assert await notify(http, SHARED_SECRET) == 202
 
@@ -116,22 +116,22 @@ async def test_a_database_webhook_reaches_each_listener_signed(
         key: NEWS["record"][key]  # type: ignore[index]
         for key in ("id", "kind", "status")
     }
-    await door.rpc("remove_wake_target", {"p_name": name})
+    await database.rpc("remove_wake_target", {"p_name": name})
 
 
 async def test_a_listener_that_fails_is_nobody_elses_business(
-    http: aiohttp.ClientSession, door: rest.Rest, receiver: Receiver, unused_tcp_port: int
+    http: aiohttp.ClientSession, database: rest.Rest, receiver: Receiver, unused_tcp_port: int
 ) -> None:
     """With a dead listener beside it, another is woken all the same."""
     dead = {"p_name": "dead", "p_url": f"http://127.0.0.1:{unused_tcp_port}/"}
-    await door.rpc("register_wake_target", dead)
-    await door.rpc("register_wake_target", {"p_name": "alive", "p_url": receiver.url})
+    await database.rpc("register_wake_target", dead)
+    await database.rpc("register_wake_target", {"p_name": "alive", "p_url": receiver.url})
 
     assert await notify(http, SHARED_SECRET) == 202
 
     await receiver.next()
     for name in ("dead", "alive"):
-        await door.rpc("remove_wake_target", {"p_name": name})
+        await database.rpc("remove_wake_target", {"p_name": name})
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ class Webhook:
     id: str
     secret: str
     token: str
-    door: rest.Rest
+    database: rest.Rest
 
     async def test(self) -> str:
         """Have a test delivery written; its id."""
-        return str(await self.door.rpc("test_webhook", {"p_id": self.id}, self.token))
+        return str(await self.database.rpc("test_webhook", {"p_id": self.id}, self.token))
 
     async def delivery(self, delivery: str) -> dict[str, Any]:
         """A delivery's state."""
-        row = await self.door.select_one(
+        row = await self.database.select_one(
             "webhook_deliveries",
             self.token,
             columns="id,status,attempt_count,last_status_code,body",
@@ -190,7 +190,7 @@ async def webhook(
             {"p_url": receiver.url, "p_events": ["task.done"], "p_description": ""},
             token,
         )
-        yield Webhook(id=made["webhook"]["id"], secret=made["secret"], token=token, door=opened)
+        yield Webhook(id=made["webhook"]["id"], secret=made["secret"], token=token, database=opened)
 
 
 @pytest.fixture

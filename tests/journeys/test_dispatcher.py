@@ -18,10 +18,10 @@ async def test_a_developers_own_server_hears_of_a_done_task(service: Service) ->
     settings = service.settings
     async with (
         Receiver() as receiver,
-        Rest(url=settings.supabase_url, key=settings.supabase_anon_key) as door,
+        Rest(url=settings.supabase_url, key=settings.supabase_anon_key) as database,
         S3Client(session, api_url=settings.s3_api_url) as s3,
     ):
-        made = await door.rpc(
+        made = await database.rpc(
             "create_webhook",
             {"p_url": receiver.url, "p_events": ["task.done"]},
             await session.access_token(),

@@ -82,9 +82,9 @@ def test_a_box_outside_of_the_first_view_is_refused() -> None:
 
 def test_a_tile_is_asked_with_the_exemplars_that_it_shows() -> None:
     """
-    Where the exemplar is out of sight the text alone is asked; where half of it shows, both.
+    Where the exemplar is not shown the text alone is asked; where half of it shows, both.
 
-    Negative control: with less than half of it in sight it is left out.
+    Negative control: with less than half of it shown it is left out.
     """
     prompt = Prompt(text="cat", boxes=(CAT,))
     shown, half, sliver, away = (View(left, 0, 50, 60) for left in (0, 15, 16, 50))

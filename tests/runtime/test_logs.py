@@ -18,7 +18,7 @@ SECRETS = {
     "a password": ({"password": "abc"}, "abc"),
     "an api key": ({"apikey": "abc"}, "abc"),
     "an access token": ({"access_token": "abc"}, "abc"),
-    "a token in a text": ({"event": f"refused {JWT} at the door"}, JWT),
+    "a token in a text": ({"event": f"refused {JWT} here"}, JWT),
     "a signed URL": ({"url": URL}, "0a1b2c3d"),
     "something nested": ({"headers": {"Cookie": "abc"}, "all": [f"Bearer {JWT}"]}, "abc"),
 }
