@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from ai.weights import verify
 from ai.weights.__main__ import main
 from ai.weights.verify import faults
+from pipeline.model import weights
 
 
 Spoil = Callable[[dict[str, torch.Tensor]], None]
@@ -43,7 +44,7 @@ def test_one_byte_flipped_is_seen(folder: Path, capsys: pytest.CaptureFixture[st
     Without a digest to compare with, no fault is claimed.
     """
     path = folder / "model.safetensors"
-    verify.note(folder, {path.name: verify.digest(path)})
+    verify.note(folder, {path.name: weights.digest(path).hex()})
     content = bytearray(path.read_bytes())
     content[-1000] ^= 1
     path.write_bytes(content)
